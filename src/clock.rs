@@ -1,0 +1,158 @@
+//! Time: the only module that reads a clock, and the only one that knows jiff.
+
+use std::fmt;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A moment in UTC, printed as RFC 3339 with milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(jiff::Timestamp);
+
+impl Timestamp {
+    /// Returns the moment that lies `millis` milliseconds after 1970 began.
+    pub fn from_unix_millis(millis: i64) -> Self {
+        Self(jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::UNIX_EPOCH))
+    }
+
+    /// Returns the milliseconds since 1970 began.
+    pub fn unix_millis(self) -> i64 {
+        self.0.as_millisecond()
+    }
+
+    /// Returns the time from `earlier` to this moment, and zero if `earlier` is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(
+            u64::try_from(self.unix_millis() - earlier.unix_millis()).unwrap_or(0),
+        )
+    }
+
+    /// Returns the moment as `20261120-091500`, fit for a file name.
+    pub fn compact(self) -> String {
+        self.0.strftime("%Y%m%d-%H%M%S").to_string()
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3}", self.0)
+    }
+}
+
+impl std::str::FromStr for Timestamp {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|e: jiff::Error| e.to_string())
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A reading of the monotonic clock, for durations and deadlines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instant(std::time::Instant);
+
+impl Instant {
+    /// Reads the monotonic clock.
+    #[expect(clippy::disallowed_methods, reason = "this is the place that reads the time")]
+    pub fn now() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// Returns the time that has passed since this reading.
+    pub fn elapsed(self) -> Duration {
+        Self::now().0.saturating_duration_since(self.0)
+    }
+
+    /// Returns the time from now until `limit` after this reading; zero once it has passed.
+    pub fn left(self, limit: Duration) -> Duration {
+        limit.saturating_sub(self.elapsed())
+    }
+}
+
+/// Tells the time of day; a trait so that a test can say what time it is.
+pub trait Clock: Send + Sync {
+    /// Returns the present moment.
+    fn now(&self) -> Timestamp;
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the place that reads the time")]
+    fn now(&self) -> Timestamp {
+        Timestamp(jiff::Timestamp::now())
+    }
+}
+
+/// A clock that advances by one second at each reading.
+#[derive(Debug)]
+pub struct SteppingClock(Mutex<i64>);
+
+impl SteppingClock {
+    /// Returns a clock whose first reading is `start`.
+    pub fn starting_at(start: Timestamp) -> Self {
+        Self(Mutex::new(start.unix_millis()))
+    }
+}
+
+impl Clock for SteppingClock {
+    fn now(&self) -> Timestamp {
+        let mut millis = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let now = Timestamp::from_unix_millis(*millis);
+        *millis += 1_000;
+        now
+    }
+}
+
+/// Returns `duration` as a person would say it: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
+pub fn human(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..10 => format!("{:.1} s", duration.as_secs_f64()),
+        10..60 => format!("{seconds} s"),
+        60..3600 => match seconds % 60 {
+            0 => format!("{} min", seconds / 60),
+            rest => format!("{} min {rest} s", seconds / 60),
+        },
+        _ => match seconds % 3600 / 60 {
+            0 => format!("{} h", seconds / 3600),
+            rest => format!("{} h {rest} min", seconds / 3600),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_keeps_its_milliseconds_through_text() {
+        let moment = Timestamp::from_unix_millis(1_795_166_100_250);
+        assert_eq!(moment.to_string(), "2026-11-20T09:15:00.250Z");
+        assert_eq!(moment.to_string().parse::<Timestamp>().unwrap(), moment);
+        assert_eq!(moment.compact(), "20261120-091500");
+    }
+
+    #[test]
+    fn durations_read_as_people_say_them() {
+        for (millis, text) in
+            [(400, "0.4 s"), (12_900, "12 s"), (200_000, "3 min 20 s"), (7_500_000, "2 h 5 min")]
+        {
+            assert_eq!(human(Duration::from_millis(millis)), text);
+        }
+    }
+}

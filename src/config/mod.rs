@@ -1,0 +1,10 @@
+//! Settings: `dark-factory.yaml`, embedded defaults, the environment, flags.
+//!
+//! The only module that reads the environment.
+
+mod model;
+
+pub use model::{
+    AgentSettings, Budget, Config, FeedbackSettings, GateSettings, Isolation, Jobs,
+    PrepareSettings, SatisfactionSettings, ScenarioSettings, Span,
+};

@@ -1,0 +1,355 @@
+//! What a person may write in `dark-factory.yaml`. Every key has a default; no file and an empty
+//! file mean the same; unknown keys are an error.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::event::Tier;
+use crate::feedback::Disclosure;
+
+/// The whole file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The product's own set-up commands, in order.
+    pub prepare: Vec<PrepareSettings>,
+    /// The gates in order; none means `make lint`, `make typecheck` and `make test`, those that
+    /// the base commit's Makefile has.
+    pub gates: Option<Vec<GateSettings>>,
+    /// Commands that are run after the gates and reported, and never block.
+    pub quality: Vec<GateSettings>,
+    /// Where the scenarios are and how they are run.
+    pub scenarios: ScenarioSettings,
+    /// When the product is good enough.
+    pub satisfaction: SatisfactionSettings,
+    /// Globs of the specs that the agent is pointed to.
+    pub specs: Vec<String>,
+    /// The coding agent.
+    pub agent: AgentSettings,
+    /// What a run may use up.
+    pub budget: Budget,
+    /// Globs of the paths that the agent may write; none means all that are not protected.
+    pub write: Option<Vec<String>>,
+    /// Globs of paths that the agent may not write, beside the built-in ones.
+    pub protected: Vec<String>,
+    /// Names of variables of the person's environment that prepare, gates and scenarios get,
+    /// beside the toolchains' own.
+    pub env: Vec<String>,
+    /// What keeps the holdout from the agent.
+    pub isolation: Isolation,
+    /// What the agent is told.
+    pub feedback: FeedbackSettings,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            prepare: Vec::new(),
+            gates: None,
+            quality: Vec::new(),
+            scenarios: ScenarioSettings::default(),
+            satisfaction: SatisfactionSettings::default(),
+            specs: vec!["specs/**/*.md".to_owned()],
+            agent: AgentSettings::default(),
+            budget: Budget::default(),
+            write: None,
+            protected: Vec::new(),
+            env: Vec::new(),
+            isolation: Isolation::default(),
+            feedback: FeedbackSettings::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The paths that no agent may write, whatever the file says: the exam, the spec, the
+    /// factory's own settings and what steers other agents or git.
+    pub const PROTECTED: [&'static str; 12] = [
+        "scenarios/**",
+        "specs/**",
+        ".github/**",
+        "dark-factory.yaml",
+        "artifacts/factory/**",
+        "CLAUDE.md",
+        "AGENTS.md",
+        ".claude/**",
+        ".codex/**",
+        ".mcp.json",
+        ".gitattributes",
+        ".gitmodules",
+    ];
+
+    /// The files that define the default gates.
+    pub const MAKEFILES: [&'static str; 3] = ["GNUmakefile", "makefile", "Makefile"];
+}
+
+/// One set-up command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrepareSettings {
+    /// Names it in reports.
+    pub name: String,
+    /// The bash command.
+    pub run: String,
+    /// Globs of tracked files that it reads; it is run again when one of them changes.
+    #[serde(default)]
+    pub inputs: Vec<String>,
+    /// Paths that it makes, and that the judge's and the agent's trees get.
+    #[serde(default)]
+    pub outputs: Vec<String>,
+    /// Its time limit.
+    #[serde(default = "Span::minutes::<30>")]
+    pub timeout: Span,
+}
+
+/// One gate or quality check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GateSettings {
+    /// Names it in reports.
+    pub name: String,
+    /// The bash command; exit 0 passes.
+    pub run: String,
+    /// Globs of the files that define what it checks; a change of one by the agent is flagged.
+    #[serde(default)]
+    pub definition: Vec<String>,
+    /// Its time limit.
+    #[serde(default = "Span::minutes::<30>")]
+    pub timeout: Span,
+}
+
+/// Where the scenarios are and how they are run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScenarioSettings {
+    /// Their directory, relative to the root.
+    pub dir: String,
+    /// The time limit of one attempt.
+    pub timeout: Span,
+    /// How many run at a time.
+    pub jobs: Jobs,
+}
+
+impl Default for ScenarioSettings {
+    fn default() -> Self {
+        Self { dir: "scenarios".to_owned(), timeout: Span::seconds(300), jobs: Jobs::Count(1) }
+    }
+}
+
+/// How many scenarios run at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jobs {
+    /// As many as the machine has processors.
+    Auto,
+    /// This many; at least 1.
+    Count(usize),
+}
+
+impl std::str::FromStr for Jobs {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            _ => match text.parse() {
+                Ok(count @ 1..) => Ok(Self::Count(count)),
+                _ => Err(format!("`{text}` is no number of jobs; use 1, 2, ... or `auto`")),
+            },
+        }
+    }
+}
+
+impl Serialize for Jobs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Count(count) => serializer.collect_str(count),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Jobs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        scalar(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// When the product is good enough, and when a run has stopped getting better.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SatisfactionSettings {
+    /// The score that converges, above 0 and at most 1.
+    pub threshold: f64,
+    /// How many iterations in a row without a better judgement are a stall; at least 1.
+    pub stalled_after: u32,
+}
+
+impl Default for SatisfactionSettings {
+    fn default() -> Self {
+        Self { threshold: 0.80, stalled_after: 3 }
+    }
+}
+
+/// The coding agent and what it gets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentSettings {
+    /// `codex`, `claude`, `command` or `replay`; none where the person has chosen none.
+    pub backend: Option<String>,
+    /// The argv of the `command` backend, with `{prompt_file}`, `{feedback_file}`, `{workspace}`
+    /// and `{model}`.
+    pub command: Vec<String>,
+    /// Arguments appended to the argv of a preset.
+    pub args: Vec<String>,
+    /// Whether the `command` backend gets the prompt on stdin, which is else closed.
+    pub stdin: bool,
+    /// The model, as the agent names it.
+    pub model: Option<String>,
+    /// The prompt's template, relative to the root; the built-in one where the file is missing.
+    pub prompt: String,
+    /// The wall-clock limit of one turn.
+    pub timeout: Span,
+    /// The limit of silence within a turn.
+    pub idle: Span,
+    /// Names of variables of the person's environment that the agent gets; none means those that
+    /// its backend logs in with.
+    pub env: Option<Vec<String>>,
+    /// Paths below the person's home that the agent's private home links to.
+    pub home: Vec<String>,
+    /// The directory of the `replay` backend's recording, relative to the root.
+    pub recording: String,
+}
+
+impl Default for AgentSettings {
+    fn default() -> Self {
+        Self {
+            backend: None,
+            command: Vec::new(),
+            args: Vec::new(),
+            stdin: false,
+            model: None,
+            prompt: ".github/factory/prompts/fix.md".to_owned(),
+            timeout: Span::seconds(60 * 60),
+            idle: Span::seconds(15 * 60),
+            env: None,
+            home: Vec::new(),
+            recording: String::new(),
+        }
+    }
+}
+
+/// What a run may use up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Budget {
+    /// How many agent turns; 0 judges and stops.
+    pub max_iterations: u32,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { max_iterations: 5 }
+    }
+}
+
+/// What keeps the holdout from the agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Isolation {
+    /// The tier for the agent; none means the strongest that there is.
+    pub agent: Option<Tier>,
+    /// The tier below which the run is refused; none requires nothing.
+    pub require: Option<Tier>,
+}
+
+/// What the agent is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FeedbackSettings {
+    /// How much of a failed holdout scenario it hears of.
+    pub disclosure: Disclosure,
+    /// Whether the feedback files are committed on the run's branch.
+    pub commit: bool,
+}
+
+impl Default for FeedbackSettings {
+    fn default() -> Self {
+        Self { disclosure: Disclosure::Full, commit: true }
+    }
+}
+
+/// A length of time as people write it: a number of seconds, or `90s`, `30m`, `2h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+impl Span {
+    /// Returns a span of `seconds`.
+    pub const fn seconds(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
+    /// Returns a span of `M` minutes.
+    pub fn minutes<const M: u64>() -> Self {
+        Self::seconds(M * 60)
+    }
+}
+
+impl std::str::FromStr for Span {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(split);
+        let scale = match unit {
+            "" | "s" => 1.0,
+            "m" | "min" => 60.0,
+            "h" => 3600.0,
+            _ => f64::NAN,
+        };
+        number
+            .trim()
+            .parse::<f64>()
+            .ok()
+            .and_then(|number| Duration::try_from_secs_f64(number * scale).ok())
+            .filter(|duration| !duration.is_zero())
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is no length of time; write seconds, or 90s, 30m, 2h"))
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format!("{}s", self.0.as_secs_f64()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        scalar(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Reads a YAML number or text as text.
+fn scalar<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    struct Visitor;
+    impl serde::de::Visitor<'_> for Visitor {
+        type Value = String;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a number or a text")
+        }
+        fn visit_str<E>(self, value: &str) -> Result<String, E> {
+            Ok(value.to_owned())
+        }
+        fn visit_u64<E>(self, value: u64) -> Result<String, E> {
+            Ok(value.to_string())
+        }
+        fn visit_i64<E>(self, value: i64) -> Result<String, E> {
+            Ok(value.to_string())
+        }
+        fn visit_f64<E>(self, value: f64) -> Result<String, E> {
+            Ok(value.to_string())
+        }
+    }
+    deserializer.deserialize_any(Visitor)
+}

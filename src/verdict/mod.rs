@@ -1,0 +1,225 @@
+//! From what was observed to a verdict, from verdicts to satisfaction.
+//!
+//! Nothing here runs anything. `Undecided` comes from the factory or a fixture, never from what
+//! the product did.
+
+mod satisfaction;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::ScenarioId;
+use crate::scenario::Visibility;
+
+pub use satisfaction::{Satisfaction, satisfaction};
+
+/// How a child process ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "how")]
+pub enum Ending {
+    /// It exited by itself.
+    Exited {
+        /// Its exit code.
+        code: i32,
+    },
+    /// A signal ended it, and it was not the factory's.
+    Signalled {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// Its time was up, and the factory ended it.
+    TimedOut {
+        /// The limit that it had.
+        limit: Duration,
+    },
+    /// It wrote nothing for longer than its idle limit, and the factory ended it.
+    Idle {
+        /// The limit that it had.
+        limit: Duration,
+    },
+    /// The person interrupted the factory, which ended it.
+    Interrupted,
+    /// It never began.
+    CouldNotStart {
+        /// What the system said.
+        why: String,
+    },
+}
+
+impl Ending {
+    /// Returns whether it exited with 0.
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Exited { code: 0 })
+    }
+}
+
+/// What the judge says of one scenario.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "verdict")]
+pub enum Verdict {
+    /// The product behaves as the scenario asks.
+    Satisfied,
+    /// It does not.
+    Unsatisfied {
+        /// Why, in the order found; never empty.
+        because: Vec<Miss>,
+    },
+    /// The factory could not find out.
+    Undecided {
+        /// What stood in the way.
+        why: Obstacle,
+    },
+    /// A precondition was not met, and never had been in this run.
+    Skipped {
+        /// The precondition's text.
+        unmet: String,
+    },
+}
+
+/// One reason why a scenario is not satisfied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "miss")]
+pub enum Miss {
+    /// The evaluation exited with another code than 0.
+    Exit {
+        /// The code.
+        code: i32,
+    },
+    /// A signal ended the evaluation.
+    Signal {
+        /// Its number.
+        signal: i32,
+    },
+    /// The evaluation was ended at its time limit.
+    Timeout {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The scenario can't be judged as it is written.
+    Invalid {
+        /// The first diagnostic's message.
+        message: String,
+    },
+    /// A precondition is unmet that had been met before in this run.
+    PreconditionLost {
+        /// The precondition's text.
+        unmet: String,
+    },
+}
+
+/// What kept the factory from a verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "obstacle")]
+pub enum Obstacle {
+    /// bash could not be started.
+    CouldNotStart {
+        /// What the system said.
+        why: String,
+    },
+    /// The person interrupted the judging.
+    Interrupted,
+    /// The run ended before its turn came.
+    NotRun,
+}
+
+/// One attempt at an evaluation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// How bash ended.
+    pub ending: Ending,
+    /// What it wrote to stdout, decoded leniently, the last part where it was much.
+    pub stdout: String,
+    /// What it wrote to stderr, likewise.
+    pub stderr: String,
+    /// How many bytes came on stdout in all.
+    pub stdout_bytes: u64,
+    /// How many bytes came on stderr in all.
+    pub stderr_bytes: u64,
+    /// How long it took.
+    pub duration: Duration,
+    /// Whether processes of its group were still alive when bash had ended.
+    pub leaked: bool,
+}
+
+/// A scenario with what came of judging it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Judged {
+    /// The scenario's id.
+    pub id: ScenarioId,
+    /// Its name.
+    pub name: String,
+    /// Its file, as people see it.
+    pub file: String,
+    /// Its category; empty where none is given.
+    pub category: String,
+    /// What it weighs.
+    pub weight: f64,
+    /// Whether nothing converges without it.
+    pub critical: bool,
+    /// Who may read it.
+    pub visibility: Visibility,
+    /// The verdict, that of the last attempt.
+    pub verdict: Verdict,
+    /// Every attempt, oldest first; empty where none was made.
+    pub attempts: Vec<Attempt>,
+}
+
+impl Judged {
+    /// Returns whether the verdict is `Satisfied`.
+    pub fn is_satisfied(&self) -> bool {
+        matches!(self.verdict, Verdict::Satisfied)
+    }
+
+    /// Returns the time that all attempts took together.
+    pub fn duration(&self) -> Duration {
+        self.attempts.iter().map(|attempt| attempt.duration).sum()
+    }
+}
+
+/// Decides what an attempt's ending means for the scenario.
+pub fn of_ending(ending: &Ending) -> Verdict {
+    let miss = match ending {
+        Ending::Exited { code: 0 } => return Verdict::Satisfied,
+        Ending::Exited { code } => Miss::Exit { code: *code },
+        Ending::Signalled { signal } => Miss::Signal { signal: *signal },
+        Ending::TimedOut { limit } | Ending::Idle { limit } => Miss::Timeout { limit: *limit },
+        Ending::Interrupted => return Verdict::Undecided { why: Obstacle::Interrupted },
+        Ending::CouldNotStart { why } => {
+            return Verdict::Undecided { why: Obstacle::CouldNotStart { why: why.clone() } };
+        }
+    };
+    Verdict::Unsatisfied { because: vec![miss] }
+}
+
+/// Decides what an unmet precondition means: a scenario that was judged before in this run and
+/// can't be now is unsatisfied, so that nothing a product does makes a scenario count for less.
+pub fn of_unmet_precondition(unmet: &str, judged_before: bool) -> Verdict {
+    let unmet = unmet.to_owned();
+    if judged_before {
+        Verdict::Unsatisfied { because: vec![Miss::PreconditionLost { unmet }] }
+    } else {
+        Verdict::Skipped { unmet }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_a_failed_product_and_an_unstartable_bash_is_not() {
+        assert!(matches!(
+            of_ending(&Ending::Signalled { signal: 11 }),
+            Verdict::Unsatisfied { .. }
+        ));
+        let ending = Ending::CouldNotStart { why: "no such file".into() };
+        assert!(matches!(of_ending(&ending), Verdict::Undecided { .. }));
+    }
+
+    #[test]
+    fn a_scenario_that_was_judged_before_is_not_skipped_later() {
+        assert!(matches!(of_unmet_precondition("gpu", false), Verdict::Skipped { .. }));
+        assert!(matches!(of_unmet_precondition("gpu", true), Verdict::Unsatisfied { .. }));
+    }
+}
