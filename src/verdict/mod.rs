@@ -3,6 +3,7 @@
 //! Nothing here runs anything. `Undecided` comes from the factory or a fixture, never from what
 //! the product did.
 
+mod gate;
 mod satisfaction;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::ScenarioId;
 use crate::scenario::Visibility;
 
+pub use gate::{GateResult, GateStatus};
 pub use satisfaction::{Satisfaction, satisfaction};
 
 /// How a child process ended.
