@@ -1,1 +1,9 @@
-//! (to be written)
+//! From the history of a run to what follows: go on, or stop, and why.
+//!
+//! Values in, values out. The history holds judgements and turns, never text of scenarios.
+
+mod decide;
+mod history;
+
+pub use decide::{Decision, StopRule, decide};
+pub use history::{History, Step, best, is_better};

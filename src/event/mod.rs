@@ -1,5 +1,331 @@
 //! What happens in a run, said once: the events, their envelope and the fold into a summary.
+//!
+//! Events hold ids, numbers and classes. Text (names, outputs, prompts, feedback) lives in blobs
+//! beside the journal, each labelled for an audience. Nothing here reads or writes a journal.
 
+mod blob;
+mod line;
+mod summary;
 mod tier;
 
+use serde::{Deserialize, Serialize};
+
+use crate::convergence::Decision;
+use crate::id::ScenarioId;
+use crate::pipeline::NodeOutcome;
+
+pub use blob::{Audience, BlobRef, Label};
+pub use line::{Envelope, LineError, event_name_of};
+pub use summary::{Ended, Judgement, Summary, Turn, TurnDelivery, Visit};
 pub use tier::Tier;
+
+/// One thing that happened. The name on the wire is dotted and in the past tense.
+///
+/// Readers match without a `_` arm, so that the compiler lists them when an event is added.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", content = "data")]
+pub enum RunEvent {
+    /// A run began; its settings are frozen from here on.
+    #[serde(rename = "run.started")]
+    RunStarted(Box<RunStarted>),
+    /// A stopped or killed run goes on.
+    #[serde(rename = "run.resumed")]
+    RunResumed {
+        /// How many agent turns the run may take in all from now on, where that was changed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_iterations: Option<u32>,
+    },
+    /// A node's handler was called.
+    #[serde(rename = "node.started")]
+    NodeStarted {
+        /// Counts the visits of this node, from 1.
+        visit: u32,
+        /// Counts the attempts within the visit, from 1.
+        attempt: u32,
+    },
+    /// A node's handler returned.
+    #[serde(rename = "node.finished")]
+    NodeFinished {
+        /// The visit that ended.
+        visit: u32,
+        /// Its attempt.
+        attempt: u32,
+        /// What the handler said.
+        outcome: NodeOutcome,
+    },
+    /// The walk went over an edge.
+    #[serde(rename = "edge.taken")]
+    EdgeTaken {
+        /// Where it leads; it comes from the envelope's node.
+        to: crate::id::NodeId,
+    },
+    /// One set-up command ended.
+    #[serde(rename = "prepare.finished")]
+    PrepareFinished {
+        /// Which of the configured commands, from 0.
+        step: usize,
+        /// Whether its outputs came from the cache.
+        cached: bool,
+        /// Whether it succeeded.
+        passed: bool,
+        /// How long it took.
+        ms: u64,
+        /// What it wrote; none when cached.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output: Option<BlobRef>,
+    },
+    /// A gate or quality check was started.
+    #[serde(rename = "gate.started")]
+    GateStarted {
+        /// Which of the frozen gates, from 0; quality checks are counted on after them.
+        gate: usize,
+    },
+    /// A gate or quality check ended.
+    #[serde(rename = "gate.finished")]
+    GateFinished {
+        /// Which of the frozen gates, from 0; quality checks are counted on after them.
+        gate: usize,
+        /// Whether it passed.
+        passed: bool,
+        /// Whether the run depends on it; false for a quality check.
+        blocking: bool,
+        /// How long it took.
+        ms: u64,
+        /// The [`crate::verdict::GateResult`] as JSON.
+        result: BlobRef,
+    },
+    /// The candidate's gate definitions differ from the base's.
+    #[serde(rename = "gates.flagged")]
+    GatesFlagged {
+        /// How many definition files differ.
+        files: usize,
+        /// Their paths, a JSON list of texts.
+        paths: BlobRef,
+    },
+    /// A scenario's evaluation was started.
+    #[serde(rename = "scenario.started")]
+    ScenarioStarted {
+        /// Which one.
+        scenario: ScenarioId,
+    },
+    /// A scenario has its verdict.
+    #[serde(rename = "scenario.judged")]
+    ScenarioJudged {
+        /// Which one.
+        scenario: ScenarioId,
+        /// `satisfied`, `unsatisfied`, `undecided` or `skipped`.
+        verdict: String,
+        /// How long its attempts took.
+        ms: u64,
+        /// The [`crate::verdict::Judged`] as JSON.
+        result: BlobRef,
+    },
+    /// Gates and scenarios of a candidate are through.
+    #[serde(rename = "candidate.judged")]
+    CandidateJudged(Judgement),
+    /// The history was weighed.
+    #[serde(rename = "decision.made")]
+    DecisionMade {
+        /// What follows.
+        decision: Decision,
+    },
+    /// The feedback of an iteration stands.
+    #[serde(rename = "feedback.written")]
+    FeedbackWritten {
+        /// The markdown.
+        feedback: BlobRef,
+        /// How many runs of holdout text were masked in it.
+        masked: usize,
+        /// The commit on the run's branch that holds it; none where it is not committed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        commit: Option<String>,
+    },
+    /// The workspace was searched for the exam before the agent was let in.
+    #[serde(rename = "workspace.checked")]
+    WorkspaceChecked {
+        /// Files in it.
+        files: usize,
+        /// Those left out since they hold an evaluation.
+        withheld: usize,
+        /// Their paths, a JSON list of texts; none where none was withheld.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        paths: Option<BlobRef>,
+    },
+    /// The agent's supervisor was started.
+    #[serde(rename = "agent.started")]
+    AgentStarted {
+        /// Counts the turns of the run, from 1.
+        turn: u32,
+        /// Counts the attempts at this turn, from 1: one more for each that was cut short.
+        attempt: u32,
+        /// The prompt.
+        prompt: BlobRef,
+    },
+    /// The agent and all it had started are dead, and the supervisor's record was read.
+    #[serde(rename = "agent.finished")]
+    AgentFinished {
+        /// The turn.
+        turn: u32,
+        /// Its attempt.
+        attempt: u32,
+        /// How it ended, a class of the agent module.
+        class: String,
+        /// How long it took.
+        ms: u64,
+        /// What the agent says it used.
+        usage: Usage,
+        /// Processes that were still alive after the agent itself and were ended.
+        reaped: u32,
+        /// Its last words, where the backend can tell; none else.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        says: Option<BlobRef>,
+    },
+    /// The factory died during a turn; what it had cost is not known.
+    #[serde(rename = "agent.interrupted")]
+    AgentInterrupted {
+        /// The turn.
+        turn: u32,
+        /// Its attempt.
+        attempt: u32,
+        /// Survivors that were found and ended.
+        ended_processes: usize,
+        /// What it had changed, as a patch; none where nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        diff: Option<BlobRef>,
+    },
+    /// A turn's work, or part of it, is the next candidate.
+    #[serde(rename = "delivery.accepted")]
+    DeliveryAccepted {
+        /// The turn.
+        turn: u32,
+        /// The commit on the run's branch.
+        commit: String,
+        /// Its tree.
+        tree: String,
+        /// Paths changed, added or removed.
+        files: usize,
+        /// Paths dropped.
+        dropped: usize,
+        /// The [`DeliveryDetail`] as JSON.
+        detail: BlobRef,
+    },
+    /// A turn brought nothing that could be accepted; no-ops are among these.
+    #[serde(rename = "delivery.unchanged")]
+    DeliveryUnchanged {
+        /// The turn.
+        turn: u32,
+        /// Paths dropped.
+        dropped: usize,
+        /// The [`DeliveryDetail`] as JSON.
+        detail: BlobRef,
+    },
+    /// A turn's work was refused as a whole.
+    #[serde(rename = "delivery.refused")]
+    DeliveryRefused {
+        /// The turn.
+        turn: u32,
+        /// Why, a class of the delivery module.
+        class: String,
+        /// The [`DeliveryDetail`] as JSON.
+        detail: BlobRef,
+    },
+    /// The agent left a question for a person.
+    #[serde(rename = "question.asked")]
+    QuestionAsked {
+        /// The turn that left it.
+        turn: u32,
+        /// The question.
+        question: BlobRef,
+    },
+    /// A person answered.
+    #[serde(rename = "question.answered")]
+    QuestionAnswered {
+        /// The answer.
+        answer: BlobRef,
+    },
+    /// A signal stopped the run; what was judged is kept.
+    #[serde(rename = "run.interrupted")]
+    RunInterrupted {
+        /// The exit code that tells which: 130 or 143.
+        exit: u8,
+    },
+    /// The factory or its surroundings failed; the run can go on later.
+    #[serde(rename = "run.failed")]
+    RunFailed {
+        /// The node that failed, as a class.
+        class: String,
+        /// What went wrong.
+        message: BlobRef,
+    },
+    /// The walk reached the end.
+    #[serde(rename = "run.finished")]
+    RunFinished {
+        /// The last decision's class.
+        outcome: String,
+        /// The exit code.
+        exit: u8,
+    },
+}
+
+/// The settings of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunStarted {
+    /// The factory's version.
+    pub version: String,
+    /// The graph that is walked.
+    pub graph: String,
+    /// The base commit; empty where an unversioned directory is judged in place.
+    pub base: String,
+    /// The base commit's tree; likewise.
+    pub tree: String,
+    /// The branch that was checked out; none on a detached head.
+    pub base_branch: Option<String>,
+    /// The branch that gets the agent's work; empty for a run in place.
+    pub branch: String,
+    /// The number of the base's iteration.
+    pub first_iteration: u32,
+    /// The score that converges.
+    pub threshold: f64,
+    /// Iterations without a better judgement that are a stall.
+    pub stalled_after: u32,
+    /// How many agent turns the run may take.
+    pub max_iterations: u32,
+    /// How many scenarios there are.
+    pub scenarios: usize,
+    /// The agent's backend; none where no agent is to be started.
+    pub agent: Option<String>,
+    /// What keeps the holdout from the agent.
+    pub tier: Tier,
+    /// Whether the person's own working tree is judged.
+    pub in_place: bool,
+    /// Scenarios, settings, gates and prompt as they were read, as JSON.
+    pub frozen: BlobRef,
+}
+
+/// What an agent says that a turn used; none where it does not say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens read, cached ones included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_tokens: Option<u64>,
+    /// Tokens written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_tokens: Option<u64>,
+    /// US dollars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
+}
+
+/// What became of each path of a turn, as people read it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryDetail {
+    /// Accepted paths, sorted.
+    pub accepted: Vec<String>,
+    /// Dropped paths with the reason in a sentence, sorted by path.
+    pub dropped: Vec<(String, String)>,
+    /// New ignored paths, not delivered.
+    pub ignored: Vec<String>,
+    /// Why the turn was refused as a whole; none where it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}

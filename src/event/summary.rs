@@ -1,0 +1,578 @@
+//! The fold: a run's state is what its events add up to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{BlobRef, Envelope, RunEvent, RunStarted, Usage};
+use crate::clock::Timestamp;
+use crate::convergence::{Decision, History, Step, StopRule, best};
+use crate::id::{RunId, ScenarioId};
+use crate::pipeline::Walk;
+use crate::verdict::Satisfaction;
+
+/// What came of judging a candidate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// The candidate's commit; empty for a working tree judged in place.
+    pub commit: String,
+    /// Its tree; likewise.
+    pub tree: String,
+    /// Whether every gate passed, and the set-up commands before them.
+    pub gates_passed: bool,
+    /// Whether files that define gates differ from the base's.
+    pub gates_changed: bool,
+    /// The satisfaction; none where the scenarios were not judged since a gate failed.
+    pub satisfaction: Option<Satisfaction>,
+}
+
+/// A run as far as its events tell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// The run.
+    pub run: RunId,
+    /// Its settings.
+    pub started: RunStarted,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When its last event was written.
+    pub last_at: Timestamp,
+    /// How many events there are.
+    pub events: u64,
+    /// How many agent turns the run may take, a later change included.
+    pub max_iterations: u32,
+    /// Where the walk stands.
+    pub walk: Walk,
+    /// Judgements and turns without one, oldest first, each with its iteration.
+    pub steps: Vec<(u32, Step)>,
+    /// The agent's turns, oldest first; the last one may still be going on.
+    pub turns: Vec<Turn>,
+    /// The last decision; none before the first.
+    pub decision: Option<Decision>,
+    /// The feedback of each iteration.
+    pub feedback: BTreeMap<u32, BlobRef>,
+    /// The commit and tree of the candidate that is, or was last, judged.
+    pub candidate: (String, String),
+    /// The last commit on the run's branch.
+    pub tip: String,
+    /// What is known of the candidate; of the one before it until something is.
+    pub visit: Visit,
+    /// Satisfied scenarios of the last complete judgement before the present one.
+    pub satisfied_before: BTreeSet<ScenarioId>,
+    /// Scenarios that had a verdict other than skipped in any complete judgement.
+    pub ever_judged: BTreeSet<ScenarioId>,
+    /// The question that waits for an answer.
+    pub question: Option<BlobRef>,
+    /// The last question that was answered, and the answer, until a turn has had them.
+    pub answered: Option<(BlobRef, BlobRef)>,
+    /// How the run ended; none while it goes on, and after a kill.
+    pub ended: Option<Ended>,
+}
+
+/// What one judgement has found so far.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Visit {
+    /// Whether `candidate.judged` has closed it.
+    pub closed: bool,
+    /// Whether a set-up command failed for the candidate.
+    pub prepare_failed: bool,
+    /// Set-up commands whose result is known, with their output.
+    pub prepared: BTreeMap<usize, (bool, Option<BlobRef>)>,
+    /// Gates and quality checks by index: passed, blocking, result.
+    pub gates: BTreeMap<usize, (bool, bool, BlobRef)>,
+    /// The changed definition files.
+    pub flagged: Option<(usize, BlobRef)>,
+    /// Scenarios: the verdict's word, the result.
+    pub scenarios: BTreeMap<ScenarioId, (String, BlobRef)>,
+}
+
+/// One turn of the agent.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Turn {
+    /// Counts from 1.
+    pub turn: u32,
+    /// How often the agent was started for it.
+    pub attempts: u32,
+    /// How many of these were cut short, their cost unknown.
+    pub interrupted: u32,
+    /// How the last attempt ended; none while it goes on.
+    pub class: Option<String>,
+    /// How long the attempts took that ended, in milliseconds.
+    pub ms: u64,
+    /// What the agent says it used in the attempts that ended.
+    pub usage: Usage,
+    /// What came of it; none before the delivery.
+    pub delivery: Option<TurnDelivery>,
+}
+
+/// What came of a turn.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TurnDelivery {
+    /// It, or part of it, became a candidate.
+    Accepted {
+        /// The commit.
+        commit: String,
+        /// Paths changed.
+        files: usize,
+        /// Paths dropped.
+        dropped: usize,
+        /// The detail.
+        detail: BlobRef,
+    },
+    /// It brought nothing.
+    Unchanged {
+        /// Paths dropped.
+        dropped: usize,
+        /// The detail.
+        detail: BlobRef,
+    },
+    /// It was refused as a whole.
+    Refused {
+        /// Why, a class.
+        class: String,
+        /// The detail.
+        detail: BlobRef,
+    },
+}
+
+impl TurnDelivery {
+    /// Returns the blob that names the paths.
+    pub fn detail(&self) -> &BlobRef {
+        match self {
+            Self::Accepted { detail, .. }
+            | Self::Unchanged { detail, .. }
+            | Self::Refused { detail, .. } => detail,
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ended {
+    /// The walk reached its end.
+    Finished {
+        /// The last decision's class.
+        outcome: String,
+        /// The exit code.
+        exit: u8,
+    },
+    /// A signal stopped it.
+    Interrupted {
+        /// The exit code.
+        exit: u8,
+    },
+    /// The factory failed.
+    Failed {
+        /// The class.
+        class: String,
+        /// What went wrong.
+        message: BlobRef,
+    },
+}
+
+impl Summary {
+    /// Begins the fold; none where the first event does not begin a run.
+    pub fn begin(first: &Envelope) -> Option<Self> {
+        let RunEvent::RunStarted(started) = &first.event else { return None };
+        Some(Self {
+            run: first.run.clone(),
+            started: (**started).clone(),
+            started_at: first.time,
+            last_at: first.time,
+            events: 1,
+            max_iterations: started.max_iterations,
+            walk: Walk::default(),
+            steps: Vec::new(),
+            turns: Vec::new(),
+            decision: None,
+            feedback: BTreeMap::new(),
+            candidate: (started.base.clone(), started.tree.clone()),
+            tip: started.base.clone(),
+            visit: Visit::default(),
+            satisfied_before: BTreeSet::new(),
+            ever_judged: BTreeSet::new(),
+            question: None,
+            answered: None,
+            ended: None,
+        })
+    }
+
+    /// Folds a whole run; none where it is empty or does not begin with `run.started`.
+    pub fn of<'a>(events: impl IntoIterator<Item = &'a Envelope>) -> Option<Self> {
+        let mut events = events.into_iter();
+        let mut summary = Self::begin(events.next()?)?;
+        for envelope in events {
+            summary.apply(envelope);
+        }
+        Some(summary)
+    }
+
+    /// Adds one event.
+    pub fn apply(&mut self, envelope: &Envelope) {
+        self.events += 1;
+        self.last_at = envelope.time;
+        let node = envelope.node.as_ref();
+        match &envelope.event {
+            RunEvent::RunStarted(_)
+            | RunEvent::GateStarted { .. }
+            | RunEvent::ScenarioStarted { .. }
+            | RunEvent::WorkspaceChecked { .. } => {}
+            RunEvent::RunResumed { max_iterations } => {
+                self.ended = None;
+                self.max_iterations = max_iterations.unwrap_or(self.max_iterations);
+            }
+            RunEvent::NodeStarted { visit, attempt } => {
+                if let Some(node) = node {
+                    self.walk.started(node, *visit, *attempt);
+                }
+            }
+            RunEvent::NodeFinished { attempt, outcome, .. } => {
+                if let Some(node) = node {
+                    self.walk.finished(node, *attempt, outcome);
+                }
+            }
+            RunEvent::EdgeTaken { to } => {
+                if let Some(node) = node {
+                    self.walk.taken(node, to);
+                }
+            }
+            RunEvent::PrepareFinished { step, passed, output, .. } => {
+                let visit = self.open_visit();
+                visit.prepared.insert(*step, (*passed, output.clone()));
+                visit.prepare_failed = visit.prepared.values().any(|(passed, _)| !passed);
+            }
+            RunEvent::GateFinished { gate, passed, blocking, result, .. } => {
+                self.open_visit().gates.insert(*gate, (*passed, *blocking, result.clone()));
+            }
+            RunEvent::GatesFlagged { files, paths } => {
+                self.open_visit().flagged = Some((*files, paths.clone()));
+            }
+            RunEvent::ScenarioJudged { scenario, verdict, result, .. } => {
+                self.open_visit()
+                    .scenarios
+                    .insert(scenario.clone(), (verdict.clone(), result.clone()));
+            }
+            RunEvent::CandidateJudged(judgement) => {
+                let iteration = envelope.iteration.unwrap_or(self.started.first_iteration);
+                self.steps.push((iteration, Step::Judged(judgement.clone())));
+                self.open_visit().closed = true;
+            }
+            RunEvent::DecisionMade { decision } => self.decision = Some(decision.clone()),
+            RunEvent::FeedbackWritten { feedback, commit, .. } => {
+                self.feedback.insert(envelope.iteration.unwrap_or_default(), feedback.clone());
+                if let Some(commit) = commit {
+                    self.tip.clone_from(commit);
+                }
+            }
+            RunEvent::AgentStarted { turn, attempt, .. } => {
+                let turn = self.turn(*turn);
+                turn.attempts = *attempt;
+                turn.class = None;
+            }
+            RunEvent::AgentFinished { turn, class, ms, usage, .. } => {
+                let turn = self.turn(*turn);
+                turn.class = Some(class.clone());
+                turn.ms += ms;
+                turn.usage = turn.usage.plus(*usage);
+                self.answered = None;
+            }
+            RunEvent::AgentInterrupted { turn, .. } => {
+                let turn = self.turn(*turn);
+                turn.interrupted += 1;
+                turn.class = Some("interrupted".to_owned());
+            }
+            RunEvent::DeliveryAccepted { turn, commit, tree, files, dropped, detail } => {
+                self.turn(*turn).delivery = Some(TurnDelivery::Accepted {
+                    commit: commit.clone(),
+                    files: *files,
+                    dropped: *dropped,
+                    detail: detail.clone(),
+                });
+                self.candidate = (commit.clone(), tree.clone());
+                self.tip.clone_from(commit);
+            }
+            RunEvent::DeliveryUnchanged { turn, dropped, detail } => {
+                self.turn(*turn).delivery =
+                    Some(TurnDelivery::Unchanged { dropped: *dropped, detail: detail.clone() });
+                self.steps.push((self.started.first_iteration + turn, Step::Unchanged));
+            }
+            RunEvent::DeliveryRefused { turn, class, detail } => {
+                self.turn(*turn).delivery =
+                    Some(TurnDelivery::Refused { class: class.clone(), detail: detail.clone() });
+                self.steps.push((self.started.first_iteration + turn, Step::Unchanged));
+            }
+            RunEvent::QuestionAsked { question, .. } => self.question = Some(question.clone()),
+            RunEvent::QuestionAnswered { answer } => {
+                if let Some(question) = self.question.take() {
+                    self.answered = Some((question, answer.clone()));
+                }
+            }
+            RunEvent::RunInterrupted { exit } => {
+                self.ended = Some(Ended::Interrupted { exit: *exit });
+            }
+            RunEvent::RunFailed { class, message } => {
+                self.ended = Some(Ended::Failed { class: class.clone(), message: message.clone() });
+            }
+            RunEvent::RunFinished { outcome, exit } => {
+                self.ended = Some(Ended::Finished { outcome: outcome.clone(), exit: *exit });
+            }
+        }
+    }
+
+    /// Returns the visit that is being filled; begins one where the last is closed.
+    fn open_visit(&mut self) -> &mut Visit {
+        if self.visit.closed {
+            let last = std::mem::take(&mut self.visit);
+            if !last.scenarios.is_empty() {
+                let with = |wanted: &dyn Fn(&str) -> bool| -> BTreeSet<ScenarioId> {
+                    last.scenarios
+                        .iter()
+                        .filter(|(_, (verdict, _))| wanted(verdict))
+                        .map(|(id, _)| id.clone())
+                        .collect()
+                };
+                self.satisfied_before = with(&|verdict| verdict == "satisfied");
+                self.ever_judged.extend(with(&|v| matches!(v, "satisfied" | "unsatisfied")));
+            }
+        }
+        &mut self.visit
+    }
+
+    fn turn(&mut self, number: u32) -> &mut Turn {
+        let at = self.turns.iter().position(|turn| turn.turn == number).unwrap_or_else(|| {
+            self.turns.push(Turn { turn: number, ..Turn::default() });
+            self.turns.len() - 1
+        });
+        &mut self.turns[at]
+    }
+
+    /// Returns how many turns were delivered, accepted or not; only these count.
+    pub fn turns_taken(&self) -> u32 {
+        u32::try_from(self.turns.iter().filter(|turn| turn.delivery.is_some()).count())
+            .unwrap_or(u32::MAX)
+    }
+
+    /// Returns the number of the present iteration: the base's, and one more for each turn taken.
+    pub fn iteration(&self) -> u32 {
+        self.started.first_iteration + self.turns_taken()
+    }
+
+    /// Returns whether the candidate waits for its judgement.
+    pub fn candidate_is_open(&self) -> bool {
+        !self.visit.closed
+            || self
+                .judgements()
+                .next_back()
+                .is_none_or(|(_, judgement)| judgement.commit != self.candidate.0)
+    }
+
+    /// Returns the judgements with their iterations, oldest first.
+    pub fn judgements(&self) -> impl DoubleEndedIterator<Item = (u32, &Judgement)> {
+        self.steps.iter().filter_map(|(iteration, step)| match step {
+            Step::Judged(judgement) => Some((*iteration, judgement)),
+            Step::Unchanged => None,
+        })
+    }
+
+    /// Returns the best judgement with its iteration; none where nothing was judged.
+    pub fn best(&self) -> Option<(u32, &Judgement)> {
+        let winner = best(self.judgements().map(|(_, judgement)| judgement))?;
+        self.judgements().find(|(_, judgement)| std::ptr::eq(*judgement, winner))
+    }
+
+    /// Returns what a decision is made from.
+    pub fn history(&self) -> History {
+        History {
+            steps: self.steps.iter().map(|(_, step)| step.clone()).collect(),
+            question_pending: self.question.is_some(),
+            turns: self.turns_taken(),
+        }
+    }
+
+    /// Returns when the run stops.
+    pub fn stop_rule(&self) -> StopRule {
+        StopRule {
+            threshold: self.started.threshold,
+            max_iterations: self.max_iterations,
+            stalled_after: self.started.stalled_after,
+            has_agent: self.started.agent.is_some(),
+        }
+    }
+
+    /// Returns whether `iterate --resume` can go on with the run: it was cut short, failed or was
+    /// interrupted, or it ended in a way that a person can change.
+    pub fn is_resumable(&self) -> bool {
+        match &self.ended {
+            None | Some(Ended::Interrupted { .. } | Ended::Failed { .. }) => !self.started.in_place,
+            Some(Ended::Finished { exit, .. }) => *exit == 5,
+        }
+    }
+}
+
+impl Usage {
+    /// Adds two usages; a number that neither knows stays unknown.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        fn add<T: std::ops::Add<Output = T>>(a: Option<T>, b: Option<T>) -> Option<T> {
+            match (a, b) {
+                (Some(a), Some(b)) => Some(a + b),
+                (one, other) => one.or(other),
+            }
+        }
+        Self {
+            input_tokens: add(self.input_tokens, other.input_tokens),
+            output_tokens: add(self.output_tokens, other.output_tokens),
+            cost_usd: add(self.cost_usd, other.cost_usd),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Label, Tier};
+    use super::*;
+    use crate::id::{Digest, NodeId};
+
+    fn blob() -> BlobRef {
+        BlobRef { digest: Digest::of(b""), bytes: 0, label: Label::Internal }
+    }
+
+    fn judgement(commit: &str, passed: usize) -> RunEvent {
+        RunEvent::CandidateJudged(Judgement {
+            commit: commit.into(),
+            tree: commit.into(),
+            gates_passed: true,
+            gates_changed: false,
+            satisfaction: Some(Satisfaction {
+                total: 2,
+                passed,
+                failed: 2 - passed,
+                weight_satisfied: passed as f64,
+                weight_judged: 2.0,
+                ..Satisfaction::default()
+            }),
+        })
+    }
+
+    fn verdict(scenario: &str, verdict: &str) -> RunEvent {
+        RunEvent::ScenarioJudged {
+            scenario: ScenarioId::parse(scenario).unwrap(),
+            verdict: verdict.into(),
+            ms: 1,
+            result: blob(),
+        }
+    }
+
+    fn accepted(turn: u32, commit: &str) -> RunEvent {
+        RunEvent::DeliveryAccepted {
+            turn,
+            commit: commit.into(),
+            tree: commit.into(),
+            files: 1,
+            dropped: 0,
+            detail: blob(),
+        }
+    }
+
+    fn fold(events: Vec<(u32, RunEvent)>) -> Summary {
+        let started = RunEvent::RunStarted(Box::new(RunStarted {
+            version: String::new(),
+            graph: "converge".into(),
+            base: "c0".into(),
+            tree: "c0".into(),
+            base_branch: None,
+            branch: "factory/r".into(),
+            first_iteration: 4,
+            threshold: 1.0,
+            stalled_after: 3,
+            max_iterations: 5,
+            scenarios: 2,
+            agent: Some("replay".into()),
+            tier: Tier::Copy,
+            in_place: false,
+            frozen: blob(),
+        }));
+        let envelopes: Vec<Envelope> = std::iter::once((4, started))
+            .chain(events)
+            .enumerate()
+            .map(|(i, (iteration, event))| Envelope {
+                seq: i as u64 + 1,
+                time: Timestamp::from_unix_millis(0),
+                run: RunId::parse("r").unwrap(),
+                node: Some(NodeId::parse("n").unwrap()),
+                iteration: Some(iteration),
+                event,
+                prev: None,
+            })
+            .collect();
+        Summary::of(&envelopes).unwrap()
+    }
+
+    #[test]
+    fn iterations_go_on_from_the_first_and_count_turns_with_a_delivery() {
+        let unchanged = RunEvent::DeliveryUnchanged { turn: 2, dropped: 0, detail: blob() };
+        let started = RunEvent::AgentStarted { turn: 3, attempt: 1, prompt: blob() };
+        let summary = fold(vec![
+            (4, judgement("c0", 0)),
+            (4, accepted(1, "c1")),
+            (5, judgement("c1", 1)),
+            (5, unchanged),
+            (6, started),
+        ]);
+        assert_eq!((summary.iteration(), summary.turns_taken()), (6, 2));
+        assert_eq!(summary.best().map(|(iteration, _)| iteration), Some(5));
+        assert_eq!(summary.history().steps.len(), 3);
+    }
+
+    #[test]
+    fn a_new_judgement_begins_empty_and_remembers_what_was_satisfied() {
+        let summary = fold(vec![
+            (4, verdict("a", "satisfied")),
+            (4, verdict("b", "skipped")),
+            (4, judgement("c0", 1)),
+            (4, accepted(1, "c1")),
+            (5, verdict("a", "unsatisfied")),
+        ]);
+        assert_eq!(summary.visit.scenarios.len(), 1);
+        assert_eq!(
+            summary.satisfied_before.iter().map(ScenarioId::as_str).collect::<Vec<_>>(),
+            ["a"]
+        );
+        assert_eq!(summary.ever_judged.len(), 1, "a skipped scenario was not judged");
+        assert!(summary.candidate_is_open());
+    }
+
+    #[test]
+    fn a_candidate_waits_until_it_is_judged() {
+        assert!(fold(vec![]).candidate_is_open());
+        assert!(!fold(vec![(4, judgement("c0", 1))]).candidate_is_open());
+        assert!(fold(vec![(4, judgement("c0", 1)), (4, accepted(1, "c1"))]).candidate_is_open());
+    }
+
+    #[test]
+    fn a_turn_that_was_cut_short_keeps_its_attempts_apart() {
+        let start = |attempt| RunEvent::AgentStarted { turn: 1, attempt, prompt: blob() };
+        let cut =
+            RunEvent::AgentInterrupted { turn: 1, attempt: 1, ended_processes: 2, diff: None };
+        let summary = fold(vec![(4, judgement("c0", 0)), (4, start(1)), (4, cut), (4, start(2))]);
+        let turn = &summary.turns[0];
+        assert_eq!((turn.attempts, turn.interrupted, turn.class.as_deref()), (2, 1, None));
+        assert_eq!(summary.turns_taken(), 0);
+    }
+
+    #[test]
+    fn an_answer_belongs_to_the_question_before_it() {
+        let asked = RunEvent::QuestionAsked { turn: 1, question: blob() };
+        let answered = RunEvent::QuestionAnswered { answer: blob() };
+        assert!(fold(vec![(4, asked.clone())]).history().question_pending);
+        let summary = fold(vec![(4, asked), (4, answered)]);
+        assert!(!summary.history().question_pending && summary.answered.is_some());
+    }
+
+    #[test]
+    fn usage_that_nobody_knows_stays_unknown() {
+        let known = Usage { input_tokens: Some(3), ..Usage::default() };
+        assert_eq!(known.plus(Usage::default()), known);
+        assert_eq!(known.plus(known).input_tokens, Some(6));
+    }
+}
