@@ -1,0 +1,93 @@
+//! A run's state in a directory: `events.jsonl` and `blobs/`.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::file::write_durably;
+use super::{RunStore, StoreError};
+use crate::event::{BlobRef, Label};
+use crate::id::Digest;
+
+/// A run's state in a directory.
+pub struct DirStore {
+    dir: PathBuf,
+    journal: File,
+}
+
+impl DirStore {
+    /// Opens the state in `dir`, which is made if it is missing.
+    ///
+    /// # Errors
+    /// The directory or the journal can't be made or opened.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let blobs = dir.join("blobs");
+        std::fs::create_dir_all(&blobs).map_err(io("making", &blobs))?;
+        let path = dir.join("events.jsonl");
+        let journal = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .read(true)
+            .open(&path)
+            .map_err(io("opening", &path))?;
+        Ok(Self { dir: dir.to_owned(), journal })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.join("events.jsonl")
+    }
+
+    fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.dir.join("blobs").join(digest.as_str())
+    }
+}
+
+/// Makes the error of something done to a file.
+pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Io { doing, path, source }
+}
+
+impl RunStore for DirStore {
+    fn append(&mut self, line: &str, sync: bool) -> Result<(), StoreError> {
+        let path = self.path();
+        // One write: a reader sees the whole line or none of it.
+        let mut bytes = line.as_bytes().to_vec();
+        bytes.push(b'\n');
+        self.journal.write_all(&bytes).map_err(io("writing", &path))?;
+        if sync {
+            self.journal.sync_data().map_err(io("syncing", &path))?;
+        }
+        Ok(())
+    }
+
+    fn lines(&mut self) -> Result<Vec<String>, StoreError> {
+        let path = self.path();
+        let mut bytes = Vec::new();
+        File::open(&path)
+            .and_then(|mut file| file.read_to_end(&mut bytes))
+            .map_err(io("reading", &path))?;
+        let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        if complete < bytes.len() {
+            self.journal.set_len(complete as u64).map_err(io("cutting", &path))?;
+            self.journal.sync_data().map_err(io("syncing", &path))?;
+        }
+        Ok(String::from_utf8_lossy(&bytes[..complete]).lines().map(str::to_owned).collect())
+    }
+
+    fn put(&self, label: Label, bytes: &[u8]) -> Result<BlobRef, StoreError> {
+        let digest = Digest::of(bytes);
+        let path = self.blob_path(&digest);
+        if !path.exists() {
+            write_durably(&path, bytes).map_err(io("writing", &path))?;
+        }
+        Ok(BlobRef { digest, bytes: bytes.len() as u64, label })
+    }
+
+    fn get(&self, blob: &BlobRef) -> Result<Vec<u8>, StoreError> {
+        let path = self.blob_path(&blob.digest);
+        let bytes = std::fs::read(&path).map_err(io("reading", &path))?;
+        let found = Digest::of(&bytes);
+        if found == blob.digest { Ok(bytes) } else { Err(StoreError::Damaged { path, found }) }
+    }
+}

@@ -1,0 +1,103 @@
+//! The runs of a repository: `artifacts/factory/runs/`.
+
+use std::path::{Path, PathBuf};
+
+use super::dir_store::io;
+use super::{StoreError, read_chain};
+use crate::event::{Envelope, Summary, event_name_of};
+use crate::id::RunId;
+
+/// The directory that holds a repository's runs.
+#[derive(Debug, Clone)]
+pub struct RunsDir(PathBuf);
+
+impl RunsDir {
+    /// Names the runs of the repository at `root`; nothing is made.
+    pub fn of(root: &Path) -> Self {
+        Self(root.join("artifacts/factory/runs"))
+    }
+
+    /// Returns the directory.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Returns the directory of one run, there or not.
+    pub fn run(&self, run: &RunId) -> PathBuf {
+        self.0.join(run.as_str())
+    }
+
+    /// Returns the ids of all runs, oldest first; empty where there is none.
+    ///
+    /// # Errors
+    /// The directory is there and can't be read.
+    pub fn list(&self) -> Result<Vec<RunId>, StoreError> {
+        let entries = match std::fs::read_dir(&self.0) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(io("reading", &self.0)(error)),
+        };
+        let mut runs: Vec<RunId> = entries
+            .filter_map(Result::ok)
+            .filter(|entry| entry.path().join("events.jsonl").is_file())
+            .filter_map(|entry| RunId::parse(entry.file_name().to_str()?).ok())
+            .collect();
+        runs.sort();
+        Ok(runs)
+    }
+
+    /// Finds the run that `wanted` names (the whole id, or a part that only one has); the newest
+    /// where nothing is asked for.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find(&self, wanted: Option<&str>) -> Result<RunId, StoreError> {
+        let mut runs = self.list()?;
+        let Some(wanted) = wanted else {
+            return runs.pop().ok_or_else(|| StoreError::NoRuns { path: self.0.clone() });
+        };
+        let matching: Vec<&RunId> = runs
+            .iter()
+            .filter(|run| run.as_str() == wanted)
+            .chain(runs.iter().filter(|run| run.as_str().contains(wanted)))
+            .collect();
+        match matching.as_slice() {
+            [one] => Ok((*one).clone()),
+            [exact, ..] if exact.as_str() == wanted => Ok((*exact).clone()),
+            _ => Err(StoreError::NoRun { run: wanted.to_owned(), path: self.0.clone() }),
+        }
+    }
+}
+
+/// Reads the events of the run in `dir` and folds them. With `brief` the lines of single scenarios
+/// are passed over, which is what makes the status of a long run quick; the chain is then not
+/// checked, and what the summary says of single scenarios is empty.
+///
+/// # Errors
+/// The journal can't be read, or is damaged.
+pub fn read_summary(dir: &Path, brief: bool) -> Result<(Summary, Vec<Envelope>), StoreError> {
+    let path = dir.join("events.jsonl");
+    let bytes = std::fs::read(&path).map_err(io("reading", &path))?;
+    let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let text = String::from_utf8_lossy(&bytes[..complete]);
+    let events = if brief {
+        text.lines()
+            .enumerate()
+            .filter(|(_, line)| {
+                !event_name_of(line)
+                    .is_some_and(|name| name.starts_with("scenario.") || name == "gate.started")
+            })
+            .map(|(i, line)| {
+                Envelope::from_line(line).map_err(|source| StoreError::Line {
+                    path: path.clone(),
+                    line: i + 1,
+                    source,
+                })
+            })
+            .collect::<Result<Vec<_>, _>>()?
+    } else {
+        read_chain(text.lines(), &path)?
+    };
+    let summary = Summary::of(&events).ok_or(StoreError::NotBegun { path })?;
+    Ok((summary, events))
+}
