@@ -1,0 +1,859 @@
+//! Which paths may come back, and the decision over a whole turn.
+//!
+//! A path that may not come back is dropped and named, and the rest of the turn applies. Only
+//! what makes the whole turn suspect refuses it: a link out of the tree, or too much of anything.
+//! What is dropped can neither refuse the turn nor count towards its limits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
+use super::{Delivery, DropReason, Dropped, Found, Refusal, Scan, What};
+use crate::text::TreePath;
+
+/// How much one turn may deliver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The most paths that are written, and the most that are removed; each counts by itself, so
+    /// that a moved file counts once.
+    pub files: usize,
+    /// The most bytes of one file; a larger one is dropped.
+    pub file_bytes: u64,
+    /// The most bytes of all files together.
+    pub total_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { files: 500, file_bytes: 5_000_000, total_bytes: 50_000_000 }
+    }
+}
+
+/// A pattern that can't be used, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{pattern}` is no pattern of paths: {why}")]
+pub struct PolicyError {
+    /// The pattern as written.
+    pub pattern: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// What the agent may write.
+///
+/// Patterns are globs in which `*` and `?` stop at a slash and `**` does not. One without a slash
+/// (`CLAUDE.md`, `*.lock`) holds at any depth; one with a slash (`specs/**`, `/Makefile`) is
+/// relative to the root. A protected pattern also protects all that lies below what it matches,
+/// and `DIR/**` protects `DIR` itself. Protection ignores case, and what else some file systems
+/// ignore in a name; the write list is taken literally. Names that mean the same by Unicode
+/// normalisation alone are different names.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    write: Option<GlobSet>,
+    protected: GlobSet,
+    /// Directories above protected places, folded: a file or link in their stead would displace
+    /// what is protected, or lead around it.
+    holders: BTreeSet<Vec<u8>>,
+    limits: Limits,
+}
+
+impl Policy {
+    /// Names that are protected at any depth, whatever else is: a nested one steers git or an
+    /// agent as well as one in the root.
+    pub const STEERING: [&'static str; 7] = [
+        ".claude",
+        ".codex",
+        ".gitattributes",
+        ".gitmodules",
+        ".mcp.json",
+        "AGENTS.md",
+        "CLAUDE.md",
+    ];
+
+    /// The name of the file, in the root, by which an agent asks a person.
+    pub const QUESTION: &'static str = "QUESTION.md";
+
+    /// Makes a policy.
+    ///
+    /// `write` lists what may be written, none for all that is not protected. `protected` lists
+    /// what may not, the built-in patterns included. `scenarios_dir` is relative to the root, and
+    /// is protected too; a directory outside needs no protection.
+    ///
+    /// # Errors
+    /// Names the first pattern that can't be used.
+    pub fn new(
+        write: Option<&[String]>,
+        protected: &[String],
+        scenarios_dir: &str,
+        limits: Limits,
+    ) -> Result<Self, PolicyError> {
+        let mut set = GlobSetBuilder::new();
+        let mut holders = BTreeSet::new();
+        let scenarios = scenarios_pattern(scenarios_dir)?;
+        for pattern in
+            protected.iter().map(String::as_str).chain(Self::STEERING).chain(scenarios.as_deref())
+        {
+            let glob = Anchored::parse(pattern)?;
+            let glob = Anchored { text: fold_text(&glob.text), ..glob };
+            let base = glob.text.strip_suffix("/**").unwrap_or(&glob.text);
+            if glob.anchored {
+                holders.extend(literal_parents(base));
+            }
+            let prefix = if glob.anchored { "" } else { "**/" };
+            set.add(compile(pattern, &format!("{prefix}{base}"))?);
+            set.add(compile(pattern, &format!("{prefix}{base}/**"))?);
+        }
+        let write = write.map(write_list).transpose()?;
+        let protected = build(set)?;
+        Ok(Self { write, protected, holders, limits })
+    }
+
+    /// Returns whether no agent may write, remove or replace `path`.
+    ///
+    /// Git's own directory is not asked about here; [`decide`] drops it by itself.
+    pub fn is_protected(&self, path: &TreePath) -> bool {
+        self.protects(&fold(path.as_bytes()))
+    }
+
+    fn protects(&self, folded: &[u8]) -> bool {
+        let matches = |bytes: &[u8]| self.protected.is_match(Path::new(OsStr::from_bytes(bytes)));
+        matches(folded) || matches(&trimmed(folded))
+    }
+
+    /// Returns whether a file or link at `folded` would stand where a directory with protected
+    /// paths belongs.
+    fn holds_protected(&self, folded: &[u8]) -> bool {
+        self.holders.contains(folded) || self.holders.contains(&trimmed(folded))
+    }
+
+    fn may_write(&self, path: &TreePath) -> bool {
+        self.write.as_ref().is_none_or(|write| write.is_match(path.as_path()))
+    }
+
+    /// Decides about one path by itself: none to keep it, or why it is dropped.
+    fn reason(&self, found: &Found, large: &BTreeSet<TreePath>) -> Option<DropReason> {
+        let path = &found.path;
+        let folded = fold(path.as_bytes());
+        let placed = matches!(found.what, What::File { .. } | What::Symlink { .. });
+        if is_git(&folded) {
+            return Some(DropReason::GitInternals);
+        }
+        if self.protects(&folded) || (placed && self.holds_protected(&folded)) {
+            return Some(DropReason::Protected);
+        }
+        if path.as_bytes() == Self::QUESTION.as_bytes() && matches!(found.what, What::File { .. }) {
+            return Some(DropReason::Question);
+        }
+        if !self.may_write(path) {
+            return Some(DropReason::NotInWriteList);
+        }
+        match &found.what {
+            What::File { bytes, .. } if *bytes > self.limits.file_bytes => {
+                Some(DropReason::TooLarge { bytes: *bytes, limit: self.limits.file_bytes })
+            }
+            What::File { .. } | What::Symlink { .. } if large.contains(path) => {
+                Some(DropReason::LargeFileStorage)
+            }
+            What::Symlink { target, .. } => match lead(path, target) {
+                // Refuses the turn; see `decide`.
+                Lead::Out => None,
+                Lead::Winding => Some(DropReason::WindingLink { target: target.clone() }),
+                Lead::To(place) => {
+                    let place = fold(&place);
+                    (place.is_empty()
+                        || is_git(&place)
+                        || self.protects(&place)
+                        || self.holds_protected(&place))
+                    .then(|| DropReason::LinkToProtected { target: target.clone() })
+                }
+            },
+            What::Other(kind) => Some(DropReason::NotAFile { kind: *kind }),
+            What::File { .. } | What::Removed => None,
+        }
+    }
+
+    /// Finds what is wrong with the changes as a whole.
+    fn refusal(&self, changes: &[Found]) -> Option<Refusal> {
+        let out = changes.iter().find_map(|found| match &found.what {
+            What::Symlink { target, .. } if matches!(lead(&found.path, target), Lead::Out) => {
+                Some(Refusal::LinkOutOfTree { path: found.path.clone(), target: target.clone() })
+            }
+            _ => None,
+        });
+        if out.is_some() {
+            return out;
+        }
+        let removed = changes.iter().filter(|found| found.what == What::Removed).count();
+        let count = removed.max(changes.len() - removed);
+        if count > self.limits.files {
+            return Some(Refusal::TooManyFiles { count, limit: self.limits.files });
+        }
+        let bytes = changes.iter().fold(0_u64, |sum, found| {
+            sum.saturating_add(match &found.what {
+                What::File { bytes, .. } => *bytes,
+                What::Symlink { target, .. } => target.len() as u64,
+                What::Removed | What::Other(_) => 0,
+            })
+        });
+        (bytes > self.limits.total_bytes)
+            .then_some(Refusal::TooManyBytes { bytes, limit: self.limits.total_bytes })
+    }
+}
+
+/// Decides what of `scan` becomes the next candidate.
+///
+/// `candidate` yields the paths of the candidate that the workspace was set to, submodules
+/// included, in any order. `large` holds those that the candidate keeps in large file storage.
+/// Of new paths that exclude one another the first in order of bytes is kept.
+pub fn decide<'a>(
+    policy: &Policy,
+    scan: &Scan,
+    candidate: impl IntoIterator<Item = &'a TreePath>,
+    large: &BTreeSet<TreePath>,
+) -> Delivery {
+    let mut found: Vec<&Found> = scan.found.iter().collect();
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found.dedup_by(|b, a| a.path == b.path);
+
+    let mut dropped = Vec::new();
+    let mut kept = Vec::new();
+    for one in found {
+        match policy.reason(one, large) {
+            Some(reason) => dropped.push(Dropped { path: one.path.clone(), reason }),
+            None => kept.push(one),
+        }
+    }
+    let changes = without_collisions(kept, candidate, &mut dropped);
+    dropped.sort_by(|a, b| a.path.cmp(&b.path));
+
+    if scan.truncated {
+        return Delivery::Refused { refusal: Refusal::ScanTruncated, dropped };
+    }
+    if let Some(refusal) = policy.refusal(&changes) {
+        return Delivery::Refused { refusal, dropped };
+    }
+    if changes.is_empty() {
+        return Delivery::Unchanged { dropped };
+    }
+    Delivery::Accepted { changes, dropped }
+}
+
+/// Drops the new paths of `kept` that can't stand beside what stays.
+fn without_collisions<'a>(
+    kept: Vec<&Found>,
+    candidate: impl IntoIterator<Item = &'a TreePath>,
+    dropped: &mut Vec<Dropped>,
+) -> Vec<Found> {
+    let removed: BTreeSet<&TreePath> =
+        kept.iter().filter(|f| f.what == What::Removed).map(|f| &f.path).collect();
+    let mut known = BTreeSet::new();
+    let mut staying = BTreeMap::new();
+    for path in candidate {
+        known.insert(path.clone());
+        if !removed.contains(path) {
+            staying.insert(fold(path.as_bytes()), path.clone());
+        }
+    }
+    let mut changes = Vec::new();
+    for found in kept {
+        if found.what != What::Removed && !known.contains(&found.path) {
+            let folded = fold(found.path.as_bytes());
+            if let Some(reason) = collision(&staying, &found.path, &folded) {
+                dropped.push(Dropped { path: found.path.clone(), reason });
+                continue;
+            }
+            staying.insert(folded, found.path.clone());
+        }
+        changes.push(found.clone());
+    }
+    changes
+}
+
+/// Finds what keeps a new path from existing beside those that stay, which are keyed by their
+/// folded form.
+fn collision(
+    staying: &BTreeMap<Vec<u8>, TreePath>,
+    path: &TreePath,
+    folded: &[u8],
+) -> Option<DropReason> {
+    let below = [folded, b"/"].concat();
+    let at_or_above = std::iter::once(folded.len())
+        .chain(folded.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at))
+        .find_map(|end| staying.get(&folded[..end]));
+    let other = at_or_above.or_else(|| {
+        let (key, other) = staying.range(below.clone()..).next()?;
+        key.starts_with(&below).then_some(other)
+    })?;
+    Some(if path.is_within(other) || other.is_within(path) {
+        DropReason::Blocked { by: other.clone() }
+    } else {
+        DropReason::CaseCollision { with: other.clone() }
+    })
+}
+
+/// Where a symbolic link leads.
+enum Lead {
+    /// To this place in the tree; empty is the root.
+    To(Vec<u8>),
+    /// Out of the tree, or nowhere.
+    Out,
+    /// It depends on what other links say.
+    Winding,
+}
+
+/// Resolves a link's target from the directory of the link.
+///
+/// Above a tree path there are no links, so `..` at the beginning climbs exactly; after a name it
+/// could climb from wherever a link of that name leads.
+fn lead(path: &TreePath, target: &[u8]) -> Lead {
+    if target.is_empty() || target.starts_with(b"/") || target.contains(&0) {
+        return Lead::Out;
+    }
+    let mut place: Vec<&[u8]> = path.components().collect();
+    place.pop();
+    let mut named = false;
+    let mut winding = false;
+    for part in target.split(|b| *b == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => {
+                winding |= named;
+                if place.pop().is_none() {
+                    return Lead::Out;
+                }
+            }
+            name => {
+                named = true;
+                place.push(name);
+            }
+        }
+    }
+    if winding { Lead::Winding } else { Lead::To(place.join(&b'/')) }
+}
+
+/// Returns whether a component of the folded path is git's directory to git, HFS+ or NTFS.
+fn is_git(folded: &[u8]) -> bool {
+    folded.split(|b| *b == b'/').any(|part| {
+        let end = part.iter().position(|b| *b == b':').unwrap_or(part.len());
+        matches!(trim_part(&part[..end]), b".git" | b"git~1")
+    })
+}
+
+/// Returns `bytes` without differences of case and without the characters that HFS+ ignores;
+/// bytes that are no UTF-8 stay.
+fn fold(bytes: &[u8]) -> Vec<u8> {
+    if bytes.is_ascii() {
+        return bytes.to_ascii_lowercase();
+    }
+    let mut folded = Vec::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        folded.extend_from_slice(fold_text(chunk.valid()).as_bytes());
+        folded.extend_from_slice(chunk.invalid());
+    }
+    folded
+}
+
+fn fold_text(text: &str) -> String {
+    text.chars()
+        .filter(|c| {
+            !matches!(c,
+                '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}'
+                | '\u{feff}')
+        })
+        // Up and down again, since some small letters share a capital: `ſ` and `s`.
+        .flat_map(char::to_uppercase)
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+/// Returns the path without the dots and blanks at the ends of components that Windows ignores.
+fn trimmed(folded: &[u8]) -> Vec<u8> {
+    folded.split(|b| *b == b'/').map(trim_part).collect::<Vec<_>>().join(&b'/')
+}
+
+fn trim_part(part: &[u8]) -> &[u8] {
+    let end = part.iter().rposition(|b| !matches!(b, b'.' | b' ')).map_or(part.len(), |at| at + 1);
+    &part[..end]
+}
+
+/// A pattern as written, and whether it is relative to the root.
+struct Anchored {
+    text: String,
+    anchored: bool,
+}
+
+impl Anchored {
+    fn parse(pattern: &str) -> Result<Self, PolicyError> {
+        let error = |why: &str| PolicyError { pattern: pattern.to_owned(), why: why.to_owned() };
+        let text = pattern.trim_start_matches("./").trim_matches('/');
+        if text.is_empty() {
+            return Err(error("it names nothing"));
+        }
+        if text.starts_with('!') {
+            return Err(error("exceptions with `!` are not supported"));
+        }
+        if text.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(error("it has an empty, `.` or `..` component"));
+        }
+        let anchored = pattern.contains('/') && !text.starts_with("**/");
+        Ok(Self { text: text.to_owned(), anchored })
+    }
+}
+
+/// Returns the pattern that protects the scenarios; none where they lie outside the tree.
+fn scenarios_pattern(directory: &str) -> Result<Option<String>, PolicyError> {
+    let mut parts = Vec::new();
+    for part in directory.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.pop().is_none() => return Ok(None),
+            ".." => {}
+            name => parts.push(globset::escape(name)),
+        }
+    }
+    if directory.starts_with('/') {
+        return Ok(None);
+    }
+    if parts.is_empty() {
+        let why = "the scenarios need a directory of their own, below the root".to_owned();
+        return Err(PolicyError { pattern: directory.to_owned(), why });
+    }
+    Ok(Some(format!("/{}", parts.join("/"))))
+}
+
+/// Returns the directories above the place that a folded pattern names, as far as it is literal.
+fn literal_parents(base: &str) -> Vec<Vec<u8>> {
+    let literal = base.split('/').take_while(|part| !is_glob(part)).collect::<Vec<_>>();
+    let all = base.split('/').count();
+    (1..=literal.len().min(all - 1)).map(|n| literal[..n].join("/").into_bytes()).collect()
+}
+
+fn is_glob(part: &str) -> bool {
+    part.contains(['*', '?', '[', '{', '\\'])
+}
+
+fn write_list(patterns: &[String]) -> Result<GlobSet, PolicyError> {
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        let glob = Anchored::parse(pattern)?;
+        let prefix = if glob.anchored { "" } else { "**/" };
+        set.add(compile(pattern, &format!("{prefix}{}", glob.text))?);
+        // A plain name may be that of a directory; `docs/*` means the files in it alone.
+        if !glob.text.rsplit('/').next().is_some_and(is_glob) {
+            set.add(compile(pattern, &format!("{prefix}{}/**", glob.text))?);
+        }
+    }
+    build(set)
+}
+
+fn compile(pattern: &str, glob: &str) -> Result<globset::Glob, PolicyError> {
+    GlobBuilder::new(glob)
+        .literal_separator(true)
+        .backslash_escape(true)
+        .build()
+        .map_err(|e| PolicyError { pattern: pattern.to_owned(), why: e.kind().to_string() })
+}
+
+fn build(set: GlobSetBuilder) -> Result<GlobSet, PolicyError> {
+    set.build().map_err(|e| PolicyError {
+        pattern: e.glob().unwrap_or_default().to_owned(),
+        why: e.kind().to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::delivery::OtherKind;
+
+    fn path(bytes: impl Into<Vec<u8>>) -> TreePath {
+        TreePath::parse(bytes).unwrap()
+    }
+
+    fn policy_with(write: Option<&[&str]>, protected: &[&str]) -> Policy {
+        let write: Option<Vec<String>> = write.map(|w| w.iter().map(|p| (*p).to_owned()).collect());
+        let protected: Vec<String> = protected.iter().map(|p| (*p).to_owned()).collect();
+        Policy::new(write.as_deref(), &protected, "scenarios", Limits::default()).unwrap()
+    }
+
+    fn policy() -> Policy {
+        policy_with(None, &["scenarios/**", "specs/**", ".github/**", "artifacts/factory/**"])
+    }
+
+    fn file(bytes: u64) -> What {
+        What::File { executable: false, bytes, blob: "0".repeat(40) }
+    }
+
+    fn link(target: &[u8]) -> What {
+        What::Symlink { target: target.to_vec(), blob: "0".repeat(40) }
+    }
+
+    fn turn(policy: &Policy, found: &[(&[u8], What)], candidate: &[&str]) -> Delivery {
+        let found =
+            found.iter().map(|(at, what)| Found { path: path(*at), what: what.clone() }).collect();
+        let scan = Scan { found, ignored: Vec::new(), truncated: false };
+        let candidate: Vec<TreePath> = candidate.iter().map(|p| path(*p)).collect();
+        decide(policy, &scan, &candidate, &BTreeSet::new())
+    }
+
+    /// The class that one path by itself comes to: `accepted`, or that of its drop or refusal.
+    fn class_in(policy: &Policy, at: &[u8], what: What, candidate: &[&str]) -> &'static str {
+        match turn(policy, &[(at, what)], candidate) {
+            Delivery::Accepted { .. } => "accepted",
+            Delivery::Unchanged { dropped } => dropped[0].reason.class(),
+            Delivery::Refused { refusal, .. } => refusal.class(),
+        }
+    }
+
+    fn check(at: &[u8], what: What, class: &str) {
+        assert_eq!(class_in(&policy(), at, what, &[]), class, "{}", at.escape_ascii());
+    }
+
+    #[test]
+    fn protected_paths_are_dropped_whatever_their_case_or_bytes() {
+        for at in [
+            &b"scenarios/a.md"[..],
+            b"scenarios",
+            b"Scenarios/a.md",
+            b"scenarios/\xff\n.md",
+            b"scen\xe2\x80\x8carios/x",
+            "\u{17f}cenarios/x".as_bytes(),
+            b"scenarios./x",
+            b"specs /a",
+            b"nested/CLAUDE.md",
+            b"a/b/.claude/settings.json",
+            b"agents.MD",
+            b".github/workflows/ci.yaml",
+            b"sub/.gitattributes",
+        ] {
+            check(at, file(1), "protected");
+            check(at, What::Removed, "protected");
+        }
+    }
+
+    #[test]
+    fn names_that_only_look_protected_are_accepted() {
+        for at in [
+            &b".gitignore"[..],
+            b"src/scenarios/a.md",
+            b"scenarios.py",
+            b"lib/specs/a_spec.rb",
+            b"templates/.github/ci.yaml",
+            b"artifacts/report.txt",
+            b"\xff",
+        ] {
+            check(at, file(1), "accepted");
+        }
+    }
+
+    #[test]
+    fn git_internals_are_dropped_in_every_disguise() {
+        for at in [
+            &b".git/hooks/pre-commit"[..],
+            b"sub/.GIT/config",
+            b".git./config",
+            b".git /config",
+            b"git~1/config",
+            b".git::$INDEX_ALLOCATION/config",
+            b".g\xe2\x80\x8cit/config",
+        ] {
+            check(at, file(1), "git_internals");
+        }
+    }
+
+    #[test]
+    fn a_directory_of_protected_paths_is_not_replaced() {
+        check(b"artifacts", file(1), "protected");
+        check(b"artifacts", link(b"src"), "protected");
+        let delivery = turn(
+            &policy_with(None, &["**/golden/*.txt"]),
+            &[(b"t/golden", file(1)), (b"t/golden/a.txt", What::Removed)],
+            &["t/golden/a.txt"],
+        );
+        assert_eq!(delivery.class(), "unchanged");
+        assert_eq!(
+            delivery.dropped()[0].reason,
+            DropReason::Blocked { by: path("t/golden/a.txt") }
+        );
+    }
+
+    #[test]
+    fn a_link_out_of_the_tree_refuses_the_turn() {
+        for target in [&b"/etc/passwd"[..], b"..", b"../x", b"sub/../../x", b""] {
+            check(b"l", link(target), "link_out_of_tree");
+        }
+        check(b"a/b/l", link(b"../../../x"), "link_out_of_tree");
+        let both = [(&b"l"[..], link(b"/")), (&b"src/a"[..], file(1))];
+        assert_eq!(turn(&policy(), &both, &[]).class(), "refused");
+    }
+
+    #[test]
+    fn a_link_within_the_tree_is_accepted() {
+        check(b"a/b/l", link(b"../../src/x"), "accepted");
+        check(b"l", link(b"./src//x"), "accepted");
+    }
+
+    #[test]
+    fn a_link_to_protected_files_or_to_what_holds_them_is_dropped() {
+        for target in [&b"scenarios"[..], b"SCENARIOS/a.md", b".", b"artifacts", b".git/config"] {
+            check(b"x", link(target), "link_to_protected");
+        }
+        check(b"src/x", link(b".."), "link_to_protected");
+    }
+
+    #[test]
+    fn a_link_that_climbs_after_a_name_is_dropped() {
+        // `p/q/r` may be a link to the root, and the place one above it.
+        check(b"k", link(b"p/q/r/../secret"), "winding_link");
+    }
+
+    #[test]
+    fn a_link_on_a_protected_path_is_dropped_and_refuses_nothing() {
+        check(b"scenarios", link(b"/etc"), "protected");
+    }
+
+    #[test]
+    fn the_write_list_is_literal() {
+        let policy = policy_with(Some(&["src/**", "README.md", "docs/*"]), &[]);
+        for (at, class) in [
+            (&b"src/a"[..], "accepted"),
+            (b"sub/README.md", "accepted"),
+            (b"docs/a", "accepted"),
+            (b"docs/a/b", "not_in_write_list"),
+            (b"SRC/a", "not_in_write_list"),
+            (b"srcs/a", "not_in_write_list"),
+            (b"src/CLAUDE.md", "protected"),
+        ] {
+            assert_eq!(class_in(&policy, at, file(1), &[]), class, "{}", at.escape_ascii());
+        }
+        let nothing = policy_with(Some(&[]), &[]);
+        assert_eq!(class_in(&nothing, b"a", file(1), &[]), "not_in_write_list");
+    }
+
+    #[test]
+    fn a_question_is_read_and_not_delivered() {
+        check(b"QUESTION.md", file(1), "question");
+        check(b"docs/QUESTION.md", file(1), "accepted");
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_dropped_alone() {
+        let delivery =
+            turn(&policy(), &[(b"big", file(5_000_001)), (b"small", file(5_000_000))], &[]);
+        assert_eq!(delivery.changes().len(), 1);
+        assert_eq!(delivery.dropped()[0].reason.class(), "too_large");
+    }
+
+    #[test]
+    fn what_git_cannot_hold_is_dropped() {
+        check(b"pipe", What::Other(OtherKind::Fifo), "not_a_file");
+    }
+
+    #[test]
+    fn a_file_in_large_file_storage_keeps_its_pointer() {
+        let scan =
+            Scan { found: vec![Found { path: path("a.bin"), what: file(1) }], ..Scan::default() };
+        let large = BTreeSet::from([path("a.bin")]);
+        let delivery = decide(&policy(), &scan, &large, &large);
+        assert_eq!(delivery.dropped()[0].reason, DropReason::LargeFileStorage);
+    }
+
+    #[test]
+    fn a_new_name_that_differs_by_case_alone_is_dropped() {
+        assert_eq!(class_in(&policy(), b"README", file(1), &["readme"]), "case_collision");
+        assert_eq!(class_in(&policy(), b"Src", file(1), &["src/a"]), "case_collision");
+        let two = turn(&policy(), &[(b"b", file(1)), (b"B", file(1))], &[]);
+        assert_eq!(two.dropped()[0].reason, DropReason::CaseCollision { with: path("B") });
+    }
+
+    #[test]
+    fn a_rename_that_changes_case_is_accepted() {
+        let delivery =
+            turn(&policy(), &[(b"readme", What::Removed), (b"README", file(1))], &["readme"]);
+        assert_eq!(delivery.changes().len(), 2);
+    }
+
+    #[test]
+    fn names_that_collided_before_may_change() {
+        assert_eq!(class_in(&policy(), b"README", file(1), &["README", "readme"]), "accepted");
+    }
+
+    #[test]
+    fn files_in_a_submodule_are_blocked_by_it() {
+        assert_eq!(class_in(&policy(), b"vendor/lib/a.c", file(1), &["vendor/lib"]), "blocked");
+    }
+
+    #[test]
+    fn a_file_may_become_a_directory() {
+        let delivery = turn(&policy(), &[(b"a", What::Removed), (b"a/b", file(1))], &["a"]);
+        assert_eq!(delivery.changes().len(), 2);
+    }
+
+    #[test]
+    fn a_flood_refuses_the_turn_and_a_large_move_does_not() {
+        let names: Vec<String> = (0..501).map(|n| format!("n/{n}")).collect();
+        let flood = |take: usize, what: &What| -> Vec<(&[u8], What)> {
+            names.iter().take(take).map(|n| (n.as_bytes(), what.clone())).collect()
+        };
+        assert_eq!(turn(&policy(), &flood(501, &file(1)), &[]).class(), "refused");
+        assert_eq!(turn(&policy(), &flood(500, &file(1)), &[]).class(), "accepted");
+        assert_eq!(turn(&policy(), &flood(501, &What::Removed), &[]).class(), "refused");
+        assert_eq!(turn(&policy(), &flood(11, &file(5_000_000)), &[]).class(), "refused");
+        let old: Vec<String> = (0..500).map(|n| format!("o/{n}")).collect();
+        let mut moved = flood(500, &file(1));
+        moved.extend(old.iter().map(|n| (n.as_bytes(), What::Removed)));
+        assert_eq!(turn(&policy(), &moved, &[]).class(), "accepted");
+    }
+
+    #[test]
+    fn what_is_dropped_does_not_count_towards_the_limits() {
+        let names: Vec<String> = (0..600).map(|n| format!("scenarios/{n}")).collect();
+        let mut found: Vec<(&[u8], What)> = names.iter().map(|n| (n.as_bytes(), file(1))).collect();
+        found.push((b"src/a", file(1)));
+        assert_eq!(turn(&policy(), &found, &[]).changes().len(), 1);
+    }
+
+    #[test]
+    fn a_scan_that_was_cut_refuses_the_turn() {
+        let scan = Scan { truncated: true, ..Scan::default() };
+        let delivery = decide(&policy(), &scan, [], &BTreeSet::new());
+        assert!(matches!(delivery, Delivery::Refused { refusal: Refusal::ScanTruncated, .. }));
+    }
+
+    #[test]
+    fn nothing_changed_is_unchanged() {
+        assert_eq!(turn(&policy(), &[], &["a"]), Delivery::Unchanged { dropped: Vec::new() });
+    }
+
+    #[test]
+    fn a_bad_pattern_is_named() {
+        for bad in ["src/[", "!src", "../x", "", "a//b"] {
+            let error =
+                Policy::new(None, &[bad.to_owned()], "scenarios", Limits::default()).unwrap_err();
+            assert_eq!(error.pattern, bad, "{error}");
+        }
+        assert!(Policy::new(None, &[], ".", Limits::default()).is_err());
+    }
+
+    #[test]
+    fn a_scenarios_directory_with_glob_characters_is_protected_as_it_is_named() {
+        let policy = Policy::new(None, &[], "./t/[x]/", Limits::default()).unwrap();
+        assert!(policy.is_protected(&path("t/[x]/a.md")));
+        assert!(!policy.is_protected(&path("t/x/a.md")));
+    }
+
+    /// Path components that an attacker would try, and harmless ones.
+    fn component() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            prop::sample::select(vec![
+                "scenarios",
+                "SCENARIOS",
+                "Scenarios.",
+                "specs",
+                ".github",
+                ".GIT",
+                ".git",
+                "git~1",
+                "CLAUDE.md",
+                "claude.MD ",
+                ".claude",
+                "src",
+                "a",
+                "A",
+                "artifacts",
+                "factory",
+                "QUESTION.md",
+                "scen\u{200c}arios",
+                "\u{212a}",
+            ])
+            .prop_map(|s| s.as_bytes().to_vec()),
+            prop::collection::vec(
+                any::<u8>().prop_filter("a component", |b| !matches!(b, 0 | b'/')),
+                1..4
+            ),
+        ]
+    }
+
+    fn any_path() -> impl Strategy<Value = TreePath> {
+        prop::collection::vec(component(), 1..4)
+            .prop_filter_map("a tree path", |parts| TreePath::parse(parts.join(&b'/')).ok())
+    }
+
+    fn any_what() -> impl Strategy<Value = What> {
+        let target = prop_oneof![
+            any_path().prop_map(|p| p.as_bytes().to_vec()),
+            prop::collection::vec(prop::sample::select(b"./ab".to_vec()), 0..8),
+        ];
+        prop_oneof![
+            (0..9_000_000_u64).prop_map(file),
+            target.prop_map(|t| link(&t)),
+            Just(What::Removed),
+            Just(What::Other(OtherKind::Device)),
+        ]
+    }
+
+    /// Says in the plainest way whether a path lies where no agent may write.
+    fn forbidden(path: &TreePath) -> bool {
+        let parts: Vec<String> = path
+            .components()
+            .map(|part| {
+                let text = String::from_utf8_lossy(part).to_lowercase().replace('\u{200c}', "");
+                text.trim_end_matches(['.', ' ']).to_owned()
+            })
+            .collect();
+        matches!(parts[0].as_str(), "scenarios" | "specs" | ".github")
+            || (parts[0] == "artifacts" && parts.get(1).is_some_and(|p| p == "factory"))
+            || parts
+                .iter()
+                .any(|p| matches!(p.as_str(), ".git" | "git~1" | "claude.md" | ".claude"))
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_protected_is_ever_accepted(
+            found in prop::collection::vec((any_path(), any_what()), 0..12),
+            candidate in prop::collection::btree_set(any_path(), 0..12),
+            truncated in prop::bool::weighted(0.1),
+        ) {
+            let policy = policy();
+            let found = found.into_iter().map(|(path, what)| Found { path, what }).collect();
+            let scan = Scan { found, ignored: Vec::new(), truncated };
+            let delivery = decide(&policy, &scan, &candidate, &BTreeSet::new());
+            let changes = delivery.changes();
+            for change in changes {
+                prop_assert!(!forbidden(&change.path), "{:?}", change.path);
+                prop_assert!(!policy.is_protected(&change.path), "{:?}", change.path);
+                prop_assert!(!matches!(change.what, What::Other(_)));
+                if let What::Symlink { target, .. } = &change.what {
+                    prop_assert!(!target.starts_with(b"/"));
+                }
+            }
+            prop_assert!(changes.is_sorted_by(|a, b| a.path < b.path));
+            prop_assert!(delivery.dropped().is_sorted_by(|a, b| a.path < b.path));
+
+            // What is applied makes a tree: no path is both a file and a directory.
+            let mut tree: BTreeSet<&TreePath> = candidate.iter().collect();
+            for change in changes {
+                if change.what == What::Removed {
+                    tree.remove(&change.path);
+                } else {
+                    tree.insert(&change.path);
+                }
+            }
+            let new = |p: &TreePath| !candidate.contains(p);
+            for a in changes.iter().filter(|c| c.what != What::Removed && new(&c.path)) {
+                for b in &tree {
+                    prop_assert!(
+                        &a.path == *b || !(a.path.is_within(b) || b.is_within(&a.path)),
+                        "{:?} {b:?}", a.path
+                    );
+                }
+            }
+        }
+    }
+}
