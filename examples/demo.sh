@@ -10,16 +10,18 @@ cp -R "$examples/tally" "$examples/recording" "$work/"
 export XDG_STATE_HOME="$work/state"
 
 cd "$work/tally"
-export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
-git init -q --template= -b main
-git add --all
-git -c user.name=demo -c user.email=demo@localhost commit -q -m 'Begin tally'
-unset GIT_CONFIG_GLOBAL GIT_CONFIG_NOSYSTEM
+( # The person's own settings of git (hooks, signing, ignored files) stay out of it.
+  export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
+  git init -q --template= -b main
+  git add --all
+  git -c user.name=demo -c user.email=demo@localhost commit -q -m 'Begin tally'
+)
 
 code=0
 "$bin/iterate" || code=$?
 
 branch=$(git for-each-ref --format='%(refname:short)' --sort=-committerdate refs/heads/factory | head -n 1)
+branch=${branch:-factory/RUN}
 cat <<END
 
 What to look at next:
