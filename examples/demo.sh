@@ -24,14 +24,18 @@ branch=$(git for-each-ref --format='%(refname:short)' --sort=-committerdate refs
 branch=${branch:-factory/RUN}
 cat <<END
 
-What to look at next:
-  export XDG_STATE_HOME='$work/state' PATH='$bin':"\$PATH"
-  cd '$work/tally'
-  factory show                              the run: verdicts, what was dropped, how it ended
-  git log --stat main..$branch              what the agent delivered, turn by turn
+What to look at next, in a shell with
+  cd '$work/tally' && export XDG_STATE_HOME='$work/state' PATH='$bin':"\$PATH"
+
+  factory show
+      the run: its verdicts, what was dropped, how it ended
+  git log --stat main..$branch
+      what the agent delivered, turn by turn
   git show $branch:artifacts/factory/feedback_iter_2.md
-                                            what the agent was told after its second turn
-  factory apply                             bring the result to main
-When you have seen it: rm -rf '$work'
+      what the agent was told after its second turn
+  factory apply
+      brings the result to main
+  rm -rf '$work'
+      when you have seen it
 END
 exit "$code"
