@@ -1,0 +1,38 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test lint typecheck factory-local factory-status run-scenarios compile-feedback bench
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Fetch the dependencies
+	cargo fetch --locked
+
+build: ## Build the five binaries in target/release
+	cargo build --release --locked --bins
+
+demo: build ## Watch a product converge with a recorded agent
+	./examples/demo.sh target/release
+
+test: ## Run the tests
+	cargo test --locked
+
+lint: ## Check the format, and run clippy
+	cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings
+
+typecheck: ## Check the types of every target
+	cargo check --locked --all-targets
+
+factory-local: build ## Judge this repository and write the feedback, without an agent
+	target/release/iterate --no-agent --in-place
+
+factory-status: build ## Show the iteration and the score
+	target/release/factory status
+
+run-scenarios: build ## Judge this repository by its scenarios alone
+	target/release/run-scenarios
+
+compile-feedback: build ## Write the feedback for the latest results
+	target/release/compile-feedback
+
+bench: ## Measure the loop on a repository of 50,000 files
+	cargo bench --locked
