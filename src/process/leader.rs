@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group};
 
 use crate::verdict::Ending;
 
-use super::{Call, Stdin};
+use super::{Call, Stdin, Variables};
 
 /// Where names are looked up when the environment has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -159,21 +159,25 @@ fn spawn(command: &mut Command) -> io::Result<Child> {
 
 /// Finds the program of a call, as an absolute path.
 fn find(call: &Call) -> io::Result<PathBuf> {
-    let program = Path::new(&call.program);
     if call.program.as_bytes().contains(&b'/') {
-        return Ok(call.dir.join(program));
+        return Ok(call.dir.join(&call.program));
     }
-    let fallback = OsString::from(DEFAULT_PATH);
-    let path = call.env.get(OsStr::new("PATH")).unwrap_or(&fallback);
+    find_program(&call.program, &call.env).ok_or_else(|| {
+        let name = Path::new(&call.program).display();
+        let message = format!("`{name}` is not installed, or not on PATH");
+        io::Error::new(io::ErrorKind::NotFound, message)
+    })
+}
+
+/// Returns the executable file that `name` means on the `PATH` of `env`, the usual places where
+/// there is none. Entries that are no absolute paths are passed over.
+pub fn find_program(name: &OsStr, env: &Variables) -> Option<PathBuf> {
+    let path = env.get(OsStr::new("PATH")).map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str);
     std::env::split_paths(path)
         .filter(|directory| directory.is_absolute())
-        .map(|directory| directory.join(program))
+        .map(|directory| directory.join(name))
         .find(|file| {
             file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok()
-        })
-        .ok_or_else(|| {
-            let message = format!("`{}` is not installed, or not on PATH", program.display());
-            io::Error::new(io::ErrorKind::NotFound, message)
         })
 }
 

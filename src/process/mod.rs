@@ -14,5 +14,6 @@ mod run;
 pub use call::{Call, Keep, Stdin, Variables};
 pub use cancel::{Cancel, Signal};
 pub use capture::{Captured, Stream};
+pub use leader::find_program;
 pub use piped::Piped;
 pub use run::{Finished, run};

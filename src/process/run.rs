@@ -322,7 +322,7 @@ mod tests {
     fn check(call: &Call, ending: Ending, stdout: &str, stderr: &str) -> Finished {
         let finished = finish(call);
         let said = (finished.stdout.text(), finished.stderr.text());
-        assert_eq!((&finished.ending, said), (&ending, (stdout.to_owned(), stderr.to_owned())));
+        assert_eq!((finished.ending.clone(), said), (ending, (stdout.into(), stderr.into())));
         finished
     }
 
