@@ -1,0 +1,90 @@
+//! What can go wrong between the factory and git.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::Oid;
+
+/// Why git did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    /// git itself could not be started.
+    #[error("git could not be started: {why}; install git 2.31 or newer")]
+    NotStarted {
+        /// What the system said.
+        why: String,
+    },
+    /// The directory lies in no repository.
+    #[error("`{}` is not in a git repository; go to the product's checkout, or run `git init`", dir.display())]
+    NotARepository {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The repository has no checkout.
+    #[error("`{}` is in a bare repository or a git directory; the factory needs a checkout", dir.display())]
+    NoCheckout {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// git exited with a failure.
+    #[error("`git {command}` {ending}: {stderr}")]
+    Failed {
+        /// The subcommand.
+        command: String,
+        /// How it ended.
+        ending: String,
+        /// What it said on stderr, shortened.
+        stderr: String,
+    },
+    /// git printed something that could not be read.
+    #[error("`git {command}` answered `{answer}`, which makes no sense here")]
+    Answer {
+        /// The subcommand.
+        command: String,
+        /// What it printed, shortened.
+        answer: String,
+    },
+    /// An object is not there: a shallow or partial clone, or a damaged repository.
+    #[error(
+        "object {oid} is not in this repository; fetch it whole with `git fetch --unshallow` or `git fetch --refetch`, or look with `git fsck`"
+    )]
+    Missing {
+        /// The object.
+        oid: String,
+    },
+    /// A ref is not where it was expected, and was left alone.
+    #[error(
+        "`{name}` is at {}, not at {} as expected; something else moved it",
+        shown(found),
+        shown(expected)
+    )]
+    Moved {
+        /// The ref.
+        name: String,
+        /// Where it should have been; none if it should not have existed.
+        expected: Option<Oid>,
+        /// Where it is; none if it does not exist.
+        found: Option<Oid>,
+    },
+    /// A fast-forward was refused, and the checkout is as it was.
+    #[error("the checkout can't be fast-forwarded to {to}: {why}")]
+    NotFastForwarded {
+        /// The commit.
+        to: Oid,
+        /// What git said.
+        why: String,
+    },
+    /// Reading or writing beside git failed.
+    #[error("can't {doing}")]
+    Io {
+        /// What was being done.
+        doing: String,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn shown(oid: &Option<Oid>) -> &str {
+    oid.as_ref().map_or("nothing", Oid::short)
+}

@@ -1,0 +1,152 @@
+//! Commits: making them, relating them, showing what lies between two.
+
+use std::path::Path;
+
+use super::command::{fed, output};
+use super::repo::{oid_line, unread};
+use super::{GitError, Oid, Repo};
+use crate::clock::Timestamp;
+
+/// Who a commit says that it is by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// The name; git leaves out `<`, `>` and line feeds.
+    pub name: String,
+    /// The address.
+    pub email: String,
+}
+
+impl Repo {
+    /// Makes a commit, with `author` as committer too, and returns its id. No ref moves, nothing
+    /// is signed.
+    ///
+    /// # Errors
+    /// The tree or a parent is missing, the name is empty, or git failed.
+    pub fn commit(
+        &self,
+        tree: &Oid,
+        parents: &[Oid],
+        message: &str,
+        author: &Signature,
+        at: Timestamp,
+    ) -> Result<Oid, GitError> {
+        let mut call = self.plumbing("commit-tree").arg(tree.as_str());
+        for parent in parents {
+            call = call.args(["-p", parent.as_str()]);
+        }
+        let date = format!("@{} +0000", at.unix_millis().div_euclid(1000));
+        for role in ["AUTHOR", "COMMITTER"] {
+            let mut set = |what: &str, value: &str| {
+                call.env.insert(format!("GIT_{role}_{what}").into(), value.into())
+            };
+            set("NAME", &author.name);
+            set("EMAIL", &author.email);
+            set("DATE", &date);
+        }
+        let call = fed(call.args(["-F", "-"]), message.as_bytes().to_vec());
+        oid_line("commit-tree", output(&call, "commit-tree")?)
+    }
+
+    /// Returns whether `ancestor` is `of` or lies in its history.
+    ///
+    /// # Errors
+    /// A commit is missing, or git failed.
+    pub fn is_ancestor(&self, ancestor: &Oid, of: &Oid) -> Result<bool, GitError> {
+        let answer = self.ask("merge-base", ["--is-ancestor", ancestor.as_str(), of.as_str()])?;
+        match answer.code {
+            0 => Ok(true),
+            1 => Ok(false),
+            _ => Err(answer.into_error("merge-base")),
+        }
+    }
+
+    /// Returns the best common ancestor of two commits; none if they share no history.
+    ///
+    /// # Errors
+    /// A commit is missing, or git failed.
+    pub fn merge_base(&self, a: &Oid, b: &Oid) -> Result<Option<Oid>, GitError> {
+        let answer = self.ask("merge-base", [a.as_str(), b.as_str()])?;
+        match answer.code {
+            0 => oid_line("merge-base", answer.stdout).map(Some),
+            1 => Ok(None),
+            _ => Err(answer.into_error("merge-base")),
+        }
+    }
+
+    /// Returns a line for each file that differs between two commits or trees, and a total; empty
+    /// where nothing differs.
+    ///
+    /// # Errors
+    /// An object is missing, or git failed.
+    pub fn diff_stat(&self, a: &Oid, b: &Oid) -> Result<String, GitError> {
+        let bytes = self.diff_tree(&["--stat=100", "--summary"], a, b)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Returns the patch from `a` to `b`, commits or trees; binary files are named, not shown.
+    ///
+    /// # Errors
+    /// An object is missing, or git failed.
+    pub fn diff(&self, a: &Oid, b: &Oid) -> Result<Vec<u8>, GitError> {
+        self.diff_tree(&["-p"], a, b)
+    }
+
+    fn diff_tree(&self, show: &[&str], a: &Oid, b: &Oid) -> Result<Vec<u8>, GitError> {
+        let safe = [
+            "-r",
+            "-M",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--no-color",
+            "--ignore-submodules=none",
+        ];
+        let args = safe.iter().chain(show).copied().chain([a.as_str(), b.as_str()]);
+        self.run("diff-tree", args)
+    }
+
+    /// Returns the commits that `to` has and `from` has not, newest first, with the first lines of
+    /// their messages.
+    ///
+    /// # Errors
+    /// A commit is missing, or git failed.
+    pub fn log(&self, from: &Oid, to: &Oid) -> Result<Vec<(Oid, String)>, GitError> {
+        let range = format!("{from}..{to}");
+        let bytes = self.run("log", ["--no-color", "--no-decorate", "--format=%H %s", &range])?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        text.lines()
+            .map(|line| {
+                let (oid, subject) = line.split_once(' ').unwrap_or((line, ""));
+                let oid = Oid::parse(oid).map_err(|_| unread("log", line))?;
+                Ok((oid, subject.to_owned()))
+            })
+            .collect()
+    }
+
+    /// Writes a bundle at `path` (absolute) with `refs` and what they need beyond `known` commits.
+    ///
+    /// # Errors
+    /// A ref does not exist or adds nothing to `known`, or the file can't be written.
+    pub fn bundle(&self, path: &Path, refs: &[&str], known: &[Oid]) -> Result<(), GitError> {
+        let mut call = self.plumbing("bundle").args(["create", "--quiet"]).arg(path).args(refs);
+        for oid in known {
+            call = call.arg(format!("^{oid}"));
+        }
+        output(&call, "bundle").map(drop)
+    }
+
+    /// Takes the objects of the bundle at `path` (absolute) in, and returns the refs that it
+    /// names; no ref of this repository moves.
+    ///
+    /// # Errors
+    /// The file is no bundle, or the commits that it builds on are not here.
+    pub fn fetch_bundle(&self, path: &Path) -> Result<Vec<(String, Oid)>, GitError> {
+        let call = self.plumbing("bundle").arg("unbundle").arg(path);
+        let text = String::from_utf8_lossy(&output(&call, "bundle")?).into_owned();
+        text.lines()
+            .map(|line| {
+                let (oid, name) = line.split_once(' ').unwrap_or((line, ""));
+                Ok((name.to_owned(), Oid::parse(oid).map_err(|_| unread("bundle", line))?))
+            })
+            .collect()
+    }
+}

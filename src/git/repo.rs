@@ -1,0 +1,350 @@
+//! A repository: where it is, what its head and refs are.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
+
+use super::command::{self, Answer, Settings};
+use super::{GitError, ObjectFormat, Oid};
+use crate::process::{Call, Variables};
+use crate::text::one_line;
+
+/// A repository with a checkout; a linked worktree and a shallow clone will do.
+#[derive(Debug, Clone)]
+pub struct Repo {
+    root: PathBuf,
+    git_dir: PathBuf,
+    common_dir: PathBuf,
+    format: ObjectFormat,
+    shallow: bool,
+    env: Variables,
+}
+
+/// What a checkout stands on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Head {
+    /// A branch.
+    Branch {
+        /// Its full name, `refs/heads/main`.
+        name: String,
+        /// Its commit.
+        commit: Oid,
+    },
+    /// A commit, and no branch.
+    Detached {
+        /// The commit.
+        commit: Oid,
+    },
+    /// A branch without a commit.
+    Unborn {
+        /// Its full name.
+        name: String,
+    },
+}
+
+impl Head {
+    /// Returns the commit; none where there is none yet.
+    pub fn commit(&self) -> Option<&Oid> {
+        match self {
+            Self::Branch { commit, .. } | Self::Detached { commit } => Some(commit),
+            Self::Unborn { .. } => None,
+        }
+    }
+}
+
+impl Repo {
+    /// Finds the repository whose checkout holds `dir`.
+    ///
+    /// `env` is what git gets of the environment: `PATH`, `HOME`. Its `GIT_` variables are left
+    /// out.
+    ///
+    /// # Errors
+    /// git can't be started, or `dir` lies in no checkout of a repository.
+    pub fn discover(dir: &Path, env: Variables) -> Result<Self, GitError> {
+        if !dir.is_dir() {
+            return Err(GitError::NotARepository { dir: dir.to_owned() });
+        }
+        let ask = |args: &[&str]| {
+            let call = command::call(&env, Settings::Plumbing, dir).arg("rev-parse").args(args);
+            command::answer(&call, "rev-parse")
+        };
+        let facts = ask(&[
+            "--is-bare-repository",
+            "--is-inside-git-dir",
+            "--is-shallow-repository",
+            "--show-object-format",
+        ])?;
+        if facts.code != 0 {
+            return Err(if facts.stderr.contains("not a git repository") {
+                GitError::NotARepository { dir: dir.to_owned() }
+            } else {
+                facts.into_error("rev-parse")
+            });
+        }
+        let text = String::from_utf8_lossy(&facts.stdout).into_owned();
+        let (shallow, format) = match text.lines().collect::<Vec<_>>().as_slice() {
+            ["false", "false", shallow, format] => (
+                *shallow == "true",
+                parse_format(format).ok_or_else(|| unread("rev-parse", &text))?,
+            ),
+            [_, _, _, _] => return Err(GitError::NoCheckout { dir: dir.to_owned() }),
+            _ => return Err(unread("rev-parse", &text)),
+        };
+        // One call for each path: a name may hold a line feed.
+        let path = |args: &[&str]| -> Result<PathBuf, GitError> {
+            let answer = ask(args)?;
+            if answer.code == 0 {
+                path_line(answer.stdout)
+            } else {
+                Err(answer.into_error("rev-parse"))
+            }
+        };
+        Ok(Self {
+            root: path(&["--show-toplevel"])?,
+            git_dir: path(&["--absolute-git-dir"])?,
+            common_dir: path(&["--path-format=absolute", "--git-common-dir"])?,
+            format,
+            shallow,
+            env,
+        })
+    }
+
+    /// Opens the repository whose git directory is `git_dir`, to read objects only: a submodule's,
+    /// for which there may be no checkout.
+    ///
+    /// # Errors
+    /// git can't be started, or finds no repository there.
+    pub fn open_objects(git_dir: &Path, env: Variables) -> Result<Self, GitError> {
+        let missing = || GitError::NotARepository { dir: git_dir.to_owned() };
+        if !git_dir.is_dir() {
+            return Err(missing());
+        }
+        let mut repo = Self {
+            root: git_dir.to_owned(),
+            git_dir: git_dir.to_owned(),
+            common_dir: git_dir.to_owned(),
+            format: ObjectFormat::Sha1,
+            shallow: false,
+            env,
+        };
+        let answer = repo.ask("rev-parse", ["--show-object-format"])?;
+        if answer.code != 0 {
+            return Err(missing());
+        }
+        let text = String::from_utf8_lossy(&answer.stdout).into_owned();
+        repo.format = parse_format(text.trim()).ok_or_else(|| unread("rev-parse", &text))?;
+        let answer = repo.ask("rev-parse", ["--path-format=absolute", "--git-common-dir"])?;
+        repo.common_dir = path_line(answer.stdout)?;
+        Ok(repo)
+    }
+
+    /// Returns the top directory of the checkout, absolute.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns the git directory of this checkout, absolute.
+    pub fn git_dir(&self) -> &Path {
+        &self.git_dir
+    }
+
+    /// Returns the git directory that all worktrees of the repository share, absolute.
+    pub fn common_dir(&self) -> &Path {
+        &self.common_dir
+    }
+
+    /// Returns the hash that names the objects.
+    pub fn format(&self) -> ObjectFormat {
+        self.format
+    }
+
+    /// Returns whether the repository lacks the history before some commits.
+    pub fn is_shallow(&self) -> bool {
+        self.shallow
+    }
+
+    /// Returns what the checkout stands on.
+    ///
+    /// # Errors
+    /// git failed.
+    pub fn head(&self) -> Result<Head, GitError> {
+        let answer = self.ask("symbolic-ref", ["--quiet", "HEAD"])?;
+        let commit = self.resolve("HEAD")?;
+        if answer.code != 0 {
+            let commit = commit.ok_or_else(|| GitError::Missing { oid: "HEAD".to_owned() })?;
+            return Ok(Head::Detached { commit });
+        }
+        let name = text_line(answer.stdout);
+        Ok(match commit {
+            Some(commit) => Head::Branch { name, commit },
+            None => Head::Unborn { name },
+        })
+    }
+
+    /// Returns the commit that `revision` names; none if it names none.
+    ///
+    /// # Errors
+    /// git can't be started or was ended.
+    pub fn resolve(&self, revision: &str) -> Result<Option<Oid>, GitError> {
+        if revision.is_empty() || revision.starts_with('-') || revision.contains('\0') {
+            return Ok(None);
+        }
+        let wanted = format!("{revision}^{{commit}}");
+        let answer = self.ask("rev-parse", ["--verify", "--quiet", &wanted])?;
+        Ok((answer.code == 0).then(|| Oid::parse(&text_line(answer.stdout)).ok()).flatten())
+    }
+
+    /// Points the ref `name` at `new`.
+    ///
+    /// `expected` is where it must be now; none says that it must not exist. `reason` is for the
+    /// reflog.
+    ///
+    /// # Errors
+    /// [`GitError::Moved`] if the ref is elsewhere; it is then left alone. Otherwise git failed,
+    /// as where `refs/heads/factory` is in the way of `refs/heads/factory/x`.
+    pub fn update_ref(
+        &self,
+        name: &str,
+        new: &Oid,
+        expected: Option<&Oid>,
+        reason: &str,
+    ) -> Result<(), GitError> {
+        let old = expected.map_or(self.format.zero(), Oid::as_str);
+        let args = ["--no-deref", "-m", reason, "--end-of-options", name, new.as_str(), old];
+        let answer = self.ask("update-ref", args)?;
+        self.moved_or(answer, name, expected)
+    }
+
+    /// Takes the ref `name` away, which must be at `expected`.
+    ///
+    /// # Errors
+    /// [`GitError::Moved`] if it is elsewhere or gone; otherwise git failed.
+    pub fn delete_ref(&self, name: &str, expected: &Oid) -> Result<(), GitError> {
+        let args = ["--no-deref", "-d", "--end-of-options", name, expected.as_str()];
+        let answer = self.ask("update-ref", args)?;
+        self.moved_or(answer, name, Some(expected))
+    }
+
+    fn moved_or(&self, answer: Answer, name: &str, expected: Option<&Oid>) -> Result<(), GitError> {
+        if answer.code == 0 {
+            return Ok(());
+        }
+        let found =
+            self.refs(name)?.into_iter().find_map(|(found, oid)| (found == name).then_some(oid));
+        if found.as_ref() == expected {
+            return Err(answer.into_error("update-ref"));
+        }
+        Err(GitError::Moved { name: name.to_owned(), expected: expected.cloned(), found })
+    }
+
+    /// Returns the refs that are `prefix` or lie below it (`refs/heads/factory`), with their
+    /// objects, sorted by name.
+    ///
+    /// # Errors
+    /// git failed.
+    pub fn refs(&self, prefix: &str) -> Result<Vec<(String, Oid)>, GitError> {
+        let args = ["--format=%(objectname) %(refname)", "--sort=refname", prefix];
+        let text = String::from_utf8_lossy(&self.run("for-each-ref", args)?).into_owned();
+        text.lines()
+            .map(|line| {
+                let (oid, name) = line.split_once(' ').unwrap_or((line, ""));
+                let oid = Oid::parse(oid).map_err(|_| unread("for-each-ref", line))?;
+                Ok((name.to_owned(), oid))
+            })
+            .collect()
+    }
+
+    /// Removes what a killed process of the factory left in the git directory. For the holder of
+    /// the run's lock.
+    pub fn remove_leftovers(&self) {
+        let Ok(entries) = std::fs::read_dir(&self.git_dir) else { return };
+        for entry in entries.flatten() {
+            if entry.file_name().as_encoded_bytes().starts_with(SCRATCH.as_bytes()) {
+                // What can't be removed does no harm; the next run tries again.
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
+    /// Makes a private directory that goes when it is dropped.
+    pub(super) fn scratch(&self) -> Result<tempfile::TempDir, GitError> {
+        tempfile::Builder::new().prefix(SCRATCH).tempdir_in(&self.git_dir).map_err(|source| {
+            GitError::Io { doing: format!("write in `{}`", self.git_dir.display()), source }
+        })
+    }
+
+    /// Begins a plumbing call of `command` that sees objects and refs, and no work tree.
+    pub(super) fn plumbing(&self, command: &str) -> Call {
+        let mut git_dir = OsString::from("--git-dir=");
+        git_dir.push(&self.git_dir);
+        command::call(&self.env, Settings::Plumbing, &self.git_dir).arg(git_dir).arg(command)
+    }
+
+    /// Begins a call of `command` in the person's checkout, with the person's settings.
+    pub(super) fn in_checkout(&self, command: &str) -> Call {
+        command::call(&self.env, Settings::Person, &self.root).arg(command)
+    }
+
+    pub(super) fn ask<I>(&self, command: &str, args: I) -> Result<Answer, GitError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<OsStr>,
+    {
+        let args = args.into_iter().map(|arg| arg.as_ref().to_owned());
+        command::answer(&self.plumbing(command).args(args), command)
+    }
+
+    pub(super) fn run<I>(&self, command: &str, args: I) -> Result<Vec<u8>, GitError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<OsStr>,
+    {
+        let args = args.into_iter().map(|arg| arg.as_ref().to_owned());
+        command::output(&self.plumbing(command).args(args), command)
+    }
+
+    pub(super) fn env(&self) -> &Variables {
+        &self.env
+    }
+
+    /// Opens a submodule's objects with this repository's environment.
+    ///
+    /// # Errors
+    /// There is no repository at `git_dir`, or git can't be started.
+    pub fn beside(&self, git_dir: &Path) -> Result<Self, GitError> {
+        Self::open_objects(git_dir, self.env().clone())
+    }
+}
+
+const SCRATCH: &str = "dark-factory-tmp-";
+
+fn parse_format(text: &str) -> Option<ObjectFormat> {
+    match text {
+        "sha1" => Some(ObjectFormat::Sha1),
+        "sha256" => Some(ObjectFormat::Sha256),
+        _ => None,
+    }
+}
+
+pub(super) fn unread(command: &str, answer: &str) -> GitError {
+    GitError::Answer { command: command.to_owned(), answer: one_line(answer, 120) }
+}
+
+/// Reads an id that stands alone in an answer.
+pub(super) fn oid_line(command: &str, bytes: Vec<u8>) -> Result<Oid, GitError> {
+    let text = text_line(bytes);
+    Oid::parse(&text).map_err(|_| unread(command, &text))
+}
+
+fn text_line(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned()
+}
+
+fn path_line(mut bytes: Vec<u8>) -> Result<PathBuf, GitError> {
+    if bytes.pop() != Some(b'\n') || bytes.is_empty() {
+        let source = io::Error::other("git printed no path");
+        return Err(GitError::Io { doing: "find the repository's directories".into(), source });
+    }
+    Ok(PathBuf::from(OsString::from_vec(bytes)))
+}
