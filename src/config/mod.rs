@@ -2,8 +2,10 @@
 //!
 //! The only module that reads the environment.
 
+mod environment;
 mod model;
 
+pub use environment::{ALLOWED, Audience, Environment, EnvironmentError, PROXIES, Variables};
 pub use model::{
     AgentSettings, Budget, Config, FeedbackSettings, GateSettings, Isolation, Jobs,
     PrepareSettings, SatisfactionSettings, ScenarioSettings, Span,
