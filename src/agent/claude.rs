@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{
     AgentError, Backend, Launch, LaunchStdin, Turn, Usage, check_installed, check_login, json_lines,
+    text,
 };
 use crate::config::{AgentSettings, Environment};
 
@@ -117,10 +118,6 @@ fn tokens(result: &Value) -> Usage {
             cost_usd: None,
         },
     }
-}
-
-fn text(value: &Value) -> Option<String> {
-    value.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use serde_json::Value;
-
 use super::{
     AgentError, Backend, Launch, LaunchStdin, Turn, Usage, check_installed, check_login, json_lines,
+    text,
 };
 use crate::config::{AgentSettings, Environment};
 
@@ -84,10 +83,6 @@ impl Backend for Codex {
             _ => None,
         })
     }
-}
-
-fn text(value: &Value) -> Option<String> {
-    value.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -88,10 +88,12 @@ pub enum AgentError {
     },
     /// The supervisor was killed; the agent's processes were ended after it.
     #[error(
-        "the agent's supervisor was killed, and {ended_processes} of the agent's processes were \
-         ended after it; what the turn cost is not known"
+        "the agent's supervisor did not finish ({why}), and {ended_processes} of the agent's \
+         processes were ended after it; what the turn cost is not known"
     )]
     SupervisorDied {
+        /// What it said last.
+        why: String,
         /// How many processes it had left.
         ended_processes: usize,
     },

@@ -208,5 +208,10 @@ fn json_lines(stdout: &[u8]) -> impl DoubleEndedIterator<Item = serde_json::Valu
         .filter_map(|line| serde_json::from_slice(line).ok())
 }
 
+/// Returns the text that `value` is, trimmed; none where it is none, or blank.
+fn text(value: &serde_json::Value) -> Option<String> {
+    value.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
 #[cfg(test)]
 mod contract;

@@ -201,29 +201,28 @@ pub fn run_turn(
         .arg("supervise-agent")
         .arg(record.spec())
         .env(Variables::from([(TOKEN_VARIABLE.into(), token.into())]));
-    let status = attend(&call, cancel).map_err(|source| {
-        let _ = fs::remove_file(record.spec());
-        AgentError::Supervisor { why: source.to_string() }
-    })?;
-    let ended = match status {
-        Some(Status::Recorded) => record.ended().map_err(file("read", &paths.record))?,
-        Some(Status::Failed(why)) => return Err(AgentError::Supervisor { why }),
-        None => None,
+    let failed = match attend(&call, cancel) {
+        Ok(Some(Status::Recorded)) => String::new(),
+        Ok(Some(Status::Failed(why))) => why,
+        Ok(None) => format!("`{} supervise-agent` said nothing", supervisor.display()),
+        Err(e) => e.to_string(),
     };
-    match ended {
-        Some(ended) if ended.survivors > 0 => {
-            Err(AgentError::Survived { count: ended.survivors, token: token.to_owned() })
+    if failed.is_empty()
+        && let Some(ended) = record.ended().map_err(file("read", &paths.record))?
+    {
+        if ended.survivors > 0 {
+            let token = token.to_owned();
+            return Err(AgentError::Survived { count: ended.survivors, token });
         }
-        Some(ended) => Ok(ended.record),
-        None => match recover(&paths.record, token).map_err(file("read", &paths.record))? {
-            Recovered::Ended(record) => Ok(record),
-            Recovered::NeverStarted => Err(AgentError::Supervisor {
-                why: format!("`{} supervise-agent` did nothing", supervisor.display()),
-            }),
-            Recovered::CutShort { ended_processes } => {
-                Err(AgentError::SupervisorDied { ended_processes })
-            }
-        },
+        return Ok(ended.record);
+    }
+    // Whatever went wrong, nothing of the turn may stay alive.
+    match recover(&paths.record, token).map_err(file("read", &paths.record))? {
+        Recovered::Ended(record) => Ok(record),
+        Recovered::NeverStarted => Err(AgentError::Supervisor { why: failed }),
+        Recovered::CutShort { ended_processes } => {
+            Err(AgentError::SupervisorDied { ended_processes, why: failed })
+        }
     }
 }
 
