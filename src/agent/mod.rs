@@ -1,1 +1,217 @@
-//! (to be written)
+//! Coding agents: one trait, a file for each backend, and the supervised turn that they run in.
+//!
+//! A backend knows its argv, its logins and how its stream reads; it starts nothing. A turn runs
+//! under a small supervisor process of ours, which records start and end durably and leaves nothing
+//! alive. Whether the turn was worth anything is not decided here: that is read from the workspace.
+
+mod claude;
+mod codex;
+mod command;
+mod error;
+mod home;
+mod prompt;
+mod record;
+mod recover;
+mod redact;
+mod replay;
+mod supervisor;
+mod survivors;
+mod turn;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::config::{AgentSettings, Environment};
+
+pub use error::AgentError;
+pub use home::{HomeError, prepare_home};
+pub use prompt::{Answer, DEFAULT_PROMPT, PromptContext, PromptError, render};
+pub use recover::{Recovered, recover};
+pub use replay::replay_main;
+pub use supervisor::supervise;
+pub use turn::{CrashPoint, Ended, TurnLimits, TurnRecord, Usage, run_turn};
+
+/// The directories and files of one turn, all absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TurnPaths {
+    /// The tree that the agent works in.
+    pub workspace: PathBuf,
+    /// Its private home, see [`prepare_home`].
+    pub home: PathBuf,
+    /// Its private directory for temporary files.
+    pub tmp: PathBuf,
+    /// Where the supervisor records this attempt; outside the workspace, of no other attempt.
+    pub record: PathBuf,
+    /// The rendered prompt.
+    pub prompt_file: PathBuf,
+    /// The feedback on the last candidate, as the agent reaches it.
+    pub feedback_file: PathBuf,
+}
+
+/// What a backend makes a launch from.
+#[derive(Debug, Clone, Copy)]
+pub struct Turn<'a> {
+    /// The agent's settings.
+    pub settings: &'a AgentSettings,
+    /// The person's repository.
+    pub root: &'a Path,
+    /// The binary that carries the hidden subcommands `supervise-agent` and `replay-turn`.
+    pub factory: &'a Path,
+    /// The turn's directories and files.
+    pub paths: &'a TurnPaths,
+    /// Which turn of the run this is, from 1.
+    pub number: u32,
+    /// The model, as the agent names it.
+    pub model: Option<&'a str>,
+}
+
+/// How an agent is started. Holds no secret: those stand in the environment alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launch {
+    /// The backend that reads the stream.
+    pub backend: &'static str,
+    /// The program: a name to look up by `PATH`, or a path, which counts from the workspace.
+    pub program: OsString,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// Its standard input.
+    pub stdin: LaunchStdin,
+    /// Variables beside those that every agent gets.
+    pub env_extra: BTreeMap<OsString, OsString>,
+    /// Variables that take the value of another one where they are unset: `(unset, other)`.
+    pub env_aliases: Vec<(&'static str, &'static str)>,
+    /// Directories that the agent expects, made in its private home; relative to that.
+    pub home_dirs: Vec<PathBuf>,
+}
+
+/// What an agent reads on its standard input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LaunchStdin {
+    /// Nothing: it is closed.
+    Null,
+    /// This file.
+    File(PathBuf),
+}
+
+/// A kind of coding agent.
+pub trait Backend: Sync {
+    /// Returns the name that people write.
+    fn name(&self) -> &'static str;
+
+    /// Returns the names of the variables that a login can stand in; the agent gets them where
+    /// `agent.env` is unset. Empty where the backend has no login of its own.
+    fn login_variables(&self) -> &'static [&'static str];
+
+    /// Checks that the agent is installed and has a login, without starting it.
+    ///
+    /// # Errors
+    /// The settings lack something, the program is not on `PATH`, or there is no login.
+    fn check(&self, settings: &AgentSettings, env: &Environment) -> Result<(), AgentError>;
+
+    /// Returns how the agent is started for `turn`.
+    ///
+    /// # Errors
+    /// The settings lack something or hold a placeholder that nobody knows.
+    fn launch(&self, turn: &Turn<'_>) -> Result<Launch, AgentError>;
+
+    /// Reads what the turn used from its stdout; what is not said there is none.
+    fn usage(&self, stdout: &[u8]) -> Usage;
+
+    /// Returns the agent's last message; none where it said nothing.
+    fn says(&self, stdout: &[u8]) -> Option<String>;
+}
+
+/// Every backend, in the order in which people are told of them.
+pub static BACKENDS: [&dyn Backend; 4] =
+    [&codex::Codex, &claude::Claude, &command::AnyCommand, &replay::Replay];
+
+/// Returns the backend that `settings` choose.
+///
+/// # Errors
+/// None is chosen, or there is none of that name.
+pub fn backend(settings: &AgentSettings) -> Result<&'static dyn Backend, AgentError> {
+    let name = settings.backend.as_deref().ok_or_else(|| AgentError::NoBackend(known()))?;
+    named(name).ok_or_else(|| AgentError::UnknownBackend {
+        name: name.to_owned(),
+        known: known(),
+        nearest: nearest(name, BACKENDS.iter().map(|backend| backend.name())),
+    })
+}
+
+/// Returns the backend called `name`.
+fn named(name: &str) -> Option<&'static dyn Backend> {
+    BACKENDS.iter().copied().find(|backend| backend.name() == name)
+}
+
+fn known() -> String {
+    BACKENDS.map(|backend| format!("`{}`", backend.name())).join(", ")
+}
+
+/// Returns which of `names` is most like `name`; none where all are far from it.
+fn nearest(name: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    names
+        .map(|known| (strsim::damerau_levenshtein(&name.to_lowercase(), known), known))
+        .filter(|(distance, known)| *distance <= known.len() / 2)
+        .min()
+        .map(|(_, known)| known)
+}
+
+/// Returns the names of the variables that the agent gets from the person's environment.
+pub fn variables<'a>(backend: &'a dyn Backend, settings: &'a AgentSettings) -> Vec<String> {
+    match &settings.env {
+        Some(names) => names.clone(),
+        None => backend.login_variables().iter().map(|&name| name.to_owned()).collect(),
+    }
+}
+
+/// Checks that `program` can be found; a relative path is the workspace's, and left alone.
+fn check_installed(program: &str, hint: &'static str, env: &Environment) -> Result<(), AgentError> {
+    let found = match program {
+        _ if program.starts_with('/') => Path::new(program).is_file(),
+        _ if program.contains('/') => true,
+        _ => env.find_program(program).is_some(),
+    };
+    if found {
+        Ok(())
+    } else {
+        Err(AgentError::NotInstalled { program: program.to_owned(), hint })
+    }
+}
+
+/// Checks that one of the variables that the agent gets is set, or that it gets something of the
+/// person's home.
+fn check_login(
+    backend: &dyn Backend,
+    settings: &AgentSettings,
+    env: &Environment,
+    files: &'static str,
+) -> Result<(), AgentError> {
+    let names = variables(backend, settings);
+    let set = |name: &String| env.get(name).is_some_and(|value| !value.is_empty());
+    if names.iter().any(set) || !settings.home.is_empty() {
+        return Ok(());
+    }
+    let names = if names.is_empty() {
+        backend.login_variables().iter().map(|&name| name.to_owned()).collect()
+    } else {
+        names
+    };
+    Err(AgentError::NotLoggedIn { backend: backend.name(), variables: names.join(", "), files })
+}
+
+/// Reads `stdout` as JSON objects, one a line, in order; what is no JSON object is passed over.
+fn json_lines(stdout: &[u8]) -> impl DoubleEndedIterator<Item = serde_json::Value> {
+    stdout
+        .split(|byte| *byte == b'\n')
+        .filter(|line| line.trim_ascii_start().starts_with(b"{"))
+        .filter_map(|line| serde_json::from_slice(line).ok())
+}
+
+/// Returns the text that `value` is, trimmed; none where it is none, or blank.
+fn text(value: &serde_json::Value) -> Option<String> {
+    value.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod contract;

@@ -1,0 +1,119 @@
+//! Replaces the values of secret variables in a stream, over the boundaries of its chunks.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+
+/// What stands in a secret's place.
+const MASK: &[u8] = b"[redacted]";
+/// Shorter values are as likely to be something else.
+const SHORTEST: usize = 8;
+/// Parts of the names of variables that hold secrets.
+const TELLING: [&str; 6] = ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"];
+
+/// Replaces secrets in the bytes that are pushed through it.
+#[derive(Debug)]
+pub(super) struct Redactor {
+    /// The values, longest first, so that one that holds another goes whole.
+    secrets: Vec<Vec<u8>>,
+    /// The end of what was pushed, which may be the beginning of a secret.
+    held: Vec<u8>,
+}
+
+impl Redactor {
+    /// Makes one for the secrets of `env`: the values of the variables whose names say so, as they
+    /// are and as JSON writes them.
+    pub(super) fn of(env: &[(OsString, OsString)]) -> Self {
+        let mut secrets: Vec<Vec<u8>> = env
+            .iter()
+            .filter(|(name, _)| {
+                let name = name.to_string_lossy().to_uppercase();
+                TELLING.iter().any(|part| name.contains(part))
+            })
+            .map(|(_, value)| value)
+            .filter(|value| value.len() >= SHORTEST)
+            .flat_map(|value| {
+                let plain = value.as_bytes().to_vec();
+                let json = serde_json::to_string(&value.to_string_lossy()).unwrap_or_default();
+                let json = json.trim_matches('"').as_bytes().to_vec();
+                [plain, json]
+            })
+            .filter(|value| value.len() >= SHORTEST)
+            .collect();
+        secrets.sort_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
+        secrets.dedup();
+        Self { secrets, held: Vec::new() }
+    }
+
+    /// Takes `bytes` and returns what may be written by now.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.held.extend_from_slice(bytes);
+        let mut out = Vec::with_capacity(self.held.len());
+        let mut at = 0;
+        while at < self.held.len() {
+            let rest = &self.held[at..];
+            if let Some(secret) = self.secrets.iter().find(|secret| rest.starts_with(secret)) {
+                out.extend_from_slice(MASK);
+                at += secret.len();
+            } else if self.secrets.iter().any(|secret| secret.starts_with(rest)) {
+                break;
+            } else {
+                out.push(rest[0]);
+                at += 1;
+            }
+        }
+        self.held.drain(..at);
+        out
+    }
+
+    /// Returns what was still held.
+    pub(super) fn finish(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn through(chunks: &[&[u8]]) -> String {
+        let env = [
+            ("API_KEY", "sk-abcdefgh"),
+            ("auth_token", "sk-abcdefgh-long\"er"),
+            ("MY_KEY", "short"),
+            ("PLAIN", "not-a-secret"),
+        ]
+        .map(|(name, value)| (name.into(), value.into()));
+        let mut redactor = Redactor::of(&env);
+        let mut out: Vec<u8> = chunks.iter().flat_map(|chunk| redactor.push(chunk)).collect();
+        out.extend(redactor.finish());
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_secret_is_masked_and_what_is_none_is_kept() {
+        let text = through(&[b"key sk-abcdefgh, short, not-a-secret"]);
+        assert_eq!(text, "key [redacted], short, not-a-secret");
+    }
+
+    #[test]
+    fn the_longer_of_two_secrets_goes_whole_and_as_json_too() {
+        assert_eq!(through(&[b"sk-abcdefgh-long\"er"]), "[redacted]");
+        assert_eq!(through(&[br#"{"a":"sk-abcdefgh-long\"er"}"#]), r#"{"a":"[redacted]"}"#);
+    }
+
+    #[test]
+    fn a_beginning_that_leads_nowhere_is_kept() {
+        assert_eq!(through(&[b"sk-abc"]), "sk-abc");
+        assert_eq!(through(&[b"sk-sk-abcdefgh"]), "sk-[redacted]");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_chunk_boundary_lets_a_secret_through(cut in 0..30usize, again in 0..30usize) {
+            let text = b"before sk-abcdefgh after sk-abcdefgh";
+            let (first, second) = (cut.min(again), cut.max(again));
+            let out = through(&[&text[..first], &text[first..second], &text[second..]]);
+            proptest::prop_assert_eq!(out, "before [redacted] after [redacted]");
+        }
+    }
+}

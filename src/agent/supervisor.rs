@@ -1,0 +1,263 @@
+//! The process between the factory and the agent: it outlives neither, and tells durably how the
+//! agent ended.
+//!
+//! It leaves the factory's session, adopts what the agent orphans, holds the limits, and writes
+//! `ended.json` only once everything of the turn is dead. Its standard input is a pipe that the
+//! factory holds: at its end the factory is gone, and so is the agent.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::record::{EndedFile, Record, Spec, Started, Status, VERSION};
+use super::redact::Redactor;
+use super::survivors::{self, Search};
+use super::{CrashPoint, Ended, TurnRecord, named};
+use crate::clock::{Clock as _, SystemClock};
+use crate::process::{Call, Cancel, Captured, Keep, Signal, Stdin, Stream, Variables, run};
+
+/// The time between TERM and KILL.
+pub(super) const GRACE: Duration = Duration::from_secs(5);
+/// How long the rest of a turn may take to die of SIGKILL.
+pub(super) const SWEEP: Duration = Duration::from_secs(20);
+/// How much of each stream is stored; the rest is counted, and its end looked through for usage.
+const STORED: u64 = 64 << 20;
+/// How much of the end of a longer stream is looked through.
+const TAIL: usize = 1 << 20;
+/// How often adopted zombies are collected.
+const REAP_EVERY: Duration = Duration::from_secs(5);
+
+/// Runs the hidden subcommand `supervise-agent SPEC.json`, and returns its exit code: 0 once the
+/// turn is recorded, however it ended, and 3 where that failed.
+///
+/// Writes one line of JSON to standard output, for the factory.
+pub fn supervise(spec: &Path) -> u8 {
+    let result = prepared(spec).and_then(|(spec, cancel)| {
+        std::thread::scope(|scope| {
+            let over = AtomicBool::new(false);
+            let reaper = scope.spawn(|| {
+                while !over.load(Ordering::SeqCst) {
+                    survivors::reap_adopted();
+                    std::thread::park_timeout(REAP_EVERY);
+                }
+            });
+            let result = supervise_call(&spec, &cancel, true);
+            over.store(true, Ordering::SeqCst);
+            reaper.thread().unpark();
+            result
+        })
+    });
+    let (status, code) = match result {
+        Ok(()) => (Status::Recorded, 0),
+        Err(e) => (Status::Failed(e.to_string()), 3),
+    };
+    let line = serde_json::to_string(&status).unwrap_or_default();
+    // A factory that is gone reads the record later.
+    let _ = writeln!(io::stdout(), "{line}");
+    code
+}
+
+/// Takes the spec and makes this process fit to supervise.
+fn prepared(path: &Path) -> io::Result<(Spec, Cancel)> {
+    let text = fs::read(path)?;
+    fs::remove_file(path)?;
+    let spec = serde_json::from_slice(&text)?;
+    leave_session();
+    #[cfg(target_os = "linux")]
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    let cancel = Cancel::on_signals()?;
+    let hangup = cancel.clone();
+    std::thread::spawn(move || {
+        let mut byte = [0];
+        while !matches!(io::stdin().read(&mut byte), Ok(0) | Err(_)) {}
+        hangup.trip(Signal::Terminate);
+    });
+    Ok((spec, cancel))
+}
+
+/// Begins a session without a terminal, so that no key reaches the agent, and the agent no terminal.
+///
+/// Only a process that leads no group can, and ours does: it joins its parent's for a moment. Where
+/// that fails, the parent is gone, and the hangup ends everything.
+fn leave_session() {
+    let parent = rustix::process::getppid();
+    if let Ok(group) = rustix::process::getpgid(parent) {
+        let _ = rustix::process::setpgid(None, Some(group));
+    }
+    let _ = rustix::process::setsid();
+}
+
+/// Runs the agent as `spec` says and records start and end; `adopts` says whether this process is
+/// the turn's own supervisor, so that whatever descends from it belongs to the turn.
+pub(super) fn supervise_call(spec: &Spec, cancel: &Cancel, adopts: bool) -> io::Result<()> {
+    let dir = Path::new(&spec.record);
+    let record = Record(dir);
+    let mut sinks = Sinks::open(&record, spec)?;
+    let started = SystemClock.now();
+    let pid = rustix::process::getpid().as_raw_nonzero().get();
+    record.write_started(&Started {
+        v: VERSION,
+        pid,
+        process_start: survivors::process_of(pid).map(|process| process.start),
+        boot: survivors::boot_id(),
+        time: started,
+    })?;
+    die_at(spec, CrashPoint::AfterStartedRecord);
+    let call = call(spec, adopts);
+    #[cfg(target_os = "linux")]
+    if adopts {
+        // The agent may be of the same user: it shall not read or write this process's memory.
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    }
+
+    let finished = run(&call, cancel, &mut |stream, bytes| match stream {
+        Stream::Stdout => sinks.stdout.take(bytes),
+        Stream::Stderr => sinks.stderr.take(bytes),
+    });
+    let swept =
+        survivors::sweep(Search { token: &spec.token, own_descendants: adopts }, SWEEP);
+
+    sinks.stdout.finish();
+    sinks.stderr.finish();
+    let stdout = whole(&record, &finished.stdout);
+    let usage = named(&spec.backend).map(|backend| backend.usage(&stdout)).unwrap_or_default();
+    let reaped = swept.ended.max(usize::from(finished.leaked));
+    let ended = EndedFile {
+        v: VERSION,
+        record: TurnRecord {
+            ended: Ended::from(finished.ending),
+            started,
+            duration: finished.duration,
+            usage,
+            stdout_bytes: finished.stdout.total,
+            stderr_bytes: finished.stderr.total,
+            reaped: u32::try_from(reaped).unwrap_or(u32::MAX),
+        },
+        survivors: swept.left,
+    };
+    die_at(spec, CrashPoint::BeforeEndedRecord);
+    record.write_ended(&ended)?;
+    die_at(spec, CrashPoint::AfterEndedRecord);
+    Ok(())
+}
+
+fn call(spec: &Spec, adopts: bool) -> Call {
+    let env: Variables = spec.env.iter().cloned().collect();
+    let open = if adopts { inherited() } else { Vec::new() };
+    let call = if open.is_empty() {
+        Call::new(&spec.program, &spec.workspace)
+    } else {
+        // Whoever started the factory left descriptors open; the agent shall not find them.
+        let close: Vec<String> = open.iter().map(|fd| format!("{fd}<&-")).collect();
+        let script = format!("exec {}; exec \"$@\"", close.join(" "));
+        Call::new("bash", &spec.workspace)
+            .args(["--noprofile", "--norc", "-c", &script, "bash"].map(OsString::from))
+            .arg(&spec.program)
+    };
+    call.args(&spec.args)
+        .env(env)
+        .stdin(spec.stdin.as_ref().map_or(Stdin::Null, |file| Stdin::File(file.into())))
+        .limit(spec.timeout)
+        .idle(spec.idle)
+        .grace(GRACE)
+        .keep(Keep { head: 0, tail: TAIL })
+}
+
+/// Returns the descriptors beyond the first three that a child of this process would inherit.
+fn inherited() -> Vec<u32> {
+    const CLOSE_ON_EXEC: u32 = 0o2_000_000;
+    let Ok(entries) = fs::read_dir("/proc/self/fdinfo") else { return Vec::new() };
+    let mut open: Vec<u32> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|fd| *fd > 2)
+        .filter(|fd| {
+            fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).is_ok_and(|text| {
+                text.lines()
+                    .find_map(|line| line.strip_prefix("flags:"))
+                    .and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok())
+                    .is_some_and(|flags| flags & CLOSE_ON_EXEC == 0)
+            })
+        })
+        .collect();
+    open.sort_unstable();
+    open
+}
+
+/// Returns what is stored of stdout, and behind it the end of a longer one.
+fn whole(record: &Record<'_>, stdout: &Captured) -> Vec<u8> {
+    let mut bytes = fs::read(record.stdout()).unwrap_or_default();
+    if stdout.total > STORED {
+        bytes.push(b'\n');
+        bytes.extend_from_slice(&stdout.tail);
+    }
+    bytes
+}
+
+struct Sinks {
+    stdout: Sink,
+    stderr: Sink,
+}
+
+impl Sinks {
+    fn open(record: &Record<'_>, spec: &Spec) -> io::Result<Self> {
+        Ok(Self {
+            stdout: Sink::open(&record.stdout(), spec)?,
+            stderr: Sink::open(&record.stderr(), spec)?,
+        })
+    }
+}
+
+/// Stores the beginning of a stream, secrets replaced. A disk that is full ends the storing and
+/// not the turn, which is paid.
+struct Sink {
+    file: Option<File>,
+    redactor: Redactor,
+    room: u64,
+}
+
+impl Sink {
+    fn open(path: &Path, spec: &Spec) -> io::Result<Self> {
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        Ok(Self { file: Some(file), redactor: Redactor::of(&spec.env), room: STORED })
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        let clean = self.redactor.push(bytes);
+        self.store(&clean);
+    }
+
+    fn finish(&mut self) {
+        let rest = self.redactor.finish();
+        self.store(&rest);
+        if let Some(file) = &self.file {
+            let _ = file.sync_all();
+        }
+    }
+
+    fn store(&mut self, bytes: &[u8]) {
+        let Some(file) = &mut self.file else { return };
+        let length = usize::try_from(self.room).unwrap_or(usize::MAX).min(bytes.len());
+        self.room -= length as u64;
+        if file.write_all(&bytes[..length]).is_err() {
+            self.file = None;
+        }
+    }
+}
+
+#[cfg(debug_assertions)]
+fn die_at(spec: &Spec, point: CrashPoint) {
+    if spec.die == Some(point) {
+        let _ = rustix::process::kill_process(
+            rustix::process::getpid(),
+            rustix::process::Signal::KILL,
+        );
+    }
+}
+
+#[cfg(not(debug_assertions))]
+fn die_at(_: &Spec, _: CrashPoint) {}

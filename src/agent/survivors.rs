@@ -1,0 +1,196 @@
+//! Finds and ends what a turn left running: processes whose environment holds the turn's token, what
+//! descends from them, and, for the supervisor, whatever was born to or adopted by it.
+//!
+//! Reads `/proc`; where there is none, it finds nothing and the process group is all that is ended.
+//! A process that cleared its environment and lost its parents is found by a living supervisor, which
+//! adopted it, and by nobody once the supervisor is dead.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+use crate::clock::Instant;
+
+use super::record::TOKEN_VARIABLE;
+
+/// How often the processes are looked through while some are ending.
+const TICK: Duration = Duration::from_millis(10);
+
+/// One running process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Process {
+    pub(super) pid: i32,
+    pub(super) parent: i32,
+    pub(super) group: i32,
+    pub(super) session: i32,
+    /// When it began, in the kernel's ticks since boot.
+    pub(super) start: u64,
+    pub(super) zombie: bool,
+}
+
+/// What a sweep came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Swept {
+    /// How many processes were ended.
+    pub(super) ended: usize,
+    /// How many would not end within the time given.
+    pub(super) left: usize,
+}
+
+/// Which processes belong to the turn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Search<'a> {
+    /// The token that they inherited.
+    pub(super) token: &'a str,
+    /// Whether all that descends from this process counts too.
+    pub(super) own_descendants: bool,
+}
+
+/// Ends every process of the turn with SIGKILL, again and again until a look finds none, or `bound`
+/// has passed.
+pub(super) fn sweep(search: Search<'_>, bound: Duration) -> Swept {
+    let began = Instant::now();
+    let mut ended = BTreeSet::new();
+    loop {
+        let alive = find(search);
+        if search.own_descendants {
+            reap(|_| true);
+        }
+        if alive.is_empty() || began.elapsed() > bound {
+            return Swept { ended: ended.len().saturating_sub(alive.len()), left: alive.len() };
+        }
+        for process in alive {
+            signal(process, rustix::process::Signal::KILL);
+            ended.insert((process.pid, process.start));
+        }
+        std::thread::sleep(TICK);
+    }
+}
+
+/// Returns the living processes of the turn, by number; never this process itself.
+pub(super) fn find(search: Search<'_>) -> Vec<Process> {
+    let me = rustix::process::getpid().as_raw_nonzero().get();
+    let table: Vec<Process> = table().into_iter().filter(|one| one.pid != me).collect();
+    let mut pids: BTreeSet<i32> = table
+        .iter()
+        .filter(|one| (search.own_descendants && one.parent == me) || holds(one.pid, search.token))
+        .map(|one| one.pid)
+        .collect();
+    loop {
+        let before = pids.len();
+        pids.extend(table.iter().filter(|one| pids.contains(&one.parent)).map(|one| one.pid).collect::<Vec<_>>());
+        if pids.len() == before {
+            break;
+        }
+    }
+    table.into_iter().filter(|one| !one.zombie && pids.contains(&one.pid)).collect()
+}
+
+/// Collects the dead children of this process that it adopted and not started: all but the leader
+/// of a group in its own session, which is what the agent itself is.
+pub(super) fn reap_adopted() {
+    let session = rustix::process::getsid(None).map_or(0, |pid| pid.as_raw_nonzero().get());
+    reap(|one| one.session != session || one.group != one.pid);
+}
+
+fn reap(which: impl Fn(&Process) -> bool) {
+    let me = rustix::process::getpid().as_raw_nonzero().get();
+    for one in table().iter().filter(|one| one.zombie && one.parent == me && which(one)) {
+        // An error means that somebody else has collected it.
+        let _ = rustix::process::waitpid(
+            rustix::process::Pid::from_raw(one.pid),
+            rustix::process::WaitOptions::NOHANG,
+        );
+    }
+}
+
+/// Sends `signal` to `process`, and not to a later one that got its number.
+pub(super) fn signal(process: Process, signal: rustix::process::Signal) {
+    let Some(pid) = rustix::process::Pid::from_raw(process.pid) else { return };
+    #[cfg(target_os = "linux")]
+    if let Ok(handle) =
+        rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
+    {
+        if process_of(process.pid).is_some_and(|now| now.start == process.start) {
+            // It can only have ended in the meantime.
+            let _ = rustix::process::pidfd_send_signal(&handle, signal);
+        }
+        return;
+    }
+    if process_of(process.pid).is_some_and(|now| now.start == process.start) {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+/// Returns the process of number `pid`; none where there is none.
+pub(super) fn process_of(pid: i32) -> Option<Process> {
+    parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Returns what tells this boot of the machine from others; none where the system does not say.
+pub(super) fn boot_id() -> Option<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned())
+}
+
+fn table() -> Vec<Process> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let mut table: Vec<Process> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(process_of)
+        .collect();
+    table.sort_unstable();
+    table
+}
+
+fn holds(pid: i32, token: &str) -> bool {
+    let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { return false };
+    environment.split(|byte| *byte == 0).any(|pair| {
+        pair.strip_prefix(TOKEN_VARIABLE.as_bytes())
+            .and_then(|rest| rest.strip_prefix(b"="))
+            .is_some_and(|value| value == token.as_bytes())
+    })
+}
+
+/// Reads `/proc/PID/stat`; the name in parentheses may itself hold blanks and parentheses.
+fn parse_stat(stat: &[u8]) -> Option<Process> {
+    let close = stat.iter().rposition(|byte| *byte == b')')?;
+    let pid = std::str::from_utf8(stat.split(|byte| *byte == b' ').next()?).ok()?;
+    let rest = std::str::from_utf8(stat.get(close + 2..)?).ok()?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    Some(Process {
+        pid: pid.parse().ok()?,
+        parent: fields.get(1)?.parse().ok()?,
+        group: fields.get(2)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
+        start: fields.get(19)?.parse().ok()?,
+        zombie: matches!(*fields.first()?, "Z" | "X"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_whose_name_looks_like_a_stat_line_is_read_right() {
+        let stat = b"42 (a) S 1 (b) R 7 8 9 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 777 0";
+        let expected = Process { pid: 42, parent: 7, group: 8, session: 9, start: 777, zombie: false };
+        assert_eq!(parse_stat(stat), Some(expected));
+    }
+
+    #[test]
+    fn a_stat_line_that_was_cut_is_no_process() {
+        assert_eq!(parse_stat(b"42 (a"), None);
+        assert_eq!(parse_stat(b"42 (a) S 1"), None);
+    }
+
+    #[test]
+    fn this_process_is_in_the_table_and_never_found() {
+        let me = rustix::process::getpid().as_raw_nonzero().get();
+        assert_eq!(process_of(me).unwrap().pid, me);
+        assert!(table().iter().any(|one| one.pid == me));
+        assert!(find(Search { token: "nobody-has-this", own_descendants: false }).is_empty());
+    }
+}
