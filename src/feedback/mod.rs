@@ -2,5 +2,10 @@
 //! holdout's text masked.
 
 mod disclosure;
+mod mask;
+
+#[cfg(test)]
+mod samples;
 
 pub use disclosure::Disclosure;
+pub use mask::{Mask, Masked};
