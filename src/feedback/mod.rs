@@ -3,6 +3,7 @@
 
 mod disclosure;
 mod mask;
+pub mod rules;
 
 #[cfg(test)]
 mod samples;
