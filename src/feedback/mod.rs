@@ -2,7 +2,11 @@
 //! holdout's text masked.
 
 mod disclosure;
+mod layout;
+mod markdown;
 mod mask;
+mod output;
+mod point;
 pub mod rules;
 
 #[cfg(test)]
@@ -10,3 +14,4 @@ mod samples;
 
 pub use disclosure::Disclosure;
 pub use mask::{Mask, Masked};
+pub use point::{Point, read_point};

@@ -4,8 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Cause, Evidence, Rule, pattern};
-use crate::text::first_line;
+use super::{Cause, Evidence, Rule, code, first_group, pattern};
 
 /// Recognises failed assertions of Python, Rust, node and Go.
 #[derive(Debug)]
@@ -33,11 +32,11 @@ impl Rule for Assertion {
     }
 
     fn find(&self, evidence: &Evidence<'_>) -> Option<Cause> {
-        let said = super::first_group(&*SIGNS, evidence.text)?;
+        let said = first_group(&*SIGNS, evidence.text)?;
         Some(Cause::new(
             self,
             evidence,
-            &format!("`{}`", first_line(said).replace('`', "'")),
+            code(said),
             "The product runs and gives another result than the specs ask for; compare what it \
              does with the specs and correct the behaviour, not the check.",
         ))

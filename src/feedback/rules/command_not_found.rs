@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Cause, End, Evidence, Rule, first_group, pattern};
+use super::{Cause, End, Evidence, Rule, code, first_group, pattern};
 
 /// Recognises what shells, make and env say of a program that is not there.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Rule for CommandNotFound {
 
     fn find(&self, evidence: &Evidence<'_>) -> Option<Cause> {
         let detail = match first_group(&*COMMANDS, evidence.text) {
-            Some(command) => format!("command `{command}`"),
+            Some(command) => format!("command {}", code(command)),
             None if evidence.end == End::Exit(127)
                 && !evidence.text.contains("No such file or directory") =>
             {
@@ -41,7 +41,7 @@ impl Rule for CommandNotFound {
         Some(Cause::new(
             self,
             evidence,
-            &detail,
+            detail,
             "If the product is to provide the command, create it where the specs say and make it \
              executable; if it is a tool, use one that the environment has, since you can't \
              install any there.",

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Cause, End, Evidence, Rule, pattern};
+use super::{Cause, End, Evidence, Rule, code, pattern};
 
 /// Recognises crashes of Python, Rust, node and Go, and ends by a signal; speaks only where no
 /// rule knows the error better.
@@ -54,7 +54,7 @@ impl Rule for Crash {
         Some(Cause::new(
             self,
             evidence,
-            &detail,
+            detail,
             "Find the first frame in the product's own code and handle the case that it did not \
              foresee; what a user can get wrong ends in a message and an exit code, not in a \
              crash.",
@@ -76,10 +76,6 @@ fn python(text: &str) -> Option<String> {
 
 fn at(error: &str, place: &str) -> String {
     format!("{} at {}", code(error), code(place))
-}
-
-fn code(text: &str) -> String {
-    format!("`{}`", text.replace('`', "'"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A gate that failed for a reason that no other rule knows.
 
-use super::{Cause, End, Evidence, Rule};
+use super::{Cause, End, Evidence, Rule, code};
 
 /// Says of a failed gate what is known without reading its output.
 #[derive(Debug)]
@@ -26,12 +26,12 @@ impl Rule for GateFailure {
         let name = evidence.name;
         let (detail, advice) = match evidence.end {
             End::TargetGone(target) => (
-                format!("gate `{name}`: make target `{target}` is gone"),
+                format!("gate {}: make target {} is gone", code(name), code(target)),
                 "Put the target back as it was; a gate can't be removed.",
             ),
             End::NotRun => return None,
             End::Exit(_) | End::Signal(_) | End::Timeout(_) => (
-                format!("gate `{name}`"),
+                format!("gate {}", code(name)),
                 "Read its output below from the first error on, and run the gate yourself before \
                  you finish.",
             ),

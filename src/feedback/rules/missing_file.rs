@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Cause, Evidence, Rule, first_group, pattern};
+use super::{Cause, Evidence, Rule, code, first_group, pattern};
 
 /// Recognises a missing file or directory, and a missing make rule.
 #[derive(Debug)]
@@ -42,14 +42,14 @@ impl Rule for MissingFile {
     fn find(&self, evidence: &Evidence<'_>) -> Option<Cause> {
         let text = COMMANDS.replace_all(evidence.text, "");
         let detail = match first_group(&*FILES, &text) {
-            Some(file) => format!("file `{file}`"),
+            Some(file) => format!("file {}", code(file)),
             None if SOMEWHERE.is_match(&text) => "a file that is not named".to_owned(),
             None => return None,
         };
         Some(Cause::new(
             self,
             evidence,
-            &detail,
+            detail,
             "Deliver the file at that path, or create it (and its directory) before it is used; \
              check whether the path is relative to the right directory, and whether `.gitignore` \
              keeps it from being delivered.",

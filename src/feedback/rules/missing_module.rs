@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Cause, Evidence, Rule, first_group, pattern};
+use super::{Cause, Evidence, Rule, code, first_group, pattern};
 
 /// Recognises failed imports of Python, node, Rust and Go.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Rule for MissingModule {
             return Some(Cause::new(
                 self,
                 evidence,
-                &format!("name `{name}` of module `{module}`"),
+                format!("name {} of module {}", code(name), code(module)),
                 "Define the name in that module, or import it from where it is defined; look for \
                  circular imports.",
             ));
@@ -57,7 +57,7 @@ impl Rule for MissingModule {
         Some(Cause::new(
             self,
             evidence,
-            &format!("module `{module}`"),
+            format!("module {}", code(module)),
             "Create the module at the path that the specs name, or correct the import; a \
              dependency must be declared where the product's set-up installs it.",
         ))

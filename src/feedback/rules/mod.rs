@@ -20,13 +20,11 @@ use std::time::Duration;
 
 use regex::Regex;
 
-use crate::text::one_line;
 use crate::verdict::{GateStatus, Miss};
 
-pub use registry::RULES;
+use super::markdown::code;
 
-/// How many characters a cause's detail has at most.
-const DETAIL: usize = 160;
+pub use registry::RULES;
 
 /// One kind of failure that the factory recognises.
 pub trait Rule: Sync {
@@ -114,12 +112,12 @@ impl Cause {
     fn new(
         rule: &dyn Rule,
         evidence: &Evidence<'_>,
-        detail: &str,
+        detail: impl Into<String>,
         advice: impl Into<String>,
     ) -> Self {
         Self {
             rule: rule.id(),
-            detail: one_line(detail, DETAIL),
+            detail: detail.into(),
             seen_in: vec![evidence.name.to_owned()],
             advice: advice.into(),
         }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Cause, End, Evidence, Rule, first_group, pattern};
+use super::{Cause, End, Evidence, Rule, code, first_group, pattern};
 
 /// Recognises refused access.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Rule for PermissionDenied {
 
     fn find(&self, evidence: &Evidence<'_>) -> Option<Cause> {
         let detail = match first_group(&*PATHS, evidence.text) {
-            Some(path) => format!("path `{path}`"),
+            Some(path) => format!("path {}", code(path)),
             None if evidence.text.contains("ermission denied") => {
                 "a path that is not named".to_owned()
             }
@@ -40,7 +40,7 @@ impl Rule for PermissionDenied {
         Some(Cause::new(
             self,
             evidence,
-            &detail,
+            detail,
             "Set the executable bit of a script that is run directly; write only below the \
              working directory, the home directory or the directory for temporary files; don't \
              bind to ports below 1024.",

@@ -39,7 +39,7 @@ impl Rule for PortInUse {
         Some(Cause::new(
             self,
             evidence,
-            &detail,
+            detail,
             "Take the port from the caller (0 for any that is free) instead of a fixed one, end \
              servers on SIGTERM at once, and set SO_REUSEADDR.",
         ))

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Cause, End, Evidence, Rule, pattern};
+use super::{Cause, End, Evidence, Rule, code, pattern};
 
 /// Recognises time limits of the factory, of `timeout` and of libraries.
 #[derive(Debug)]
@@ -29,12 +29,12 @@ impl Rule for Timeout {
         let detail = match evidence.end {
             End::Timeout(limit) => format!("ended at its limit of {} s", limit.as_secs()),
             End::Exit(124) => "exit code 124".to_owned(),
-            _ => format!("`{}`", SIGN.find(evidence.text)?.as_str()),
+            _ => code(SIGN.find(evidence.text)?.as_str()),
         };
         Some(Cause::new(
             self,
             evidence,
-            &detail,
+            detail,
             "Find what never ends: input that is waited for (stdin is closed), a server that \
              stays in the foreground, a lock, an endless loop, a network call; then see to what is \
              merely slow.",
