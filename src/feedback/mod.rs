@@ -2,5 +2,16 @@
 //! holdout's text masked.
 
 mod disclosure;
+mod layout;
+mod markdown;
+mod mask;
+mod output;
+mod point;
+pub mod rules;
+
+#[cfg(test)]
+mod samples;
 
 pub use disclosure::Disclosure;
+pub use mask::{Mask, Masked};
+pub use point::{Point, read_point};

@@ -1,0 +1,97 @@
+//! One point of the trajectory, and the line of a feedback file that keeps it.
+
+use serde::{Deserialize, Serialize};
+
+/// What one iteration came to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// Its number.
+    pub iteration: u32,
+    /// The score; none where nothing was judged.
+    pub score: Option<f64>,
+    /// How many scenarios were satisfied.
+    pub passed: usize,
+    /// How many scenarios there were.
+    pub total: usize,
+    /// Whether every gate passed.
+    pub gates_passed: bool,
+    /// What else is to be said: `base`, `no change`, `refused`; empty when nothing is.
+    pub note: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    schema: u32,
+    #[serde(flatten)]
+    point: Point,
+}
+
+const SCHEMA: u32 = 1;
+const OPEN: &str = "<!-- dark-factory-feedback: ";
+const CLOSE: &str = " -->";
+
+/// Returns the first line of a feedback file, without line feed.
+pub(super) fn write_point(point: &Point) -> String {
+    let line = Line { schema: SCHEMA, point: point.clone() };
+    let json = serde_json::to_string(&line).unwrap_or_default();
+    // No `-->` may stand in the comment but its own.
+    format!("{OPEN}{}{CLOSE}", json.replace('>', "\\u003e"))
+}
+
+/// Returns the point that the first line of a feedback file keeps; none where it keeps none, or
+/// one of another schema.
+pub fn read_point(markdown: &str) -> Option<Point> {
+    let json = markdown.lines().next()?.trim_end().strip_prefix(OPEN)?.strip_suffix(CLOSE)?;
+    let line: Line = serde_json::from_str(json).ok()?;
+    (line.schema == SCHEMA).then_some(line.point)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_line_is_a_comment_that_machines_read() {
+        let point = Point {
+            iteration: 3,
+            score: Some(0.5),
+            passed: 4,
+            total: 8,
+            gates_passed: true,
+            note: String::new(),
+        };
+        assert_eq!(
+            write_point(&point),
+            "<!-- dark-factory-feedback: {\"schema\":1,\"iteration\":3,\"score\":0.5,\"passed\":4,\
+             \"total\":8,\"gates_passed\":true,\"note\":\"\"} -->"
+        );
+    }
+
+    #[test]
+    fn a_file_of_another_hand_has_no_point() {
+        for text in ["", "# Feedback, iteration 3\n", "<!-- dark-factory-feedback: {} -->"] {
+            assert_eq!(read_point(text), None, "{text}");
+        }
+        let next = write_point(&Point::default()).replace("\"schema\":1", "\"schema\":2");
+        assert_eq!(read_point(&next), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(
+            iteration in any::<u32>(),
+            score in proptest::option::of(0.0..=1.0),
+            passed in 0..500_usize,
+            gates_passed in any::<bool>(),
+            note in ".*",
+        ) {
+            let total = passed + 1;
+            let point = Point { iteration, score, passed, total, gates_passed, note };
+            let text = format!("{}\n# Feedback\n", write_point(&point));
+            prop_assert_eq!(text.matches("-->").count(), 1);
+            prop_assert_eq!(read_point(&text), Some(point));
+        }
+    }
+}
