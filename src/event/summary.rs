@@ -55,7 +55,7 @@ pub struct Summary {
     pub candidate: (String, String),
     /// The last commit on the run's branch.
     pub tip: String,
-    /// What is known of the candidate; of the one before it until something is.
+    /// What is known of the candidate.
     pub visit: Visit,
     /// Satisfied scenarios of the last complete judgement before the present one.
     pub satisfied_before: BTreeSet<ScenarioId>,
@@ -133,6 +133,13 @@ pub enum TurnDelivery {
         /// The detail.
         detail: BlobRef,
     },
+}
+
+impl Visit {
+    /// Returns whether a gate or a set-up command failed.
+    pub fn gate_failed(&self) -> bool {
+        self.prepare_failed || self.gates.values().any(|(passed, blocking, _)| *blocking && !passed)
+    }
 }
 
 impl TurnDelivery {
@@ -290,6 +297,7 @@ impl Summary {
                 });
                 self.candidate = (commit.clone(), tree.clone());
                 self.tip.clone_from(commit);
+                self.open_visit();
             }
             RunEvent::DeliveryUnchanged { turn, dropped, detail } => {
                 self.turn(*turn).delivery =
@@ -360,10 +368,6 @@ impl Summary {
     /// Returns whether the candidate waits for its judgement.
     pub fn candidate_is_open(&self) -> bool {
         !self.visit.closed
-            || self
-                .judgements()
-                .next_back()
-                .is_none_or(|(_, judgement)| judgement.commit != self.candidate.0)
     }
 
     /// Returns the judgements with their iterations, oldest first.

@@ -1,1 +1,66 @@
-//! (to be written)
+//! Readers of events: what people and machines see of a run.
+//!
+//! Nothing here decides anything, and nothing in the loop prints: a new output is a new reader of
+//! the same events.
+
+use std::collections::BTreeMap;
+
+use crate::event::{BlobRef, Envelope, Summary};
+use crate::id::ScenarioId;
+use crate::journal::Journal;
+
+/// Reads a run's events as they come.
+pub trait Reporter {
+    /// Is told of an event that the journal has; the scene includes it.
+    fn event(&mut self, scene: &Scene<'_>, envelope: &Envelope);
+}
+
+/// What a reporter may look at beside the event.
+pub struct Scene<'a> {
+    /// The fold of all events so far.
+    pub summary: &'a Summary,
+    /// What things are called.
+    pub names: &'a Names,
+    /// Where the blobs are.
+    pub journal: &'a Journal,
+}
+
+impl Scene<'_> {
+    /// Returns a blob's text, decoded leniently; none where it can't be read.
+    pub fn text(&self, blob: &BlobRef) -> Option<String> {
+        self.journal.get(blob).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Returns the value of a blob of JSON; none where it can't be read.
+    pub fn json<T: serde::de::DeserializeOwned>(&self, blob: &BlobRef) -> Option<T> {
+        serde_json::from_slice(&self.journal.get(blob).ok()?).ok()
+    }
+}
+
+/// What gates and scenarios are called; events name them by number and id.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// The gates, in order.
+    pub gates: Vec<String>,
+    /// The quality checks, in order; counted on after the gates.
+    pub quality: Vec<String>,
+    /// The set-up commands, in order.
+    pub prepare: Vec<String>,
+    /// The scenarios.
+    pub scenarios: BTreeMap<ScenarioId, String>,
+}
+
+impl Names {
+    /// Returns what the gate or quality check of this index is called.
+    pub fn gate(&self, index: usize) -> &str {
+        self.gates
+            .get(index)
+            .or_else(|| self.quality.get(index - self.gates.len().min(index)))
+            .map_or("?", String::as_str)
+    }
+
+    /// Returns what the scenario is called; its id where that is not known.
+    pub fn scenario<'a>(&'a self, id: &'a ScenarioId) -> &'a str {
+        self.scenarios.get(id).map_or(id.as_str(), String::as_str)
+    }
+}

@@ -1,0 +1,273 @@
+//! Takes what the workspace holds, as far as the policy lets it in, as the next candidate.
+
+use std::collections::BTreeSet;
+
+use crate::config::Config;
+use crate::delivery::{Delivery, Found, Limits, Policy, Scan, What, decide};
+use crate::engine::run::{git, oid, tree_failure};
+use crate::engine::{Failure, Halt, Handler, Run};
+use crate::event::{DeliveryDetail, Label, RunEvent, TurnDelivery};
+use crate::git::{Change, Mode, Oid};
+use crate::pipeline::{Node, NodeOutcome};
+use crate::text::{TreePath, plural};
+use crate::wall::{ManagedTree, ScanLimits};
+
+/// See the module.
+pub(super) struct Deliver;
+
+/// The longest question that is passed on, in bytes.
+const QUESTION_LIMIT: u64 = 20_000;
+
+impl Handler<Run> for Deliver {
+    fn kind(&self) -> &'static str {
+        "deliver"
+    }
+
+    fn handle(&self, node: &Node, run: &mut Run) -> Result<NodeOutcome, Halt> {
+        let turn = run.summary().turns.last().map_or(0, |turn| turn.turn);
+        let known = run.summary().turns.last().and_then(|turn| turn.delivery.clone());
+        let delivery = match known {
+            Some(delivery) => {
+                // The event was written, and the branch perhaps not moved.
+                let before = run.parent_of_tip()?;
+                run.sync_branch(&before)?;
+                delivery
+            }
+            None => deliver(node, run, turn)?,
+        };
+        Ok(NodeOutcome::labelled(match delivery {
+            TurnDelivery::Accepted { .. } => "changed",
+            TurnDelivery::Unchanged { .. } | TurnDelivery::Refused { .. } => "unchanged",
+        }))
+    }
+}
+
+fn deliver(node: &Node, run: &mut Run, turn: u32) -> Result<TurnDelivery, Halt> {
+    let workspace = open_workspace(run)?;
+    take_question(node, run, &workspace, turn)?;
+    let class = run.summary().turns.last().and_then(|turn| turn.class.clone());
+    if class.as_deref() != Some("done") {
+        return cut_short(node, run, turn, class.as_deref().unwrap_or("unknown"));
+    }
+    let repo = run.versioned()?.repo.clone();
+    let scan = workspace
+        .scan(&repo, ScanLimits::default())
+        .map_err(tree_failure("reading the agent's workspace"))?;
+    let tip = run.summary().tip.clone();
+    let paths: BTreeSet<TreePath> = run.files_of(&tip)?.into_keys().collect();
+    let decided = decide(&policy(run)?, &scan, &paths);
+    let mut detail = detail(&decided, &scan);
+    match decided {
+        Delivery::Refused { refusal, .. } => {
+            detail.refused = Some(refusal.to_string());
+            let detail = run.recorder.put_json(Label::Internal, &detail)?;
+            let class = refusal.class().to_owned();
+            run.recorder.record(
+                Some(&node.id),
+                RunEvent::DeliveryRefused { turn, class: class.clone(), detail: detail.clone() },
+            )?;
+            Ok(TurnDelivery::Refused { class, detail })
+        }
+        Delivery::Unchanged { dropped } => unchanged(node, run, turn, dropped.len(), &detail),
+        Delivery::Accepted { changes, dropped } => {
+            let before = run.summary().tip.clone();
+            let (commit, tree) = commit(run, &workspace, turn, &changes)?;
+            let blob = run.recorder.put_json(Label::Internal, &detail)?;
+            run.recorder.record(
+                Some(&node.id),
+                RunEvent::DeliveryAccepted {
+                    turn,
+                    commit: commit.as_str().to_owned(),
+                    tree: tree.as_str().to_owned(),
+                    files: changes.len(),
+                    dropped: dropped.len(),
+                    detail: blob.clone(),
+                },
+            )?;
+            run.sync_branch(&before)?;
+            Ok(TurnDelivery::Accepted {
+                commit: commit.as_str().to_owned(),
+                files: changes.len(),
+                dropped: dropped.len(),
+                detail: blob,
+            })
+        }
+    }
+}
+
+fn unchanged(
+    node: &Node,
+    run: &mut Run,
+    turn: u32,
+    dropped: usize,
+    detail: &DeliveryDetail,
+) -> Result<TurnDelivery, Halt> {
+    let detail = run.recorder.put_json(Label::Internal, detail)?;
+    run.recorder.record(
+        Some(&node.id),
+        RunEvent::DeliveryUnchanged { turn, dropped, detail: detail.clone() },
+    )?;
+    Ok(TurnDelivery::Unchanged { dropped, detail })
+}
+
+/// Accepts nothing of a turn that did not end by itself and well; what it had changed is kept as a
+/// patch for people.
+fn cut_short(node: &Node, run: &mut Run, turn: u32, class: &str) -> Result<TurnDelivery, Halt> {
+    let mut detail = DeliveryDetail::default();
+    if let Some(patch) = workspace_patch(run)? {
+        let blob = run.recorder.put(Label::Internal, patch)?;
+        detail.ignored.push(format!(
+            "everything: the turn ended as `{class}`; its changes are kept as blob {}",
+            &blob.digest.as_str()[..12]
+        ));
+    }
+    unchanged(node, run, turn, 0, &detail)
+}
+
+fn open_workspace(run: &mut Run) -> Result<ManagedTree, Halt> {
+    let paths = &run.versioned()?.paths;
+    ManagedTree::open(&paths.workspace, &paths.workspace_manifest)
+        .map_err(tree_failure("the agent's workspace"))
+}
+
+/// Records the question that the agent left; the file itself is never delivered.
+fn take_question(
+    node: &Node,
+    run: &mut Run,
+    workspace: &ManagedTree,
+    turn: u32,
+) -> Result<(), Halt> {
+    let path = TreePath::parse(Policy::QUESTION)
+        .map_err(|error| Failure::of("question", "naming the question failed", error))?;
+    if run.summary().question.is_some() || path.under(workspace.root()).symlink_metadata().is_err()
+    {
+        return Ok(());
+    }
+    let bytes = match workspace.read(&path, QUESTION_LIMIT) {
+        Ok(bytes) => bytes,
+        Err(error) => format!("The agent left a question that can't be read: {error}.").into_bytes(),
+    };
+    let question = run.recorder.put(Label::Internal, bytes)?;
+    run.recorder.record(Some(&node.id), RunEvent::QuestionAsked { turn, question })
+}
+
+fn policy(run: &Run) -> Result<Policy, Halt> {
+    let config = &run.frozen.config;
+    let protected: Vec<String> = Config::PROTECTED
+        .iter()
+        .map(|glob| (*glob).to_owned())
+        .chain(config.protected.iter().cloned())
+        .collect();
+    Policy::new(config.write.as_deref(), &protected, &config.scenarios.dir, Limits::default())
+        .map_err(|error| Failure::of("settings", "the delivery policy can't be made", error).into())
+}
+
+fn detail(decided: &Delivery, scan: &Scan) -> DeliveryDetail {
+    DeliveryDetail {
+        accepted: decided.changes().iter().map(|found| found.path.to_string()).collect(),
+        dropped: decided
+            .dropped()
+            .iter()
+            .map(|dropped| (dropped.path.to_string(), dropped.reason.to_string()))
+            .collect(),
+        ignored: scan.ignored.iter().map(ToString::to_string).collect(),
+        refused: None,
+    }
+}
+
+/// Writes the accepted changes as a child of the branch's tip; returns the commit and its tree.
+fn commit(
+    run: &mut Run,
+    workspace: &ManagedTree,
+    turn: u32,
+    changes: &[Found],
+) -> Result<(Oid, Oid), Halt> {
+    let (tip, at) = (run.summary().tip.clone(), run.summary().last_at);
+    let (name, iteration) =
+        (run.summary().run.clone(), run.summary().started.first_iteration + turn);
+    let agent = run.summary().started.agent.clone().unwrap_or_default();
+    let author = Run::author();
+    let parent = oid(&tip)?;
+    let repo = run.versioned()?.repo.clone();
+    let changes = to_changes(&repo, workspace, changes)?;
+    let base = repo.tree_of(&parent).map_err(git("reading the run's branch"))?;
+    let tree = repo.write_tree(Some(&base), &changes).map_err(git("writing the delivery"))?;
+    let message = format!(
+        "Turn {turn}: {}\n\nFactory-Run: {name}\nFactory-Iteration: {iteration}\nFactory-Agent: {agent}\n",
+        plural(changes.len(), "file")
+    );
+    let commit = repo
+        .commit(&tree, &[parent], &message, &author, at)
+        .map_err(git("committing the delivery"))?;
+    Ok((commit, tree))
+}
+
+/// Reads the changed files and writes them as blobs.
+fn to_changes(
+    repo: &crate::git::Repo,
+    workspace: &ManagedTree,
+    found: &[Found],
+) -> Result<Vec<Change>, Halt> {
+    let limits = Limits::default();
+    let mut contents: Vec<Vec<u8>> = Vec::new();
+    let mut expected = Vec::new();
+    for one in found {
+        let (bytes, blob) = match &one.what {
+            What::File { blob, .. } => (
+                workspace
+                    .read(&one.path, limits.file_bytes)
+                    .map_err(tree_failure("reading a delivered file"))?,
+                blob,
+            ),
+            What::Symlink { target, blob } => (target.clone(), blob),
+            What::Removed | What::Other(_) => continue,
+        };
+        contents.push(bytes);
+        expected.push(blob.clone());
+    }
+    let written = repo.write_blobs(&contents).map_err(git("writing the delivery"))?;
+    // A file that changed between the scan and now was changed by something that should be dead.
+    if written.iter().zip(&expected).any(|(written, expected)| written.as_str() != expected) {
+        return Err(Failure::plain(
+            "delivery",
+            "a file of the workspace changed while it was being delivered; something of the agent is still alive",
+        )
+        .into());
+    }
+    let mut oids = written.into_iter();
+    let mut changes = Vec::new();
+    for one in found {
+        let mode = match &one.what {
+            What::File { executable: true, .. } => Mode::Executable,
+            What::File { .. } => Mode::File,
+            What::Symlink { .. } => Mode::Symlink,
+            What::Removed => {
+                changes.push(Change::Remove { path: one.path.clone() });
+                continue;
+            }
+            What::Other(_) => continue,
+        };
+        if let Some(oid) = oids.next() {
+            changes.push(Change::Set { path: one.path.clone(), mode, oid });
+        }
+    }
+    Ok(changes)
+}
+
+/// Returns what the workspace holds beyond the branch's tip as a patch, as far as the policy would
+/// let it in; none where that is nothing or can't be had.
+pub(super) fn workspace_patch(run: &mut Run) -> Result<Option<Vec<u8>>, Halt> {
+    let workspace = open_workspace(run)?;
+    let repo = run.versioned()?.repo.clone();
+    let Ok(scan) = workspace.scan(&repo, ScanLimits::default()) else { return Ok(None) };
+    let tip = run.summary().tip.clone();
+    let paths: BTreeSet<TreePath> = run.files_of(&tip)?.into_keys().collect();
+    let Delivery::Accepted { changes, .. } = decide(&policy(run)?, &scan, &paths) else {
+        return Ok(None);
+    };
+    let changes = to_changes(&repo, &workspace, &changes)?;
+    let parent = oid(&tip)?;
+    let base = repo.tree_of(&parent).map_err(git("reading the run's branch"))?;
+    let tree = repo.write_tree(Some(&base), &changes).map_err(git("keeping the turn's changes"))?;
+    repo.diff(&base, &tree).map(Some).map_err(git("keeping the turn's changes"))
+}

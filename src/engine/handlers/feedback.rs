@@ -1,0 +1,152 @@
+//! Compiles what the agent is told, and puts it where it is read.
+
+use crate::engine::results::trajectory;
+use crate::engine::run::{git, oid};
+use crate::engine::{Failure, Halt, Handler, Run};
+use crate::event::{BlobRef, Label, RunEvent};
+use crate::feedback::{Input, Limits, compile};
+use crate::git::{Change, Mode};
+use crate::journal::write_durably;
+use crate::pipeline::{Node, NodeOutcome, Status};
+use crate::text::TreePath;
+
+/// See the module.
+pub(super) struct Feedback;
+
+impl Handler<Run> for Feedback {
+    fn kind(&self) -> &'static str {
+        "feedback"
+    }
+
+    fn handle(&self, node: &Node, run: &mut Run) -> Result<NodeOutcome, Halt> {
+        let iteration = run.summary().iteration();
+        if !run.summary().feedback.contains_key(&iteration) {
+            write(node, run, true)?;
+        } else if run.versioned.is_some() {
+            // The event was written and the branch perhaps not moved: the parent of the commit that
+            // the event names is where the branch must still be.
+            let before = run.parent_of_tip()?;
+            run.sync_branch(&before)?;
+        }
+        Ok(NodeOutcome::of(Status::Success))
+    }
+}
+
+/// Compiles the feedback of the present iteration, records it and, with `publish`, puts it where
+/// the agent reads it: on the run's branch, or for a run in place into the working tree.
+pub(super) fn write(node: &Node, run: &mut Run, publish: bool) -> Result<(), Halt> {
+    let iteration = run.summary().iteration();
+    let (markdown, masked) = compile_now(run)?;
+    let blob = run.recorder.put(Label::Public, markdown.clone())?;
+    if run.versioned.is_none() {
+        write_in_place(run, iteration, &markdown)?;
+        return record(node, run, blob, masked, None);
+    }
+    if !publish || !run.frozen.config.feedback.commit {
+        return record(node, run, blob, masked, None);
+    }
+    let before = run.summary().tip.clone();
+    let commit = commit(run, iteration, &markdown, &before)?;
+    record(node, run, blob, masked, Some(commit))?;
+    run.sync_branch(&before)
+}
+
+fn record(
+    node: &Node,
+    run: &mut Run,
+    feedback: BlobRef,
+    masked: usize,
+    commit: Option<String>,
+) -> Result<(), Halt> {
+    run.recorder.record(Some(&node.id), RunEvent::FeedbackWritten { feedback, masked, commit })
+}
+
+fn compile_now(run: &mut Run) -> Result<(String, usize), Halt> {
+    let judged = run.judged()?;
+    let (gates, quality) = run.gates()?;
+    let last_turn = run.last_turn()?;
+    let answer = match &run.summary().answered {
+        Some((question, answer)) => Some((run.text(question)?, run.text(answer)?)),
+        None => None,
+    };
+    let gates_changed: Vec<String> = match &run.summary().visit.flagged {
+        Some((_, paths)) => run.recorder.get_json(paths)?,
+        None => Vec::new(),
+    };
+    let roots = run.tree_roots();
+    let roots: Vec<&str> = roots.iter().map(String::as_str).collect();
+    let summary = run.summary();
+    let satisfaction =
+        summary.judgements().next_back().and_then(|(_, judgement)| judgement.satisfaction);
+    let points = trajectory(&run.frozen.earlier, summary);
+    let feedback = compile(&Input {
+        iteration: summary.iteration(),
+        turns_left: summary
+            .started
+            .agent
+            .as_ref()
+            .map(|_| summary.max_iterations.saturating_sub(summary.turns_taken())),
+        threshold: summary.started.threshold,
+        disclosure: run.frozen.config.feedback.disclosure,
+        gates: &gates,
+        quality: &quality,
+        gates_changed: &gates_changed,
+        set: &run.frozen.set,
+        judged: &judged,
+        satisfaction,
+        trajectory: &points,
+        passed_before: &summary.satisfied_before,
+        last_turn: last_turn.as_ref(),
+        answer: answer.as_ref().map(|(question, answer)| (question.as_str(), answer.as_str())),
+        tree_roots: &roots,
+        mask: &run.frozen.mask(),
+        limits: Limits::default(),
+    });
+    Ok((feedback.markdown, feedback.masked))
+}
+
+/// Returns the path of an iteration's feedback in a tree.
+pub(super) fn feedback_path(iteration: u32) -> String {
+    format!("artifacts/factory/feedback_iter_{iteration}.md")
+}
+
+/// The file that says which iteration was the last.
+const COUNT_PATH: &str = "artifacts/factory/iteration_count.txt";
+
+fn write_in_place(run: &Run, iteration: u32, markdown: &str) -> Result<(), Halt> {
+    let count = format!("{iteration}\n");
+    for (path, text) in [(feedback_path(iteration), markdown), (COUNT_PATH.to_owned(), &count)] {
+        let path = run.root.join(path);
+        write_durably(&path, text.as_bytes()).map_err(|error| {
+            Failure::of("disk", format!("writing {} failed", path.display()), error)
+        })?;
+    }
+    Ok(())
+}
+
+/// Makes the commit that holds the feedback, a child of the branch's tip.
+fn commit(run: &mut Run, iteration: u32, markdown: &str, tip: &str) -> Result<String, Halt> {
+    let author = Run::author();
+    let at = run.summary().last_at;
+    let name = run.summary().run.clone();
+    let parent = oid(tip)?;
+    let repo = &run.versioned()?.repo;
+    let count = format!("{iteration}\n");
+    let contents = [markdown.as_bytes(), count.as_bytes()];
+    let oids = repo.write_blobs(&contents).map_err(git("writing the feedback"))?;
+    let changes: Vec<Change> = [feedback_path(iteration), COUNT_PATH.to_owned()]
+        .into_iter()
+        .zip(oids)
+        .filter_map(|(path, oid)| {
+            Some(Change::Set { path: TreePath::parse(path).ok()?, mode: Mode::File, oid })
+        })
+        .collect();
+    let base = repo.tree_of(&parent).map_err(git("reading the run's branch"))?;
+    let tree = repo.write_tree(Some(&base), &changes).map_err(git("writing the feedback"))?;
+    let message = format!(
+        "Feedback of iteration {iteration}\n\nFactory-Run: {name}\nFactory-Iteration: {iteration}\n"
+    );
+    repo.commit(&tree, &[parent], &message, &author, at)
+        .map(|oid| oid.as_str().to_owned())
+        .map_err(git("committing the feedback"))
+}

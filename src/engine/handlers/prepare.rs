@@ -1,0 +1,372 @@
+//! Sets up the judge tree: the candidate's files, then the product's own set-up commands.
+//!
+//! A command is known by its text and the hash of its inputs. What it made for a key is kept, and
+//! given to the judge's and the agent's trees as separate copies; nothing that an agent built
+//! comes back.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use regex::Regex;
+
+use crate::config::PrepareSettings;
+use crate::engine::run::{git, oid, private_dir};
+use crate::engine::{Failure, Halt, Handler, Run};
+use crate::event::{Label, RunEvent};
+use crate::git::Tree;
+use crate::id::Digest;
+use crate::journal::write_durably;
+use crate::pipeline::{Node, NodeOutcome, Status};
+use crate::process::{self, Call, Keep};
+use crate::verdict::{Ending, GateResult, GateStatus};
+use crate::wall::copy_tree;
+
+/// See the module.
+pub(super) struct Prepare;
+
+/// Which key of each step a tree holds, by the step's name.
+type Applied = BTreeMap<String, String>;
+
+impl Handler<Run> for Prepare {
+    fn kind(&self) -> &'static str {
+        "prepare"
+    }
+
+    fn handle(&self, node: &Node, run: &mut Run) -> Result<NodeOutcome, Halt> {
+        run.sync_judge()?;
+        let frozen = run.frozen.clone();
+        let candidate = run.summary().candidate.0.clone();
+        let tree = run.files_of(&candidate)?;
+        for (index, step) in frozen.config.prepare.iter().enumerate() {
+            match prepare(node, run, index, step, &tree)? {
+                Done::Ready => {}
+                Done::Network => return Ok(NodeOutcome::of(Status::Retry)),
+                Done::Broken => return Ok(NodeOutcome::of(Status::Fail)),
+            }
+        }
+        Ok(NodeOutcome::of(Status::Success))
+    }
+}
+
+/// What came of one step.
+enum Done {
+    /// Its outputs are in the judge tree.
+    Ready,
+    /// The network failed, and attempts are left.
+    Network,
+    /// The agent changed its inputs, and now it fails: the agent is told as of a failed gate.
+    Broken,
+}
+
+fn prepare(
+    node: &Node,
+    run: &mut Run,
+    index: usize,
+    step: &PrepareSettings,
+    tree: &Tree,
+) -> Result<Done, Halt> {
+    let key = key(step, tree);
+    let paths = run.versioned()?.paths.clone();
+    let judge = paths.judge.clone();
+    let applied_file = paths.dir.join("prepare-judge.json");
+    let mut applied = read_applied(&applied_file);
+    let cached = run.versioned()?.state.prepare_cache().join(&key);
+    if !step.inputs.is_empty() && applied.get(&step.name) == Some(&key) {
+        return finish(node, run, index, true, 0, None);
+    }
+    if !step.inputs.is_empty() && !step.outputs.is_empty() && cached.is_dir() {
+        place_outputs(step, &cached, &judge)?;
+        applied.insert(step.name.clone(), key);
+        write_applied(&applied_file, &applied)?;
+        return finish(node, run, index, true, 0, None);
+    }
+    let place = run.place()?;
+    let call = Call::new("bash", &place.root)
+        .args(["-c", step.run.as_str()])
+        .env(place.env)
+        .limit(step.timeout.0)
+        .keep(Keep { head: 0, tail: 20_000 });
+    let mut output = Vec::new();
+    let done = process::run(&call, &run.cancel, &mut |_, bytes| {
+        output.extend_from_slice(bytes);
+        let excess = output.len().saturating_sub(20_000);
+        output.drain(..excess);
+    });
+    run.check_cancel()?;
+    let text = String::from_utf8_lossy(&output).into_owned();
+    let ms = u64::try_from(done.duration.as_millis()).unwrap_or(u64::MAX);
+    if done.ending.is_success() {
+        if !step.outputs.is_empty() && !step.inputs.is_empty() {
+            keep_outputs(step, &judge, &cached)?;
+        }
+        applied.insert(step.name.clone(), key);
+        write_applied(&applied_file, &applied)?;
+        return finish(node, run, index, false, ms, Some(text));
+    }
+    let failure = describe(step, &done.ending, &text);
+    let retries_left = run.summary().walk.positions.iter().any(|position| {
+        matches!(position.phase, crate::pipeline::Phase::Started { attempt }
+            if position.node == node.id && attempt <= node.max_retries())
+    });
+    if is_network_failure(&text) {
+        return if retries_left { Ok(Done::Network) } else { Err(failure) };
+    }
+    if !inputs_changed(run, step, tree)? {
+        return Err(failure);
+    }
+    let result = GateResult {
+        name: format!("prepare: {}", step.name),
+        status: status_of(done.ending),
+        duration: done.duration,
+        output_bytes: done.stdout.total + done.stderr.total,
+        output: text,
+    };
+    let output = run.recorder.put_json(Label::Internal, &result)?;
+    run.recorder.record(
+        Some(&node.id),
+        RunEvent::PrepareFinished {
+            step: index,
+            cached: false,
+            passed: false,
+            ms,
+            output: Some(output),
+        },
+    )?;
+    Ok(Done::Broken)
+}
+
+fn finish(
+    node: &Node,
+    run: &mut Run,
+    step: usize,
+    cached: bool,
+    ms: u64,
+    output: Option<String>,
+) -> Result<Done, Halt> {
+    let output = output.map(|text| run.recorder.put(Label::Internal, text)).transpose()?;
+    run.recorder.record(
+        Some(&node.id),
+        RunEvent::PrepareFinished { step, cached, passed: true, ms, output },
+    )?;
+    Ok(Done::Ready)
+}
+
+fn status_of(ending: Ending) -> GateStatus {
+    match ending {
+        Ending::Exited { code: 0 } => GateStatus::Passed,
+        Ending::Exited { code } => GateStatus::Failed { code },
+        Ending::Signalled { signal } => GateStatus::Signalled { signal },
+        Ending::TimedOut { limit } | Ending::Idle { limit } => GateStatus::TimedOut { limit },
+        Ending::Interrupted => GateStatus::Interrupted,
+        Ending::CouldNotStart { why } => GateStatus::CouldNotStart { why },
+    }
+}
+
+fn describe(step: &PrepareSettings, ending: &Ending, output: &str) -> Halt {
+    let how = match ending {
+        Ending::Exited { code } => format!("exited with {code}"),
+        Ending::Signalled { signal } => format!("was ended by signal {signal}"),
+        Ending::TimedOut { limit } | Ending::Idle { limit } => {
+            format!("was ended after {}", crate::clock::human(*limit))
+        }
+        Ending::Interrupted => "was interrupted".to_owned(),
+        Ending::CouldNotStart { why } => format!("could not be started: {why}"),
+    };
+    let last: Vec<&str> = output.lines().rev().take(5).collect();
+    let last: Vec<&str> = last.into_iter().rev().collect();
+    Failure::plain(
+        "prepare",
+        format!("the set-up command `{}` {how}; its last lines:\n{}", step.name, last.join("\n")),
+    )
+    .into()
+}
+
+/// Returns the key under which a step's outputs are kept: the command, and the path and blob of
+/// each tracked file that its inputs name.
+fn key(step: &PrepareSettings, tree: &Tree) -> String {
+    let mut text = format!("{}\0{}\0{}\0", step.run, std::env::consts::OS, std::env::consts::ARCH);
+    for (path, oid) in inputs(step, tree) {
+        text.push_str(&format!("{path}\0{oid}\0"));
+    }
+    for output in &step.outputs {
+        text.push_str(&format!("-> {output}\0"));
+    }
+    Digest::of(text.as_bytes()).as_str()[..32].to_owned()
+}
+
+fn inputs(step: &PrepareSettings, tree: &Tree) -> Vec<(String, String)> {
+    let mut set = globset::GlobSetBuilder::new();
+    for glob in &step.inputs {
+        if let Ok(glob) = globset::GlobBuilder::new(glob).literal_separator(true).build() {
+            set.add(glob);
+        }
+    }
+    let Ok(set) = set.build() else { return Vec::new() };
+    tree.iter()
+        .filter(|(path, _)| set.is_match(path.as_path()))
+        .map(|(path, entry)| (path.to_string(), entry.oid.as_str().to_owned()))
+        .collect()
+}
+
+/// Returns whether the agent changed what the step reads.
+fn inputs_changed(run: &mut Run, step: &PrepareSettings, tree: &Tree) -> Result<bool, Halt> {
+    let base = run.summary().started.base.clone();
+    let base = run.versioned()?.repo.list(&oid(&base)?).map_err(git("reading the base"))?;
+    Ok(inputs(step, &base) != inputs(step, tree))
+}
+
+/// Returns whether the output speaks of a network that did not answer.
+fn is_network_failure(output: &str) -> bool {
+    const SIGNS: &str = r"(?i)could not resolve host|couldn't resolve host|temporary failure in name resolution|name or service not known|connection (timed out|refused|reset)|network is unreachable|operation timed out|tls handshake timeout|ETIMEDOUT|ECONNRESET|ECONNREFUSED|EAI_AGAIN|getaddrinfo|\b50[234] (bad gateway|service unavailable|gateway time-?out)|spurious network error|max retries exceeded with url";
+    Regex::new(SIGNS).is_ok_and(|signs| signs.is_match(output))
+}
+
+/// Puts the kept outputs of each step into the agent's workspace, where they are not there yet.
+pub(super) fn place_in_workspace(run: &mut Run) -> Result<(), Halt> {
+    let frozen = run.frozen.clone();
+    let candidate = run.summary().candidate.0.clone();
+    let tree = run.files_of(&candidate)?;
+    let versioned = run.versioned()?;
+    let file = versioned.paths.dir.join("prepare-workspace.json");
+    let mut applied = read_applied(&file);
+    for step in &frozen.config.prepare {
+        let key = key(step, &tree);
+        let cached = versioned.state.prepare_cache().join(&key);
+        if step.outputs.is_empty() || applied.get(&step.name) == Some(&key) || !cached.is_dir() {
+            continue;
+        }
+        place_outputs(step, &cached, &versioned.paths.workspace)?;
+        applied.insert(step.name.clone(), key);
+    }
+    write_applied(&file, &applied)
+}
+
+fn read_applied(file: &Path) -> Applied {
+    // Without it the outputs are placed once more.
+    std::fs::read(file)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default()
+}
+
+fn write_applied(file: &Path, applied: &Applied) -> Result<(), Halt> {
+    let bytes = serde_json::to_vec(applied).unwrap_or_default();
+    write_durably(file, &bytes).map_err(disk("writing", file))
+}
+
+/// Copies a step's outputs out of the judge tree, all of them or none.
+fn keep_outputs(step: &PrepareSettings, from: &Path, to: &Path) -> Result<(), Halt> {
+    let parent = to.parent().unwrap_or(to);
+    private_dir(parent)?;
+    let stage = tempfile::Builder::new()
+        .prefix("new-")
+        .tempdir_in(parent)
+        .map_err(disk("making a directory in", parent))?;
+    for output in &step.outputs {
+        let (source, target) = (from.join(output), stage.path().join(output));
+        if source.symlink_metadata().is_ok() {
+            copy(&source, &target)?;
+        }
+    }
+    match std::fs::rename(stage.path(), to) {
+        Ok(()) => {
+            let _ = stage.keep();
+            Ok(())
+        }
+        // Another run has kept the same in the meantime.
+        Err(_) if to.is_dir() => Ok(()),
+        Err(error) => Err(disk("making", to)(error)),
+    }
+}
+
+/// Replaces a step's outputs in a tree by copies of the kept ones.
+fn place_outputs(step: &PrepareSettings, from: &Path, to: &Path) -> Result<(), Halt> {
+    for output in &step.outputs {
+        let (source, target) = (from.join(output), to.join(output));
+        remove(&target)?;
+        if source.symlink_metadata().is_ok() {
+            copy(&source, &target)?;
+        }
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Halt> {
+    if let Some(parent) = to.parent() {
+        std::fs::create_dir_all(parent).map_err(disk("making", parent))?;
+    }
+    copy_tree(from, to).map(|_| ()).map_err(disk("copying to", to))
+}
+
+fn remove(path: &Path) -> Result<(), Halt> {
+    let removed = match path.symlink_metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path),
+        Ok(_) => std::fs::remove_file(path),
+    };
+    removed.map_err(disk("removing", path))
+}
+
+fn disk(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Halt {
+    let path = path.display().to_string();
+    move |error| Failure::of("disk", format!("{doing} {path} failed"), error).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Span;
+    use crate::git::{Mode, Oid, TreeEntry};
+    use crate::text::TreePath;
+
+    fn step() -> PrepareSettings {
+        PrepareSettings {
+            name: "deps".into(),
+            run: "npm ci".into(),
+            inputs: vec!["package*.json".into()],
+            outputs: vec!["node_modules".into()],
+            timeout: Span::seconds(1),
+        }
+    }
+
+    fn tree(files: &[(&str, char)]) -> Tree {
+        files
+            .iter()
+            .map(|(path, digit)| {
+                let oid = Oid::parse(&digit.to_string().repeat(40)).unwrap();
+                (TreePath::parse(*path).unwrap(), TreeEntry { mode: Mode::File, oid })
+            })
+            .collect()
+    }
+
+    #[test]
+    fn only_the_command_and_its_inputs_make_the_key() {
+        let before = key(&step(), &tree(&[("package.json", 'a'), ("src/a.js", 'a')]));
+        assert_eq!(key(&step(), &tree(&[("package.json", 'a'), ("src/a.js", 'b')])), before);
+        assert_ne!(key(&step(), &tree(&[("package.json", 'b'), ("src/a.js", 'a')])), before);
+        let other = PrepareSettings { run: "npm install".into(), ..step() };
+        assert_ne!(key(&other, &tree(&[("package.json", 'a')])), key(&step(), &tree(&[("package.json", 'a')])));
+    }
+
+    #[test]
+    fn a_network_that_is_away_is_told_from_a_broken_lock_file() {
+        assert!(is_network_failure("curl: (6) Could not resolve host: registry"));
+        assert!(is_network_failure("npm ERR! code EAI_AGAIN"));
+        assert!(!is_network_failure("error: failed to select a version for `serde`"));
+    }
+
+    #[test]
+    fn outputs_are_replaced_as_a_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, kept) = (dir.path().join("tree"), dir.path().join("cache/key"));
+        std::fs::create_dir_all(tree.join("node_modules/a")).unwrap();
+        std::fs::write(tree.join("node_modules/a/x"), "1").unwrap();
+        keep_outputs(&step(), &tree, &kept).unwrap();
+        std::fs::write(tree.join("node_modules/a/x"), "spoilt").unwrap();
+        std::fs::write(tree.join("node_modules/stray"), "2").unwrap();
+        place_outputs(&step(), &kept, &tree).unwrap();
+        assert_eq!(std::fs::read(tree.join("node_modules/a/x")).unwrap(), b"1");
+        assert!(!tree.join("node_modules/stray").exists());
+    }
+}

@@ -1,0 +1,281 @@
+//! One run: what its handlers work with.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::agent::CrashPoint;
+use crate::clock::Instant;
+use crate::config::Environment;
+use crate::event::{BlobRef, RunEvent, Summary};
+use crate::git::{GitError, Oid, Repo, Signature, Tree};
+use crate::id::NodeId;
+use crate::judge::Place;
+use crate::pipeline::{Next, Phase, Walk};
+use crate::process::Cancel;
+use crate::wall::{ManagedTree, TreeError};
+
+use super::state::Lock;
+use super::{Failure, Frozen, Halt, Host, Recorder, RepoState, RunPaths};
+
+/// What the caller wants of a run, beside what is frozen.
+#[derive(Debug, Clone)]
+pub struct RunSettings {
+    /// The binary that carries the hidden subcommands of the agent's supervisor.
+    pub factory: PathBuf,
+    /// Whether to stop before the second turn of this process.
+    pub once: bool,
+    /// Where a test wants this process to die: after the event of this number.
+    pub die_after: Option<u64>,
+    /// Where a test wants the supervisor of the next turn to die.
+    pub crash: Option<CrashPoint>,
+}
+
+/// The parts of a run that works on commits, which a run in place has not.
+pub struct Versioned {
+    /// The person's repository.
+    pub repo: Repo,
+    /// Its state outside.
+    pub state: RepoState,
+    /// The places of this run.
+    pub paths: RunPaths,
+    /// The tree in which candidates are judged.
+    pub judge: ManagedTree,
+    /// The candidate whose files are in it, as far as this process knows.
+    pub judge_holds: Option<Oid>,
+}
+
+/// A run in progress.
+pub struct Run {
+    /// The root of what is judged: the person's checkout.
+    pub root: PathBuf,
+    /// What the process was started with.
+    pub env: Environment,
+    /// What was read at the start.
+    pub frozen: Arc<Frozen>,
+    /// Where events go.
+    pub recorder: Recorder,
+    /// Trips when a signal comes.
+    pub cancel: Cancel,
+    /// What the caller wants.
+    pub settings: RunSettings,
+    /// None for a run in place.
+    pub versioned: Option<Versioned>,
+    /// Released when the run ends.
+    pub(super) _lock: Option<Lock>,
+    /// The turns that were taken before this process went on.
+    pub(super) turns_before: u32,
+    /// Blobs in which no evaluation of the holdout was found.
+    pub(super) known_clean: HashSet<Oid>,
+}
+
+impl Run {
+    /// Returns the fold of the events so far.
+    pub fn summary(&self) -> &Summary {
+        self.recorder.summary()
+    }
+
+    /// Returns the versioned parts.
+    ///
+    /// # Errors
+    /// The run is one in place, whose graph has no node that asks for them.
+    pub fn versioned(&mut self) -> Result<&mut Versioned, Halt> {
+        self.versioned.as_mut().ok_or_else(|| {
+            Failure::plain("graph", "a run in place has no candidate to set up").into()
+        })
+    }
+
+    /// Returns where gates and scenarios run, the judge tree holding the candidate.
+    ///
+    /// # Errors
+    /// The tree can't be set up.
+    pub fn place(&mut self) -> Result<Place, Halt> {
+        if self.versioned.is_none() {
+            let env = self.env.for_product(&self.frozen.config.env, &self.root, None, None);
+            return Ok(Place { root: self.root.clone(), env });
+        }
+        self.sync_judge()?;
+        let names = self.frozen.config.env.clone();
+        let env = self.env.clone();
+        let paths = &self.versioned()?.paths;
+        let vars =
+            env.for_product(&names, &paths.judge, Some(&paths.judge_home), Some(&paths.judge_tmp));
+        Ok(Place { root: paths.judge.clone(), env: vars })
+    }
+
+    /// Sets the judge tree to the candidate, once a candidate; returns what there is to be told
+    /// about files that could not be had.
+    ///
+    /// # Errors
+    /// The tree can't be set up.
+    pub fn sync_judge(&mut self) -> Result<Vec<String>, Halt> {
+        let candidate = oid(&self.summary().candidate.0)?;
+        let holdout = holdout_files(&self.frozen);
+        let versioned = self.versioned()?;
+        if versioned.judge_holds.as_ref() == Some(&candidate) {
+            return Ok(Vec::new());
+        }
+        for dir in [&versioned.paths.judge_home, &versioned.paths.judge_tmp] {
+            private_dir(dir)?;
+        }
+        let mut tree = versioned.repo.list(&candidate).map_err(git("reading the candidate"))?;
+        tree.retain(|path, _| !holdout.contains(path.as_bytes()));
+        let report =
+            versioned.judge.sync(&versioned.repo, &tree).map_err(tree_failure("the judge tree"))?;
+        versioned.judge_holds = Some(candidate);
+        Ok(report.notices)
+    }
+
+    /// Puts the run's branch where the events say that it is.
+    ///
+    /// # Errors
+    /// Somebody else moved the branch, or git failed.
+    pub fn sync_branch(&mut self, before: &str) -> Result<(), Halt> {
+        let (branch, tip) = (self.summary().started.branch.clone(), self.summary().tip.clone());
+        let name = format!("refs/heads/{branch}");
+        let repo = &self.versioned()?.repo;
+        let current = repo.resolve(&name).map_err(git("reading the run's branch"))?;
+        if current.as_ref().map(Oid::as_str) == Some(tip.as_str()) {
+            return Ok(());
+        }
+        let expected = if before.is_empty() { None } else { Some(oid(before)?) };
+        repo.update_ref(&name, &oid(&tip)?, expected.as_ref(), "dark-factory")
+            .map_err(git("moving the run's branch"))
+    }
+
+    /// Returns the parent of the last commit on the run's branch by the journal; empty where that
+    /// is the base itself, whose branch did not exist before.
+    ///
+    /// # Errors
+    /// git failed.
+    pub fn parent_of_tip(&mut self) -> Result<String, Halt> {
+        let (base, tip) = (self.summary().started.base.clone(), self.summary().tip.clone());
+        if base == tip {
+            return Ok(String::new());
+        }
+        let parent = self
+            .versioned()?
+            .repo
+            .resolve(&format!("{tip}^"))
+            .map_err(git("reading the run's branch"))?;
+        Ok(parent.map(|oid| oid.as_str().to_owned()).unwrap_or_default())
+    }
+
+    /// Returns a blob's text, decoded leniently.
+    ///
+    /// # Errors
+    /// The blob can't be read.
+    pub fn text(&self, blob: &BlobRef) -> Result<String, Halt> {
+        Ok(String::from_utf8_lossy(&self.recorder.get(blob)?).into_owned())
+    }
+
+    /// Returns the absolute paths that mean nothing to a reader of feedback: the trees' and homes'.
+    pub fn tree_roots(&self) -> Vec<String> {
+        let mut roots = vec![self.root.display().to_string()];
+        if let Some(versioned) = &self.versioned {
+            let paths = &versioned.paths;
+            let all = [&paths.judge, &paths.judge_home, &paths.judge_tmp, &paths.workspace];
+            roots.extend(all.map(|path| path.display().to_string()));
+        }
+        roots
+    }
+
+    /// Returns whom the factory's commits are by.
+    pub fn author() -> Signature {
+        Signature { name: "dark-factory".to_owned(), email: "dark-factory@localhost".to_owned() }
+    }
+
+    /// Returns the files of a commit.
+    ///
+    /// # Errors
+    /// git failed.
+    pub fn files_of(&mut self, commit: &str) -> Result<Tree, Halt> {
+        let oid = oid(commit)?;
+        self.versioned()?.repo.list(&oid).map_err(git("reading a commit"))
+    }
+}
+
+impl Host for Run {
+    fn record(&mut self, node: Option<&NodeId>, event: RunEvent) -> Result<(), Halt> {
+        self.recorder.record(node, event)
+    }
+
+    fn walk(&self) -> &Walk {
+        &self.summary().walk
+    }
+
+    fn wait(&self, delay: Duration) -> Result<(), Halt> {
+        let since = Instant::now();
+        while !since.left(delay).is_zero() {
+            self.check_cancel()?;
+            std::thread::sleep(since.left(delay).min(Duration::from_millis(50)));
+        }
+        Ok(())
+    }
+
+    fn before(&mut self, next: &Next) -> Result<(), Halt> {
+        self.check_cancel()?;
+        let taken = self.summary().turns_taken();
+        let leads_on = match next {
+            Next::Take { from, .. } => self.summary().walk.positions.iter().any(|position| {
+                position.node == *from
+                    && matches!(&position.phase, Phase::Finished { outcome, .. }
+                        if outcome.preferred_label.as_deref() == Some("continue"))
+            }),
+            _ => false,
+        };
+        if self.settings.once && leads_on && taken > self.turns_before {
+            return Err(Halt::Paused);
+        }
+        Ok(())
+    }
+}
+
+impl Run {
+    /// Returns an error once a signal has come.
+    ///
+    /// # Errors
+    /// It has.
+    pub fn check_cancel(&self) -> Result<(), Halt> {
+        match self.cancel.tripped() {
+            Some(signal) => Err(Halt::Interrupted(signal)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Returns the paths of the scenarios that no agent may read, as the tree has them.
+pub(super) fn holdout_files(frozen: &Frozen) -> BTreeSet<Vec<u8>> {
+    frozen
+        .set
+        .entries
+        .iter()
+        .filter(|entry| entry.visibility() == crate::scenario::Visibility::Holdout)
+        .map(|entry| entry.file.clone().into_bytes())
+        .collect()
+}
+
+/// Reads an object id that the factory itself wrote.
+pub(super) fn oid(text: &str) -> Result<Oid, Halt> {
+    Oid::parse(text)
+        .map_err(|error| Failure::of("journal", "the journal names no commit", error).into())
+}
+
+/// Makes the failure of something that git did not do.
+pub(super) fn git(doing: &'static str) -> impl FnOnce(GitError) -> Halt {
+    move |error| Failure::of("git", format!("{doing} failed"), error).into()
+}
+
+/// Makes the failure of a tree that could not be set up or read.
+pub(super) fn tree_failure(which: &'static str) -> impl FnOnce(TreeError) -> Halt {
+    move |error| Failure::of("tree", format!("setting up {which} failed"), error).into()
+}
+
+/// Makes a directory for this user alone.
+pub(super) fn private_dir(path: &Path) -> Result<(), Halt> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
+        Failure::of("disk", format!("making {} failed", path.display()), error).into()
+    })
+}

@@ -1,0 +1,188 @@
+//! Where a repository's state lies outside the repository.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::id::{Digest, RunId};
+
+/// The state of one repository: trees, homes and caches that are no part of it.
+#[derive(Debug, Clone)]
+pub struct RepoState {
+    dir: PathBuf,
+    lock: PathBuf,
+}
+
+/// The places of one run.
+#[derive(Debug, Clone)]
+pub struct RunPaths {
+    /// Everything of the run.
+    pub dir: PathBuf,
+    /// The tree in which candidates are judged.
+    pub judge: PathBuf,
+    /// What is known of its files.
+    pub judge_manifest: PathBuf,
+    /// The tree in which the agent works.
+    pub workspace: PathBuf,
+    /// What is known of its files.
+    pub workspace_manifest: PathBuf,
+    /// The home and the temporary directory of what is judged.
+    pub judge_home: PathBuf,
+    /// Likewise.
+    pub judge_tmp: PathBuf,
+    /// The home and the temporary directory of the agent.
+    pub agent_home: PathBuf,
+    /// Likewise.
+    pub agent_tmp: PathBuf,
+}
+
+impl RunPaths {
+    /// Returns the directory of the durable record of one attempt at a turn.
+    pub fn record(&self, turn: u32, attempt: u32) -> PathBuf {
+        self.dir.join(format!("turns/{turn}-{attempt}"))
+    }
+}
+
+/// Who holds a repository.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("another run is active here (process {pid}, run {run}); wait for it, or end it with `kill {pid}`")]
+pub struct Held {
+    /// The process.
+    pub pid: String,
+    /// Its run.
+    pub run: String,
+}
+
+/// The lock that makes a run the only one; a crash releases it.
+#[derive(Debug)]
+pub struct Lock(File);
+
+impl RepoState {
+    /// Names the state of the repository whose common git directory is `common_dir`.
+    pub fn of(state_dir: &Path, root: &Path, common_dir: &Path) -> Self {
+        use std::os::unix::ffi::OsStrExt as _;
+        let mark = Digest::of(common_dir.as_os_str().as_bytes());
+        let name: String = root
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default()
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '-' })
+            .take(40)
+            .collect();
+        Self {
+            dir: state_dir.join(format!("{name}-{}", &mark.as_str()[..8])),
+            lock: common_dir.join("dark-factory.lock"),
+        }
+    }
+
+    /// Returns the directory that holds all of it.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Returns the directory of kept outputs of set-up commands.
+    pub fn prepare_cache(&self) -> PathBuf {
+        self.dir.join("prepare")
+    }
+
+    /// Returns the places of a run.
+    pub fn run(&self, run: &RunId) -> RunPaths {
+        let dir = self.dir.join("runs").join(run.as_str());
+        RunPaths {
+            judge: dir.join("judge"),
+            judge_manifest: dir.join("judge.manifest"),
+            workspace: dir.join("workspace"),
+            workspace_manifest: dir.join("workspace.manifest"),
+            judge_home: dir.join("judge-home"),
+            judge_tmp: dir.join("judge-tmp"),
+            agent_home: dir.join("agent-home"),
+            agent_tmp: dir.join("agent-tmp"),
+            dir,
+        }
+    }
+
+    /// Takes the lock for `run`.
+    ///
+    /// # Errors
+    /// The inner error tells who holds it, the outer one that the file can't be had.
+    pub fn lock(&self, run: &RunId) -> std::io::Result<Result<Lock, Held>> {
+        let mut file =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&self.lock)?;
+        match file.try_lock() {
+            Ok(()) => {
+                file.set_len(0)?;
+                file.rewind()?;
+                let pid = rustix::process::getpid().as_raw_nonzero();
+                writeln!(file, "{pid} {run}")?;
+                Ok(Ok(Lock(file)))
+            }
+            Err(std::fs::TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                file.read_to_string(&mut text)?;
+                let mut words = text.split_whitespace().map(str::to_owned);
+                let mut word = || words.next().unwrap_or_else(|| "unknown".to_owned());
+                Ok(Err(Held { pid: word(), run: word() }))
+            }
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Returns who holds the lock; none where nobody does.
+    ///
+    /// # Errors
+    /// The file can't be had.
+    pub fn holder(&self) -> std::io::Result<Option<Held>> {
+        let mut file = match File::open(&self.lock) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                file.read_to_string(&mut text)?;
+                let mut words = text.split_whitespace().map(str::to_owned);
+                let mut word = || words.next().unwrap_or_else(|| "unknown".to_owned());
+                Ok(Some(Held { pid: word(), run: word() }))
+            }
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // The lock ends with the descriptor; the text is for people, and is stale from here on.
+        let _ = self.0.set_len(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_run_is_told_who_holds_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = RepoState::of(dir.path(), Path::new("/x/my repo"), dir.path());
+        let run = RunId::parse("20261120-0001").unwrap();
+        let lock = state.lock(&run).unwrap().unwrap();
+        let held = state.lock(&RunId::parse("other").unwrap()).unwrap().unwrap_err();
+        assert_eq!(held.run, "20261120-0001");
+        assert_eq!(state.holder().unwrap(), Some(held));
+        drop(lock);
+        assert_eq!(state.holder().unwrap(), None);
+        assert!(state.lock(&run).unwrap().is_ok());
+    }
+
+    #[test]
+    fn two_checkouts_of_one_name_have_states_of_their_own() {
+        let root = Path::new("/x/my repo");
+        let one = RepoState::of(Path::new("/s"), root, Path::new("/x/a/.git"));
+        let two = RepoState::of(Path::new("/s"), root, Path::new("/x/b/.git"));
+        assert_ne!(one.dir(), two.dir());
+        assert!(one.dir().to_string_lossy().starts_with("/s/my-repo-"));
+    }
+}
