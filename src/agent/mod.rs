@@ -172,11 +172,7 @@ fn check_installed(program: &str, hint: &'static str, env: &Environment) -> Resu
         _ if program.contains('/') => true,
         _ => env.find_program(program).is_some(),
     };
-    if found {
-        Ok(())
-    } else {
-        Err(AgentError::NotInstalled { program: program.to_owned(), hint })
-    }
+    if found { Ok(()) } else { Err(AgentError::NotInstalled { program: program.to_owned(), hint }) }
 }
 
 /// Checks that one of the variables that the agent gets is set, or that it gets something of the
