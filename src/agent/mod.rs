@@ -49,6 +49,18 @@ pub struct TurnPaths {
     pub feedback_file: PathBuf,
 }
 
+impl TurnPaths {
+    /// Returns the file that the agent's stdout is stored in as it comes, secrets replaced.
+    pub fn stdout_file(&self) -> PathBuf {
+        record::Record(&self.record).stdout()
+    }
+
+    /// Returns the file that its stderr is stored in, likewise.
+    pub fn stderr_file(&self) -> PathBuf {
+        record::Record(&self.record).stderr()
+    }
+}
+
 /// What a backend makes a launch from.
 #[derive(Debug, Clone, Copy)]
 pub struct Turn<'a> {

@@ -138,6 +138,7 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
+        assert!(text.contains("\n\n## Read first\n"), "{text}");
         for absent in ["You asked", "Only these paths", "{{", "{%", "\n\n\n"] {
             assert!(!text.contains(absent), "{absent}: {text}");
         }

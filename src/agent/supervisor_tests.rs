@@ -60,18 +60,18 @@ impl Stage {
     }
 }
 
-fn check(script: &str, expected: Ended) {
+fn check(script: &str, expected: &Ended) {
     let stage = stage(script);
     let ended = stage.run(&Cancel::never());
-    assert_eq!(ended.record.ended, expected, "{script}");
+    assert_eq!(ended.record.ended, *expected, "{script}");
     assert_eq!((ended.survivors, stage.alive()), (0, 0));
 }
 
 #[test]
 fn exit_codes_and_signals_are_told_apart() {
-    check("exit 0", Ended::Done);
-    check("exit 7", Ended::Failed { code: 7 });
-    check("kill -SEGV $$", Ended::Signalled { signal: 11 });
+    check("exit 0", &Ended::Done);
+    check("exit 7", &Ended::Failed { code: 7 });
+    check("kill -SEGV $$", &Ended::Signalled { signal: 11 });
 }
 
 #[test]

@@ -178,10 +178,6 @@ impl FromStr for CrashPoint {
 /// # Errors
 /// The program is not there, the record can't be written, or the supervisor failed, died or could
 /// not end everything.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "each is a thing of its own, and there is one caller"
-)]
 pub fn run_turn(
     launch: &Launch,
     paths: &TurnPaths,
