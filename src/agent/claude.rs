@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::{
-    AgentError, Backend, Launch, LaunchStdin, Turn, Usage, check_installed, check_login, json_lines,
-    text,
+    AgentError, Backend, Launch, LaunchStdin, Turn, Usage, check_installed, check_login,
+    json_lines, text,
 };
 use crate::config::{AgentSettings, Environment};
 

@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::{
-    AgentError, Backend, Launch, LaunchStdin, Turn, Usage, check_installed, check_login, json_lines,
-    text,
+    AgentError, Backend, Launch, LaunchStdin, Turn, Usage, check_installed, check_login,
+    json_lines, text,
 };
 use crate::config::{AgentSettings, Environment};
 
@@ -94,8 +94,7 @@ mod tests {
 
     #[test]
     fn a_completed_turn_says_its_tokens_and_no_cost() {
-        let expected =
-            Usage { input_tokens: Some(2_466), output_tokens: Some(41), cost_usd: None };
+        let expected = Usage { input_tokens: Some(2_466), output_tokens: Some(41), cost_usd: None };
         assert_eq!(Codex.usage(DONE), expected);
         assert_eq!(Codex.says(DONE).as_deref(), Some("All done."));
     }

@@ -89,9 +89,8 @@ fn expand(argument: &str, turn: &Turn<'_>) -> Result<OsString, AgentError> {
         out.extend_from_slice(before.as_bytes());
         let doubled = from.starts_with("{{");
         let inner = &from[1 + usize::from(doubled)..];
-        let length = inner
-            .find(|c: char| !(c.is_ascii_lowercase() || c == '_'))
-            .unwrap_or(inner.len());
+        let length =
+            inner.find(|c: char| !(c.is_ascii_lowercase() || c == '_')).unwrap_or(inner.len());
         let (name, after) = inner.split_at(length);
         let closing = if doubled { "}}" } else { "}" };
         if name.is_empty() || before.ends_with('$') || !after.starts_with(closing) {
@@ -138,7 +137,8 @@ mod tests {
     }
 
     fn check_refused(argument: &str, expected: &str) {
-        let sample = Sample { model: None, ..Sample::default() };
+        let mut sample = Sample::default();
+        sample.model = None;
         assert_eq!(expand(argument, &sample.turn()).unwrap_err().to_string(), expected);
     }
 

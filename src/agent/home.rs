@@ -15,7 +15,9 @@ pub enum HomeError {
         entry: String,
     },
     /// An entry stands for the whole home.
-    #[error("`agent.home` has `{entry}`, which is all of your home; name what the agent needs of it")]
+    #[error(
+        "`agent.home` has `{entry}`, which is all of your home; name what the agent needs of it"
+    )]
     WholeHome {
         /// The entry.
         entry: String,
@@ -207,9 +209,6 @@ mod tests {
         let homes = homes();
         prepare(&homes, &[]).unwrap();
         symlink(&homes.person, homes.home.join(".codex")).unwrap();
-        assert!(matches!(
-            prepare(&homes, &[".codex/auth.json"]),
-            Err(HomeError::InTheWay { .. })
-        ));
+        assert!(matches!(prepare(&homes, &[".codex/auth.json"]), Err(HomeError::InTheWay { .. })));
     }
 }

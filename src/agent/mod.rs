@@ -49,6 +49,18 @@ pub struct TurnPaths {
     pub feedback_file: PathBuf,
 }
 
+impl TurnPaths {
+    /// Returns the file that the agent's stdout is stored in as it comes, secrets replaced.
+    pub fn stdout_file(&self) -> PathBuf {
+        record::Record(&self.record).stdout()
+    }
+
+    /// Returns the file that its stderr is stored in, likewise.
+    pub fn stderr_file(&self) -> PathBuf {
+        record::Record(&self.record).stderr()
+    }
+}
+
 /// What a backend makes a launch from.
 #[derive(Debug, Clone, Copy)]
 pub struct Turn<'a> {
@@ -172,11 +184,7 @@ fn check_installed(program: &str, hint: &'static str, env: &Environment) -> Resu
         _ if program.contains('/') => true,
         _ => env.find_program(program).is_some(),
     };
-    if found {
-        Ok(())
-    } else {
-        Err(AgentError::NotInstalled { program: program.to_owned(), hint })
-    }
+    if found { Ok(()) } else { Err(AgentError::NotInstalled { program: program.to_owned(), hint }) }
 }
 
 /// Checks that one of the variables that the agent gets is set, or that it gets something of the

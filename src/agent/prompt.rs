@@ -2,6 +2,7 @@
 //!
 //! Undefined names are errors: a misspelt one would else leave a hole in what the agent is told.
 
+use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior};
 use serde::Serialize;
 
@@ -68,20 +69,16 @@ pub struct PromptError {
 ///
 /// # Errors
 /// The template has a mistake, or a name that there is not; both with their line.
-pub fn render(
-    template: &str,
-    name: &str,
-    context: &PromptContext,
-) -> Result<String, PromptError> {
+pub fn render(template: &str, name: &str, context: &PromptContext) -> Result<String, PromptError> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
-    environment.set_keep_trailing_newline(true);
+    let mut syntax = environment.syntax().to_builder();
+    syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
+    environment.set_syntax(syntax.build().map_err(|error| explain(template, name, &error))?);
     environment.set_debug(true);
     environment
-        .render_named_str(name, template, context)
+        .render_named_str(name, template, Serde(context))
         .map_err(|error| explain(template, name, &error))
 }
 
@@ -141,6 +138,7 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
+        assert!(text.contains("\n\n## Read first\n"), "{text}");
         for absent in ["You asked", "Only these paths", "{{", "{%", "\n\n\n"] {
             assert!(!text.contains(absent), "{absent}: {text}");
         }
@@ -165,7 +163,7 @@ mod tests {
     #[test]
     fn text_without_tags_is_kept_to_the_last_byte() {
         check("a <b> & \"c\"\n", "a <b> & \"c\"\n");
-        check("{{ iteration }}/{{ write }}", "2/none");
+        check("{{ iteration }}/{{ turns_left }}", "2/3");
     }
 
     #[test]

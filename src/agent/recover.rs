@@ -72,6 +72,7 @@ fn supervisor(files: &Record<'_>, token: &str) -> io::Result<Option<Process>> {
         // Numbers of another boot mean nothing.
         return Ok(survivors::process_of(started.pid).filter(|process| {
             !process.zombie
+                && process.pid != rustix::process::getpid().as_raw_nonzero().get()
                 && started.boot == survivors::boot_id()
                 && Some(process.start) == started.process_start
         }));

@@ -15,9 +15,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{
-    AgentError, Backend, Launch, LaunchStdin, Turn, Usage, json_lines, text,
-};
+use super::{AgentError, Backend, Launch, LaunchStdin, Turn, Usage, json_lines, text};
 use crate::config::{AgentSettings, Environment};
 use crate::text::TreePath;
 

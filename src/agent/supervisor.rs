@@ -36,9 +36,9 @@ const REAP_EVERY: Duration = Duration::from_secs(5);
 ///
 /// Writes one line of JSON to standard output, for the factory.
 pub fn supervise(spec: &Path) -> u8 {
+    let over = AtomicBool::new(false);
     let result = prepared(spec).and_then(|(spec, cancel)| {
         std::thread::scope(|scope| {
-            let over = AtomicBool::new(false);
             let reaper = scope.spawn(|| {
                 while !over.load(Ordering::SeqCst) {
                     survivors::reap_adopted();
@@ -118,8 +118,7 @@ pub(super) fn supervise_call(spec: &Spec, cancel: &Cancel, adopts: bool) -> io::
         Stream::Stdout => sinks.stdout.take(bytes),
         Stream::Stderr => sinks.stderr.take(bytes),
     });
-    let swept =
-        survivors::sweep(Search { token: &spec.token, own_descendants: adopts }, SWEEP);
+    let swept = survivors::sweep(Search { token: &spec.token, own_descendants: adopts }, SWEEP);
 
     sinks.stdout.finish();
     sinks.stderr.finish();
@@ -222,7 +221,8 @@ struct Sink {
 
 impl Sink {
     fn open(path: &Path, spec: &Spec) -> io::Result<Self> {
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         Ok(Self { file: Some(file), redactor: Redactor::of(&spec.env), room: STORED })
     }
 
@@ -252,12 +252,14 @@ impl Sink {
 #[cfg(debug_assertions)]
 fn die_at(spec: &Spec, point: CrashPoint) {
     if spec.die == Some(point) {
-        let _ = rustix::process::kill_process(
-            rustix::process::getpid(),
-            rustix::process::Signal::KILL,
-        );
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
 }
 
 #[cfg(not(debug_assertions))]
 fn die_at(_: &Spec, _: CrashPoint) {}
+
+#[cfg(test)]
+#[path = "supervisor_tests.rs"]
+mod tests;

@@ -78,7 +78,13 @@ pub(super) fn find(search: Search<'_>) -> Vec<Process> {
         .collect();
     loop {
         let before = pids.len();
-        pids.extend(table.iter().filter(|one| pids.contains(&one.parent)).map(|one| one.pid).collect::<Vec<_>>());
+        pids.extend(
+            table
+                .iter()
+                .filter(|one| pids.contains(&one.parent))
+                .map(|one| one.pid)
+                .collect::<Vec<_>>(),
+        );
         if pids.len() == before {
             break;
         }
@@ -108,9 +114,7 @@ fn reap(which: impl Fn(&Process) -> bool) {
 pub(super) fn signal(process: Process, signal: rustix::process::Signal) {
     let Some(pid) = rustix::process::Pid::from_raw(process.pid) else { return };
     #[cfg(target_os = "linux")]
-    if let Ok(handle) =
-        rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
-    {
+    if let Ok(handle) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
         if process_of(process.pid).is_some_and(|now| now.start == process.start) {
             // It can only have ended in the meantime.
             let _ = rustix::process::pidfd_send_signal(&handle, signal);
@@ -176,7 +180,8 @@ mod tests {
     #[test]
     fn a_process_whose_name_looks_like_a_stat_line_is_read_right() {
         let stat = b"42 (a) S 1 (b) R 7 8 9 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 777 0";
-        let expected = Process { pid: 42, parent: 7, group: 8, session: 9, start: 777, zombie: false };
+        let expected =
+            Process { pid: 42, parent: 7, group: 8, session: 9, start: 777, zombie: false };
         assert_eq!(parse_stat(stat), Some(expected));
     }
 

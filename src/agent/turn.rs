@@ -178,7 +178,6 @@ impl FromStr for CrashPoint {
 /// # Errors
 /// The program is not there, the record can't be written, or the supervisor failed, died or could
 /// not end everything.
-#[expect(clippy::too_many_arguments, reason = "each is a thing of its own, and there is one caller")]
 pub fn run_turn(
     launch: &Launch,
     paths: &TurnPaths,
@@ -270,7 +269,10 @@ fn look_up(program: &OsStr, path: Option<&OsStr>) -> Result<OsString, AgentError
         .split(|byte| *byte == b':')
         .map(|dir| Path::new(OsStr::from_bytes(dir)).join(program))
         .filter(|candidate| candidate.is_absolute())
-        .find(|candidate| rustix::fs::access(candidate, rustix::fs::Access::EXEC_OK).is_ok() && candidate.is_file())
+        .find(|candidate| {
+            rustix::fs::access(candidate, rustix::fs::Access::EXEC_OK).is_ok()
+                && candidate.is_file()
+        })
         .map(PathBuf::into_os_string)
         .ok_or_else(|| AgentError::NotInstalled {
             program: program.to_string_lossy().into_owned(),
@@ -317,3 +319,7 @@ fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AgentErr
     let path = path.to_owned();
     move |source| AgentError::File { action, path, source }
 }
+
+#[cfg(test)]
+#[path = "turn_tests.rs"]
+mod tests;

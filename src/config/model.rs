@@ -81,6 +81,16 @@ impl Config {
         ".gitmodules",
     ];
 
+    /// Returns the globs of every path that the agent may not write: the built-in ones, the
+    /// scenarios' directory wherever it is, the prompt's template, and those that the file names.
+    pub fn protected_globs(&self) -> Vec<String> {
+        let mut globs: Vec<String> = Self::PROTECTED.map(str::to_owned).to_vec();
+        globs.push(format!("{}/**", globset::escape(&self.scenarios.dir)));
+        globs.push(globset::escape(&self.agent.prompt));
+        globs.extend(self.protected.iter().cloned());
+        globs
+    }
+
     /// The files that define the default gates.
     pub const MAKEFILES: [&'static str; 3] = ["GNUmakefile", "makefile", "Makefile"];
 }
