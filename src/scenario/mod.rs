@@ -2,11 +2,13 @@
 //! selection. Walking the directory is `judge::discover`; running is `judge`.
 
 mod checks;
+mod holdout;
 mod model;
 mod parse;
 mod set;
 
 pub use checks::{CHECKS, Check, check_of};
+pub use holdout::{Holdout, find_holdout, squeezed};
 pub use model::{
     CodeBlock, Diagnostic, Entry, EvidenceItem, FrontMatter, Precondition, Scenario, ScenarioSet,
     Severity, Visibility,
