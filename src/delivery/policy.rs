@@ -107,7 +107,7 @@ impl Policy {
             set.add(compile(pattern, &format!("{prefix}{base}/**"))?);
         }
         let write = write.map(write_list).transpose()?;
-        let protected = build(set)?;
+        let protected = build(&set)?;
         Ok(Self { write, protected, holders, limits })
     }
 
@@ -446,7 +446,7 @@ fn write_list(patterns: &[String]) -> Result<GlobSet, PolicyError> {
             set.add(compile(pattern, &format!("{prefix}{}/**", glob.text))?);
         }
     }
-    build(set)
+    build(&set)
 }
 
 fn compile(pattern: &str, glob: &str) -> Result<globset::Glob, PolicyError> {
@@ -457,7 +457,7 @@ fn compile(pattern: &str, glob: &str) -> Result<globset::Glob, PolicyError> {
         .map_err(|e| PolicyError { pattern: pattern.to_owned(), why: e.kind().to_string() })
 }
 
-fn build(set: GlobSetBuilder) -> Result<GlobSet, PolicyError> {
+fn build(set: &GlobSetBuilder) -> Result<GlobSet, PolicyError> {
     set.build().map_err(|e| PolicyError {
         pattern: e.glob().unwrap_or_default().to_owned(),
         why: e.kind().to_string(),

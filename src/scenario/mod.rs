@@ -2,6 +2,7 @@
 //! selection. Walking the directory is `judge::discover`; running is `judge`.
 
 mod checks;
+mod holdout;
 mod lint;
 mod model;
 mod parse;
@@ -9,6 +10,7 @@ mod select;
 mod set;
 
 pub use checks::{CHECKS, Check, check_of};
+pub use holdout::{Holdout, find_holdout, squeezed};
 pub use lint::check as lint;
 pub use model::{
     CodeBlock, Diagnostic, Entry, EvidenceItem, FrontMatter, Precondition, Scenario, ScenarioSet,

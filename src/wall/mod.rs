@@ -1,1 +1,4 @@
-//! (to be written)
+//! What keeps the holdout from the agent.
+
+pub mod canary;
+pub mod shuffle;

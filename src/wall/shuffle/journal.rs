@@ -1,0 +1,106 @@
+//! The one record of what is hidden: written whole, durable, and read back strictly.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Owner;
+use crate::clock::Timestamp;
+use crate::id::Digest;
+
+/// Which copy counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum State {
+    /// The vault's.
+    Hidden,
+    /// The one in its place; what is left of the others is to be removed.
+    Restored,
+}
+
+/// What is hidden, from where and by whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Journal {
+    /// 1.
+    pub schema: u32,
+    /// Which copy counts.
+    pub state: State,
+    /// The place of the scenarios: absolute, with no link above it.
+    pub scenarios: PathBuf,
+    /// Marks the names that this hiding uses beside the scenarios.
+    pub token: String,
+    /// What the scenarios hold.
+    pub digest: Digest,
+    /// How many files and links.
+    pub files: u64,
+    /// How many bytes.
+    pub bytes: u64,
+    /// On whose behalf they are hidden.
+    pub owner: Owner,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl Journal {
+    /// The name of the journal in the vault.
+    pub(super) const NAME: &str = "journal.json";
+
+    /// Returns the place to which the scenarios are set aside to be compared with the copy.
+    pub(super) fn aside(&self) -> PathBuf {
+        self.scenarios.with_file_name(format!(".factory-hidden-{}", self.token))
+    }
+
+    /// Returns the place in which they are removed; what stands there may lack a part.
+    pub(super) fn doomed(&self) -> PathBuf {
+        self.scenarios.with_file_name(format!(".factory-removed-{}", self.token))
+    }
+
+    /// Returns the place in which the scenarios are put together before they are put back.
+    pub(super) fn stage(&self) -> PathBuf {
+        self.scenarios.with_file_name(format!(".factory-restored-{}", self.token))
+    }
+
+    /// Reads the journal of the vault; none where there is none.
+    pub(super) fn read(vault: &Path) -> io::Result<Option<Self>> {
+        let bytes = match fs::read(vault.join(Self::NAME)) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let journal: Self = serde_json::from_slice(&bytes)?;
+        if journal.schema != 1 {
+            let message = format!("its schema is {}, and this program knows 1", journal.schema);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        Ok(Some(journal))
+    }
+
+    /// Writes the journal beside its place and renames it there.
+    pub(super) fn write(&self, vault: &Path) -> io::Result<()> {
+        let temporary = vault.join("journal.json.new");
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&temporary, vault.join(Self::NAME))?;
+        fs::File::open(vault)?.sync_all()
+    }
+
+    /// Removes the journal; none is fine.
+    pub(super) fn forget(vault: &Path) -> io::Result<()> {
+        match fs::remove_file(vault.join(Self::NAME)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => fs::File::open(vault)?.sync_all(),
+        }
+    }
+}
