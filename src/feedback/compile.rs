@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::layout::{Block, Body, Room, lay_out};
-use super::markdown::{coarse, code, escape, fence, list, score};
+use super::markdown::{coarse, code, escape, fence, list, score, thousandths};
 use super::output::Cleaner;
 use super::point::write_point;
 use super::rules::{Cause, End, Evidence, causes_of, heading, root_causes};
@@ -318,14 +318,15 @@ fn trajectory(points: &[Point]) -> String {
     let hidden = if points.len() > ROWS { 1..points.len() - ROWS + 2 } else { 0..0 };
     let mut last: Option<f64> = None;
     for (at, point) in points.iter().enumerate() {
-        let change = match (last, point.score) {
-            (Some(last), Some(now)) if (now - last).abs() >= 0.000_5 => {
+        let shown = point.score.map(thousandths);
+        let change = match (last, shown) {
+            (Some(last), Some(now)) if (now - last).abs() >= 0.001 => {
                 format!("{:+.3}", now - last)
             }
             (Some(_), Some(_)) => "=".to_owned(),
             _ => String::new(),
         };
-        last = point.score.or(last);
+        last = shown.or(last);
         if hidden.contains(&at) {
             if at == hidden.start {
                 let _ = writeln!(out, "| ... | | | | | {} left out |", plural(hidden.len(), "row"));
@@ -752,10 +753,12 @@ fn instructions(input: &Input<'_>, findings: &Findings<'_>, causes: &[Cause]) ->
         steps.push(format!("{} ({}).", title(cause), plural(count, "failure")));
     }
     if !findings.scenarios.is_empty() {
-        steps.push(format!(
-            "See to the rest of {} by the specs.",
-            plural(findings.scenarios.len(), "failed scenario")
-        ));
+        let count = findings.scenarios.len();
+        steps.push(if steps.is_empty() {
+            format!("See to what failed ({}), by the specs.", plural(count, "scenario"))
+        } else {
+            format!("See to what still fails ({} now), by the specs.", plural(count, "scenario"))
+        });
     }
     if !input.gates_changed.is_empty() {
         steps.push(
@@ -1031,7 +1034,7 @@ mod tests {
             let names: Vec<_> = (0..500).map(|n| format!("s{n}")).collect();
             let set: Vec<_> = names.iter().map(|name| (name.as_str(), "false")).collect();
             let mut case = Case { disclosure, set: samples::set(&set), ..two_failures() };
-            let noise = "a line of noise\n".repeat(2_000);
+            let noise = "a line of noise\n".repeat(400);
             case.judged = Some(
                 names.iter().map(|n| samples::judged(&case.set, n, exit(1), &noise)).collect(),
             );
