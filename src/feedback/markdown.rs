@@ -57,10 +57,12 @@ pub(super) fn coarse(duration: Duration) -> String {
 /// Returns a score with three decimals, cut and not rounded, so that none reads as the threshold
 /// that it misses; `-` where there is none.
 pub(super) fn score(score: Option<f64>) -> String {
-    score.map_or_else(
-        || "-".to_owned(),
-        |score| format!("{:.3}", ((score * 1_000.0) + 1e-6).floor() / 1_000.0),
-    )
+    score.map_or_else(|| "-".to_owned(), |score| format!("{:.3}", thousandths(score)))
+}
+
+/// Returns a score cut to three decimals.
+pub(super) fn thousandths(score: f64) -> f64 {
+    (score * 1_000.0 + 1e-6).floor() / 1_000.0
 }
 
 #[cfg(test)]

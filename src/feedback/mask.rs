@@ -531,6 +531,14 @@ mod tests {
             1 => format!("{text:?}"),
             2 => text.replace(' ', "\n   "),
             3 => text.replace('\n', "\\n").replace('\'', "\\'"),
+            4 => {
+                let chars: Vec<_> = text.chars().collect();
+                chars
+                    .chunks(7)
+                    .map(|c| c.iter().collect::<String>())
+                    .collect::<Vec<_>>()
+                    .join("\n  ")
+            }
             _ => text.replace('"', "'").replace(' ', "', '"),
         }
     }
@@ -541,7 +549,7 @@ mod tests {
             before in ".{0,40}",
             from in 0..CODE.len(),
             len in 0..CODE.len(),
-            how in 0..5_usize,
+            how in 0..6_usize,
             after in "[ -~\\n\\\\&$'\"\\[]{0,40}",
         ) {
             let cut = &CODE[from..CODE.len().min(from + len)];

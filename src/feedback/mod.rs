@@ -1,6 +1,7 @@
 //! What the agent is told: advice compiled from evidence, within the disclosure level, with the
 //! holdout's text masked.
 
+mod compile;
 mod disclosure;
 mod layout;
 mod markdown;
@@ -12,6 +13,7 @@ pub mod rules;
 #[cfg(test)]
 mod samples;
 
+pub use compile::{Feedback, Input, LastTurn, Limits, compile};
 pub use disclosure::Disclosure;
 pub use mask::{Mask, Masked};
 pub use point::{Point, read_point};

@@ -30,9 +30,12 @@ const SCHEMA: u32 = 1;
 const OPEN: &str = "<!-- dark-factory-feedback: ";
 const CLOSE: &str = " -->";
 
-/// Returns the first line of a feedback file, without line feed.
+/// Returns the first line of a feedback file, without line feed; the score with six decimals.
 pub(super) fn write_point(point: &Point) -> String {
-    let line = Line { schema: SCHEMA, point: point.clone() };
+    let mut point = point.clone();
+    // As many decimals as every reader of JSON brings back unchanged.
+    point.score = point.score.map(|score| (score * 1e6).round() / 1e6);
+    let line = Line { schema: SCHEMA, point };
     let json = serde_json::to_string(&line).unwrap_or_default();
     // No `-->` may stand in the comment but its own.
     format!("{OPEN}{}{CLOSE}", json.replace('>', "\\u003e"))
@@ -82,7 +85,7 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(
             iteration in any::<u32>(),
-            score in proptest::option::of(0.0..=1.0),
+            score in proptest::option::of((0..=1_000_000).prop_map(|n| f64::from(n) / 1e6)),
             passed in 0..500_usize,
             gates_passed in any::<bool>(),
             note in ".*",

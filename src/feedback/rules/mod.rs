@@ -128,7 +128,7 @@ impl Cause {
 pub fn causes_of(evidence: &Evidence<'_>) -> Vec<Cause> {
     let mut causes: Vec<Cause> = Vec::new();
     for rule in RULES {
-        if !(rule.is_fallback() && !causes.is_empty()) {
+        if causes.is_empty() || !rule.is_fallback() {
             causes.extend(rule.find(evidence));
         }
     }
