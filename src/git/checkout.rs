@@ -64,3 +64,76 @@ impl Repo {
         Err(GitError::NotFastForwarded { to: to.clone(), why })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::testing::{Fixture, fixture, git};
+    use super::super::{ObjectFormat, testing};
+    use super::*;
+
+    /// A checkout with `a`, and a commit ahead of it with `a` changed and `new` added.
+    fn behind() -> (Fixture, Oid) {
+        let fixture = fixture(ObjectFormat::Sha1);
+        let first = fixture.commit(&fixture.tree(&[("a", "1\n")]), &[fixture.head()]);
+        let second = fixture.tree(&[("a", "2\n"), ("new", "n\n")]);
+        let second = fixture.commit(&second, &[first.clone()]);
+        git(fixture.repo.root(), &["reset", "--quiet", "--hard", first.as_str()]);
+        (fixture, second)
+    }
+
+    #[test]
+    fn what_differs_from_the_head_is_dirty() {
+        let (fixture, _) = behind();
+        let root = fixture.repo.root();
+        assert_eq!(fixture.repo.dirty_paths().unwrap(), []);
+        for at in ["artifacts/factory", "artifacts/other", "ignored", "odd\n name"] {
+            fs::create_dir_all(root.join(at)).unwrap();
+            fs::write(root.join(at).join("x"), "x").unwrap();
+        }
+        fs::write(root.join(".git/info/exclude"), "ignored\n").unwrap();
+        fs::remove_file(root.join("a")).unwrap();
+        let dirty = fixture.repo.dirty_paths().unwrap();
+        assert_eq!(dirty, ["a", "artifacts/other/x", "odd\n name/x"].map(testing::path));
+    }
+
+    #[test]
+    fn a_clean_checkout_moves_forward_without_hooks() {
+        let (fixture, second) = behind();
+        let root = fixture.repo.root();
+        let hook = root.join(".git/hooks/post-merge");
+        fs::create_dir_all(hook.parent().unwrap()).unwrap();
+        fs::write(&hook, "#!/bin/sh\ntouch ran\n").unwrap();
+        fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        fixture.repo.fast_forward(&second).unwrap();
+        assert_eq!(fs::read_to_string(root.join("a")).unwrap(), "2\n");
+        assert_eq!(fixture.head(), second);
+        assert_eq!(fixture.repo.dirty_paths().unwrap(), []);
+        assert!(!root.join("ran").exists());
+    }
+
+    #[test]
+    fn nothing_of_the_person_is_overwritten() {
+        for (at, exclude) in [("a", ""), ("new", ""), ("new", "new\n")] {
+            let (fixture, second) = behind();
+            let root = fixture.repo.root();
+            let head = fixture.head();
+            fs::write(root.join(".git/info/exclude"), exclude).unwrap();
+            fs::write(root.join(at), "mine\n").unwrap();
+            let error = fixture.repo.fast_forward(&second).unwrap_err();
+            assert!(matches!(error, GitError::NotFastForwarded { .. }), "{error}");
+            assert!(error.to_string().contains(at), "{error}");
+            assert_eq!(fs::read_to_string(root.join(at)).unwrap(), "mine\n");
+            assert_eq!(fixture.head(), head);
+        }
+    }
+
+    #[test]
+    fn a_branch_with_commits_of_its_own_stays() {
+        let (fixture, second) = behind();
+        git(fixture.repo.root(), &["commit", "--quiet", "--allow-empty", "-m", "Mine"]);
+        let error = fixture.repo.fast_forward(&second).unwrap_err().to_string();
+        assert!(error.to_lowercase().contains("fast-forward"), "{error}");
+    }
+}

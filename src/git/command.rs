@@ -118,6 +118,7 @@ pub(super) fn output(call: &Call, command: &str) -> Result<Vec<u8>, GitError> {
 pub(super) fn failed(command: &str, ending: &Ending, stderr: &str) -> GitError {
     let ending = match ending {
         Ending::CouldNotStart { why } => return GitError::NotStarted { why: why.clone() },
+        Ending::Exited { code: 0 } => "did not do all that it was asked".to_owned(),
         Ending::Exited { code } => format!("exited with {code}"),
         Ending::Signalled { signal } => format!("was ended by signal {signal}"),
         Ending::TimedOut { limit } | Ending::Idle { limit } => {

@@ -150,3 +150,72 @@ impl Repo {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::ObjectFormat;
+    use super::super::testing::{Fixture, fixture, git};
+    use super::*;
+
+    fn two_commits() -> (Fixture, Oid, Oid) {
+        let fixture = fixture(ObjectFormat::Sha1);
+        let base = fixture.head();
+        let one = fixture.commit(&fixture.tree(&[("a", "1\n")]), &[base]);
+        let two = fixture.commit(&fixture.tree(&[("a", "2\n")]), &[one.clone()]);
+        (fixture, one, two)
+    }
+
+    #[test]
+    fn a_commit_is_the_same_bytes_each_time() {
+        let (fixture, one, two) = two_commits();
+        let again = fixture.commit(&fixture.repo.tree_of(&two).unwrap(), &[one]);
+        assert_eq!(again, two);
+        let shown = git(
+            fixture.repo.root(),
+            &["log", "-1", "--date=raw", "--format=%an <%ae> %ad %cn %s|%(trailers)", two.as_str()],
+        );
+        assert_eq!(
+            shown.trim_end(),
+            "The Factory <factory@localhost> 1795166100 +0000 The Factory Do it|Trailer: yes"
+        );
+    }
+
+    #[test]
+    fn history_is_told() {
+        let (fixture, one, two) = two_commits();
+        let repo = &fixture.repo;
+        assert!(repo.is_ancestor(&one, &two).unwrap());
+        assert!(!repo.is_ancestor(&two, &one).unwrap());
+        assert_eq!(repo.merge_base(&two, &one).unwrap(), Some(one.clone()));
+        let stranger = fixture.commit(&repo.tree_of(&one).unwrap(), &[]);
+        assert_eq!(repo.merge_base(&two, &stranger).unwrap(), None);
+        assert!(repo.is_ancestor(&Oid::parse(&"1".repeat(40)).unwrap(), &two).is_err());
+        assert_eq!(repo.log(&one, &two).unwrap(), [(two.clone(), "Do it".to_owned())]);
+        assert_eq!(repo.log(&two, &two).unwrap(), []);
+        let patch = String::from_utf8(repo.diff(&one, &two).unwrap()).unwrap();
+        assert!(patch.ends_with("@@ -1 +1 @@\n-1\n+2\n"), "{patch}");
+        assert!(repo.diff_stat(&one, &two).unwrap().contains("a | 2 +-"));
+        assert_eq!(repo.diff_stat(&two, &two).unwrap(), "");
+    }
+
+    #[test]
+    fn a_bundle_carries_a_branch_to_another_clone() {
+        let (fixture, one, two) = two_commits();
+        let base = fixture.head();
+        let repo = &fixture.repo;
+        let clone = fixture.dir.path().join("clone");
+        git(repo.root(), &["clone", "--quiet", ".", clone.to_str().unwrap()]);
+        let clone = Repo::discover(&clone, super::super::testing::env()).unwrap();
+        repo.update_ref("refs/heads/factory/x", &two, None, "").unwrap();
+        let file = fixture.dir.path().join("x.bundle");
+        repo.bundle(&file, &["refs/heads/factory/x"], &[base]).unwrap();
+        let refs = clone.fetch_bundle(&file).unwrap();
+        assert_eq!(refs, [("refs/heads/factory/x".to_owned(), two.clone())]);
+        assert_eq!(clone.resolve(two.as_str()).unwrap(), Some(two));
+        assert_eq!(clone.refs("refs/heads/factory").unwrap(), []);
+
+        repo.bundle(&file, &["refs/heads/factory/x"], &[one]).unwrap();
+        let elsewhere = super::super::testing::fixture(ObjectFormat::Sha1);
+        assert!(elsewhere.repo.fetch_bundle(&file).is_err(), "its base is not there");
+    }
+}

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::thread;
 
-use super::command::{failed, fed, output};
+use super::command::{answer, failed, fed, output};
 use super::repo::{oid_line, unread};
 use super::tree::parse_listing;
 use super::{Change, GitError, Oid, Repo, Tree};
@@ -164,7 +164,11 @@ impl Repo {
         output(&read, "read-tree")?;
         if !changes.is_empty() {
             let update = with_index("update-index").args(["-z", "--index-info"]);
-            output(&fed(update, self.index_info(changes)), "update-index")?;
+            let answer = answer(&fed(update, self.index_info(changes)), "update-index")?;
+            // git skips a path that it refuses, says so, and exits with 0.
+            if answer.code != 0 || answer.stderr.contains("Ignoring path") {
+                return Err(answer.into_error("update-index"));
+            }
         }
         oid_line("write-tree", output(&with_index("write-tree"), "write-tree")?)
     }
@@ -241,4 +245,163 @@ fn answers(
         from.read_exact(&mut feed).map_err(io)?;
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{fixture, git, path};
+    use super::super::{Mode, ObjectFormat, blob_id};
+    use super::*;
+
+    #[test]
+    fn blobs_come_back_as_they_went_in() {
+        for format in [ObjectFormat::Sha1, ObjectFormat::Sha256] {
+            let fixture = fixture(format);
+            let big: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect();
+            let contents = [&b""[..], b"a\r\nb\0\xff", &big, b"\n"];
+            let oids = fixture.repo.write_blobs(&contents).unwrap();
+            assert_eq!(oids, contents.map(|content| blob_id(format, content)));
+            let mut seen = Vec::new();
+            fixture
+                .repo
+                .read_blobs(oids, &mut |index, bytes| {
+                    assert_eq!(bytes, contents[index]);
+                    seen.push(index);
+                    Ok(())
+                })
+                .unwrap();
+            assert_eq!(seen, [0, 1, 2, 3]);
+        }
+    }
+
+    #[test]
+    fn more_requests_than_a_pipe_holds_do_not_deadlock() {
+        let fixture = fixture(ObjectFormat::Sha1);
+        let oid = fixture.repo.write_blobs(&[vec![b'x'; 5_000]]).unwrap().remove(0);
+        let mut count = 0;
+        let many = std::iter::repeat_n(oid, 20_000);
+        // What is not read is skipped.
+        let mut each = |_: usize, size: u64, _: &mut dyn Read| {
+            count += size;
+            Ok(())
+        };
+        fixture.repo.stream_blobs(many, &mut each).unwrap();
+        assert_eq!(count, 100_000_000);
+    }
+
+    #[test]
+    fn a_reader_that_fails_ends_the_process() {
+        let fixture = fixture(ObjectFormat::Sha1);
+        let oid = fixture.repo.write_blobs(&[vec![b'x'; 500_000]]).unwrap().remove(0);
+        let many = std::iter::repeat_n(oid, 20_000);
+        let error = fixture
+            .repo
+            .read_blobs(many, &mut |_, _| Err(io::Error::from(io::ErrorKind::StorageFull)))
+            .unwrap_err();
+        assert!(matches!(error, GitError::Io { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_missing_blob_is_named_with_what_to_do() {
+        let fixture = fixture(ObjectFormat::Sha1);
+        let oid = Oid::parse(&"1".repeat(40)).unwrap();
+        let error = fixture.repo.read_blob(&oid).unwrap_err().to_string();
+        assert!(error.contains(oid.as_str()) && error.contains("git fetch"), "{error}");
+    }
+
+    #[test]
+    fn files_and_directories_replace_each_other() {
+        let fixture = fixture(ObjectFormat::Sha1);
+        let base = fixture.tree(&[("a/x", "1"), ("a/y", "2"), ("b", "3"), ("c", "4")]);
+        let changes = [
+            fixture.set("a", Mode::Symlink, b"c"),
+            fixture.set(b"b/new\n\xff", Mode::Executable, b"5"),
+            Change::Remove { path: path("c") },
+            Change::Remove { path: path("never") },
+        ];
+        let tree = fixture.repo.write_tree(Some(&base), &changes).unwrap();
+        let listed: Vec<_> = fixture
+            .repo
+            .list(&tree)
+            .unwrap()
+            .into_iter()
+            .map(|(path, entry)| (path.as_bytes().to_vec(), entry.mode))
+            .collect();
+        assert_eq!(
+            listed,
+            [(b"a".to_vec(), Mode::Symlink), (b"b/new\n\xff".to_vec(), Mode::Executable)]
+        );
+    }
+
+    #[test]
+    fn a_git_directory_can_not_be_written_into_a_tree() {
+        let fixture = fixture(ObjectFormat::Sha1);
+        for bad in [".git/config", "a/.GIT/hooks/post-checkout"] {
+            let change = fixture.set(bad, Mode::File, b"x");
+            let error = fixture.repo.write_tree(None, &[change]).unwrap_err();
+            assert!(matches!(error, GitError::Failed { .. }), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_in_the_git_directory() {
+        let fixture = fixture(ObjectFormat::Sha1);
+        let scratch = || {
+            let entries = std::fs::read_dir(fixture.repo.git_dir()).unwrap();
+            entries.flatten().filter(|e| e.path().to_string_lossy().contains("factory")).count()
+        };
+        fixture.tree(&[("a", "1")]);
+        assert_eq!(scratch(), 0);
+        std::mem::forget(fixture.repo.scratch().unwrap());
+        assert_eq!(scratch(), 1);
+        fixture.repo.remove_leftovers();
+        assert_eq!(scratch(), 0);
+    }
+
+    #[test]
+    fn settings_of_the_repository_start_no_program() {
+        let fixture = fixture(ObjectFormat::Sha1);
+        let root = fixture.repo.root().to_owned();
+        let marker = fixture.dir.path().join("ran");
+        let touch = format!("touch {}; cat", marker.display());
+        std::fs::write(root.join(".gitattributes"), "* filter=bad diff=bad\n").unwrap();
+        std::fs::write(fixture.repo.git_dir().join("info/attributes"), "* filter=bad diff=bad\n")
+            .unwrap();
+        for key in [
+            "core.fsmonitor",
+            "filter.bad.clean",
+            "filter.bad.smudge",
+            "diff.bad.textconv",
+            "diff.bad.command",
+            "diff.external",
+            "core.pager",
+            "gpg.program",
+            "core.alternateRefsCommand",
+        ] {
+            git(&root, &["config", key, &touch]);
+        }
+        git(&root, &["config", "commit.gpgSign", "true"]);
+        git(&root, &["config", "log.showSignature", "true"]);
+        let hooks = fixture.repo.git_dir().join("hooks");
+        std::fs::create_dir_all(&hooks).unwrap();
+        for hook in ["reference-transaction", "post-index-change", "post-commit"] {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::write(hooks.join(hook), format!("#!/bin/sh\n{touch}\n")).unwrap();
+            let mode = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(hooks.join(hook), mode).unwrap();
+        }
+        let (one, two) = (fixture.tree(&[("a", "1\n")]), fixture.tree(&[("a", "2\n")]));
+        let head = fixture.head();
+        let commit = fixture.commit(&two, &[head.clone()]);
+        let repo = &fixture.repo;
+        repo.update_ref("refs/heads/factory/x", &commit, None, "test").unwrap();
+        repo.log(&head, &commit).unwrap();
+        assert!(!repo.diff(&one, &two).unwrap().is_empty());
+        assert!(!repo.diff_stat(&one, &two).unwrap().is_empty());
+        repo.list(&commit).unwrap();
+        assert!(!marker.exists());
+        // The same settings do start something when git is not told otherwise.
+        git(&root, &["-c", "core.hooksPath=.git/hooks", "update-ref", "refs/heads/y", "HEAD"]);
+        assert!(marker.exists(), "the traps were not armed");
+    }
 }

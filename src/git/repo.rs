@@ -211,8 +211,10 @@ impl Repo {
         reason: &str,
     ) -> Result<(), GitError> {
         let old = expected.map_or(self.format.zero(), Oid::as_str);
-        let args = ["--no-deref", "-m", reason, "--end-of-options", name, new.as_str(), old];
-        let answer = self.ask("update-ref", args)?;
+        // git takes no empty reason.
+        let reason: &[&str] = if reason.is_empty() { &[] } else { &["-m", reason] };
+        let args = [&["--no-deref"], reason, &["--end-of-options", name, new.as_str(), old]];
+        let answer = self.ask("update-ref", args.concat())?;
         self.moved_or(answer, name, expected)
     }
 
@@ -347,4 +349,134 @@ fn path_line(mut bytes: Vec<u8>) -> Result<PathBuf, GitError> {
         return Err(GitError::Io { doing: "find the repository's directories".into(), source });
     }
     Ok(PathBuf::from(OsString::from_vec(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{env, fixture, git};
+    use super::*;
+
+    fn refused(dir: &Path) -> String {
+        Repo::discover(dir, env()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_directory_below_the_root_belongs_to_the_checkout() {
+        let fixture = fixture(ObjectFormat::Sha256);
+        let sub = fixture.repo.root().join("a b\nc");
+        std::fs::create_dir(&sub).unwrap();
+        let repo = Repo::discover(&sub, env()).unwrap();
+        assert_eq!(repo.root(), fixture.dir.path().canonicalize().unwrap().join("repo"));
+        assert_eq!(repo.format(), ObjectFormat::Sha256);
+        assert!(!repo.is_shallow());
+    }
+
+    #[test]
+    fn a_line_feed_in_the_path_of_a_repository_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap().join("a\nb ");
+        std::fs::create_dir(&root).unwrap();
+        git(&root, &["init", "--quiet"]);
+        let repo = Repo::discover(&root, env()).unwrap();
+        assert_eq!((repo.root(), repo.common_dir()), (&*root, &*root.join(".git")));
+    }
+
+    #[test]
+    fn no_repository_no_checkout_and_no_git_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(refused(dir.path()).contains("not in a git repository"));
+        assert!(refused(&dir.path().join("missing")).contains("not in a git repository"));
+        git(dir.path(), &["init", "--quiet", "--bare", "bare.git"]);
+        assert!(refused(&dir.path().join("bare.git")).contains("bare"));
+        git(dir.path(), &["init", "--quiet", "plain"]);
+        assert!(refused(&dir.path().join("plain/.git")).contains("git directory"));
+        let nowhere = [("PATH".into(), dir.path().into())].into();
+        let error = Repo::discover(&dir.path().join("plain"), nowhere).unwrap_err();
+        assert!(matches!(error, GitError::NotStarted { .. }), "{error}");
+    }
+
+    #[test]
+    fn variables_of_the_person_point_git_nowhere_else() {
+        let fixture = fixture(ObjectFormat::Sha1);
+        let mut env = env();
+        env.insert("GIT_DIR".into(), "/nowhere".into());
+        env.insert("GIT_INDEX_FILE".into(), "/nowhere".into());
+        assert!(Repo::discover(fixture.repo.root(), env).is_ok());
+    }
+
+    #[test]
+    fn a_head_is_a_branch_or_detached_or_unborn() {
+        let fixture = fixture(ObjectFormat::Sha1);
+        let commit = fixture.head();
+        let branch = Head::Branch { name: "refs/heads/main".into(), commit: commit.clone() };
+        assert_eq!(fixture.repo.head().unwrap(), branch);
+        git(fixture.repo.root(), &["checkout", "--quiet", "--detach"]);
+        assert_eq!(fixture.repo.head().unwrap(), Head::Detached { commit });
+        git(fixture.repo.root(), &["checkout", "--quiet", "--orphan", "new"]);
+        let unborn = Head::Unborn { name: "refs/heads/new".into() };
+        assert_eq!(fixture.repo.head().unwrap(), unborn);
+        assert_eq!(unborn.commit(), None);
+    }
+
+    #[test]
+    fn a_revision_that_names_nothing_is_none() {
+        let repo = fixture(ObjectFormat::Sha1).repo;
+        for bad in ["", "nope", "--help", "HEAD~9", "a b", "\0"] {
+            assert_eq!(repo.resolve(bad).ok().flatten(), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_ref_moves_only_from_where_it_was_expected() {
+        let fixture = fixture(ObjectFormat::Sha1);
+        let repo = &fixture.repo;
+        let (first, tree) = (fixture.head(), fixture.tree(&[("a", "1")]));
+        let second = fixture.commit(&tree, &[first.clone()]);
+        let name = "refs/heads/factory/run";
+        repo.update_ref(name, &first, None, "begin").unwrap();
+        let error = repo.update_ref(name, &second, None, "again").unwrap_err();
+        assert!(matches!(error, GitError::Moved { expected: None, .. }), "{error}");
+        repo.update_ref(name, &second, Some(&first), "go on").unwrap();
+        let error = repo.update_ref(name, &second, Some(&first), "go on").unwrap_err();
+        assert!(matches!(&error, GitError::Moved { found, .. } if found.as_ref() == Some(&second)));
+        assert_eq!(repo.refs("refs/heads/factory").unwrap(), [(name.to_owned(), second.clone())]);
+        assert!(repo.delete_ref(name, &first).is_err());
+        repo.delete_ref(name, &second).unwrap();
+        let error = repo.delete_ref(name, &second).unwrap_err();
+        assert!(matches!(error, GitError::Moved { found: None, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_branch_that_is_in_the_way_of_another_is_named() {
+        let fixture = fixture(ObjectFormat::Sha1);
+        let commit = fixture.head();
+        fixture.repo.update_ref("refs/heads/factory", &commit, None, "").unwrap();
+        let error = fixture.repo.update_ref("refs/heads/factory/x", &commit, None, "").unwrap_err();
+        assert!(error.to_string().contains("'refs/heads/factory' exists"), "{error}");
+    }
+
+    #[test]
+    fn linked_worktrees_and_shallow_clones_work() {
+        let fixture = fixture(ObjectFormat::Sha1);
+        let root = fixture.repo.root();
+        let (linked, shallow) = (fixture.dir.path().join("linked"), fixture.dir.path().join("s"));
+        git(root, &["worktree", "add", "--quiet", "-b", "other", linked.to_str().unwrap()]);
+        let repo = Repo::discover(&linked, env()).unwrap();
+        assert_eq!(repo.common_dir(), fixture.repo.common_dir());
+        assert_ne!(repo.git_dir(), repo.common_dir());
+        let head = fixture.head();
+        let other = Head::Branch { name: "refs/heads/other".into(), commit: head.clone() };
+        assert_eq!(repo.head().unwrap(), other);
+        let blob = repo.write_blobs(&["x"]).unwrap().remove(0);
+        assert_eq!(fixture.repo.read_blob(&blob).unwrap(), b"x");
+
+        git(root, &["commit", "--quiet", "--allow-empty", "-m", "More"]);
+        let url = format!("file://{}", root.display());
+        git(root, &["clone", "--quiet", "--depth=1", &url, shallow.to_str().unwrap()]);
+        let repo = Repo::discover(&shallow, env()).unwrap();
+        assert!(repo.is_shallow());
+        assert_eq!(repo.resolve(head.as_str()).unwrap(), None);
+        let here = repo.resolve("HEAD").unwrap().unwrap();
+        assert!(repo.list(&repo.tree_of(&here).unwrap()).unwrap().is_empty());
+    }
 }
