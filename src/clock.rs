@@ -118,6 +118,29 @@ impl Clock for SteppingClock {
     }
 }
 
+/// Reads a length of time as people write it: a number of seconds, or `90s`, `30m`, `2h`.
+///
+/// # Errors
+/// The text is no number with such a unit, or the time is not above zero.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let scale = match unit {
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => f64::NAN,
+    };
+    number
+        .trim()
+        .parse::<f64>()
+        .ok()
+        .and_then(|number| Duration::try_from_secs_f64(number * scale).ok())
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| format!("`{text}` is no length of time; write seconds, or 90s, 30m, 2h"))
+}
+
 /// Returns `duration` as a person would say it: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
 pub fn human(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -145,6 +168,16 @@ mod tests {
         assert_eq!(moment.to_string(), "2026-11-20T09:15:00.250Z");
         assert_eq!(moment.to_string().parse::<Timestamp>().unwrap(), moment);
         assert_eq!(moment.compact(), "20261120-091500");
+    }
+
+    #[test]
+    fn a_length_of_time_has_a_unit_that_people_write() {
+        for (text, seconds) in [("90", 90.0), ("0.5 s", 0.5), ("30m", 1800.0), ("2h", 7200.0)] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
+        }
+        for text in ["", "0", "-1", "5 parsecs", "m", "inf", "nan", "1e300h"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
     }
 
     #[test]

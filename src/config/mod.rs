@@ -3,9 +3,11 @@
 //! The only module that reads the environment.
 
 mod environment;
+mod load;
 mod model;
 
 pub use environment::{ALLOWED, Audience, Environment, EnvironmentError, PROXIES, Variables};
+pub use load::{ConfigError, FILE, Loaded, load, parse, read};
 pub use model::{
     AgentSettings, Budget, Config, FeedbackSettings, GateSettings, Isolation, Jobs,
     PrepareSettings, SatisfactionSettings, ScenarioSettings, Span,

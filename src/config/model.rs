@@ -1,13 +1,13 @@
 //! What a person may write in `dark-factory.yaml`. Every key has a default; no file and an empty
 //! file mean the same; unknown keys are an error.
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::event::Tier;
 use crate::feedback::Disclosure;
+use crate::text::yaml::parse_scalar;
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -80,6 +80,16 @@ impl Config {
         ".gitattributes",
         ".gitmodules",
     ];
+
+    /// Returns the globs of every path that the agent may not write: the built-in ones, the
+    /// scenarios' directory wherever it is, the prompt's template, and those that the file names.
+    pub fn protected_globs(&self) -> Vec<String> {
+        let mut globs: Vec<String> = Self::PROTECTED.map(str::to_owned).to_vec();
+        globs.push(format!("{}/**", globset::escape(&self.scenarios.dir)));
+        globs.push(globset::escape(&self.agent.prompt));
+        globs.extend(self.protected.iter().cloned());
+        globs
+    }
 
     /// The files that define the default gates.
     pub const MAKEFILES: [&'static str; 3] = ["GNUmakefile", "makefile", "Makefile"];
@@ -171,7 +181,7 @@ impl Serialize for Jobs {
 
 impl<'de> Deserialize<'de> for Jobs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        scalar(deserializer)?.parse().map_err(serde::de::Error::custom)
+        parse_scalar(deserializer)
     }
 }
 
@@ -298,23 +308,7 @@ impl Span {
 impl std::str::FromStr for Span {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(split);
-        let scale = match unit {
-            "" | "s" => 1.0,
-            "m" | "min" => 60.0,
-            "h" => 3600.0,
-            _ => f64::NAN,
-        };
-        number
-            .trim()
-            .parse::<f64>()
-            .ok()
-            .and_then(|number| Duration::try_from_secs_f64(number * scale).ok())
-            .filter(|duration| !duration.is_zero())
-            .map(Self)
-            .ok_or_else(|| format!("`{text}` is no length of time; write seconds, or 90s, 30m, 2h"))
+        crate::clock::parse_duration(text).map(Self)
     }
 }
 
@@ -326,30 +320,6 @@ impl Serialize for Span {
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        scalar(deserializer)?.parse().map_err(serde::de::Error::custom)
+        parse_scalar(deserializer)
     }
-}
-
-/// Reads a YAML number or text as text.
-fn scalar<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    struct Visitor;
-    impl serde::de::Visitor<'_> for Visitor {
-        type Value = String;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a number or a text")
-        }
-        fn visit_str<E>(self, value: &str) -> Result<String, E> {
-            Ok(value.to_owned())
-        }
-        fn visit_u64<E>(self, value: u64) -> Result<String, E> {
-            Ok(value.to_string())
-        }
-        fn visit_i64<E>(self, value: i64) -> Result<String, E> {
-            Ok(value.to_string())
-        }
-        fn visit_f64<E>(self, value: f64) -> Result<String, E> {
-            Ok(value.to_string())
-        }
-    }
-    deserializer.deserialize_any(Visitor)
 }

@@ -175,11 +175,16 @@ impl Default for FrontMatter {
     }
 }
 
-/// A time limit in seconds, whole or not, on the wire.
+/// A time limit: a number of seconds on the wire, and what `clock::parse_duration` takes from people.
 mod seconds {
+    use std::fmt;
     use std::time::Duration;
 
-    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+    use serde::de::{Deserializer, Visitor};
+    use serde::ser::Serializer;
+
+    use crate::clock::parse_duration;
+    use crate::text::yaml::parse_scalar;
 
     #[expect(clippy::ref_option, reason = "serde's `with` passes a reference")]
     pub(super) fn serialize<S: Serializer>(
@@ -195,14 +200,30 @@ mod seconds {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Duration>, D::Error> {
-        Option::<f64>::deserialize(deserializer)?
-            .map(|seconds| {
-                Duration::try_from_secs_f64(seconds)
-                    .ok()
-                    .filter(|d| !d.is_zero())
-                    .ok_or_else(|| D::Error::custom(format!("{seconds} is no time in seconds")))
-            })
-            .transpose()
+        struct Limit(Duration);
+        impl std::str::FromStr for Limit {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                parse_duration(text).map(Self)
+            }
+        }
+        struct Optional;
+        impl<'de> Visitor<'de> for Optional {
+            type Value = Option<Duration>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a length of time")
+            }
+            fn visit_none<E>(self) -> Result<Self::Value, E> {
+                Ok(None)
+            }
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(None)
+            }
+            fn visit_some<D: Deserializer<'de>>(self, some: D) -> Result<Self::Value, D::Error> {
+                parse_scalar::<D, Limit>(some).map(|limit| Some(limit.0))
+            }
+        }
+        deserializer.deserialize_option(Optional)
     }
 }
 

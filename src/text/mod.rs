@@ -1,7 +1,12 @@
 //! Text and bytes: cutting with a notice, paths in a tree, what is safe on a terminal.
 
 mod cut;
+mod nearest;
+mod place;
 mod tree_path;
+pub mod yaml;
 
 pub use cut::{first_line, one_line, plural, tail, visible};
+pub use nearest::nearest;
+pub use place::{line_column, line_span};
 pub use tree_path::{TreePath, TreePathError};

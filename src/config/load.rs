@@ -1,0 +1,479 @@
+//! Reads `dark-factory.yaml`, and says of every value that makes no sense where it stands.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use super::model::{Config, GateSettings};
+use crate::scenario::{Diagnostic, check_of};
+use crate::text::{TreePath, line_column, yaml};
+
+/// The settings' file, at the root of the product.
+pub const FILE: &str = "dark-factory.yaml";
+
+/// The most that the file may hold, in bytes.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// Settings that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is there and can't be read.
+    #[error("`{}` can't be read", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// There is no regular file of this name to read settings from.
+    #[error("`{}` {why}", path.display())]
+    NotSettings {
+        /// What is there.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        why: &'static str,
+    },
+    /// What it says makes no sense.
+    #[error("{}", Findings(findings))]
+    Invalid {
+        /// Everything that was found, in the order of the places; never empty.
+        findings: Vec<Diagnostic>,
+        /// What the file holds, for showing the places; none when it is no text.
+        text: Option<String>,
+    },
+}
+
+impl ConfigError {
+    /// Returns what was found in the file, in the order of the places; empty when the file could
+    /// not be read.
+    pub fn findings(&self) -> &[Diagnostic] {
+        match self {
+            Self::Invalid { findings, .. } => findings,
+            Self::Unreadable { .. } | Self::NotSettings { .. } => &[],
+        }
+    }
+
+    /// Returns what the file holds; none when that is not known or no text.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Invalid { text, .. } => text.as_deref(),
+            Self::Unreadable { .. } | Self::NotSettings { .. } => None,
+        }
+    }
+}
+
+struct Findings<'a>(&'a [Diagnostic]);
+
+impl fmt::Display for Findings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, found) in self.0.iter().enumerate() {
+            let gap = if index == 0 { "" } else { "; " };
+            write!(f, "{gap}{}:{}:{}: {}", found.file, found.line, found.column, found.message)?;
+        }
+        Ok(())
+    }
+}
+
+/// The settings with where they come from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// What the file holds; none when there is no file.
+    pub text: Option<String>,
+}
+
+impl Loaded {
+    /// Returns whether the file says something about `path`, written as `satisfaction.threshold`;
+    /// where it does not the value is the default.
+    pub fn is_written(&self, path: &str) -> bool {
+        self.text
+            .as_deref()
+            .is_some_and(|text| yaml::value_span(text, &yaml::steps(path)).is_some())
+    }
+}
+
+/// Reads the settings of the product at `root`; no file and an empty file are the defaults.
+///
+/// # Errors
+/// The file can't be read, or what it says makes no sense.
+pub fn load(root: &Path) -> Result<Config, ConfigError> {
+    read(root).map(|loaded| loaded.config)
+}
+
+/// Reads the settings of the product at `root`, and keeps what the file says.
+///
+/// # Errors
+/// The file can't be read, or what it says makes no sense.
+pub fn read(root: &Path) -> Result<Loaded, ConfigError> {
+    let path = root.join(FILE);
+    let Some(bytes) = bytes_of(root, &path)? else {
+        return Ok(Loaded { config: Config::default(), text: None });
+    };
+    let config = parse(FILE, &bytes)?;
+    Ok(Loaded { config, text: String::from_utf8(bytes).ok() })
+}
+
+/// Returns what the file holds; none when there is no file.
+fn bytes_of(root: &Path, path: &Path) -> Result<Option<Vec<u8>>, ConfigError> {
+    let refuse = |path: &Path, why| Err(ConfigError::NotSettings { path: path.to_owned(), why });
+    let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+    if path.symlink_metadata().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
+        let other = root.join("dark-factory.yml");
+        if other.exists() {
+            return refuse(&other, "is not read; rename it to dark-factory.yaml");
+        }
+        return Ok(None);
+    }
+    let meta = path.metadata().map_err(unreadable)?;
+    if !meta.is_file() {
+        return refuse(path, "is no regular file; put a file there, or remove it for the defaults");
+    }
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return refuse(path, "has more than 1 MiB; are these the settings?");
+    }
+    Ok(Some(bytes))
+}
+
+/// Reads settings from `bytes`; `file` is their path as people see it.
+///
+/// # Errors
+/// What they say makes no sense; every such place is named.
+pub fn parse(file: &str, bytes: &[u8]) -> Result<Config, ConfigError> {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+            let mut review = Review { file, text: &before, findings: Vec::new() };
+            let help = "save the file as UTF-8";
+            review.report("C001", Some(before.len()..before.len()), "this is no UTF-8", help);
+            return Err(ConfigError::Invalid { findings: review.findings, text: None });
+        }
+    };
+    let mut review = Review { file, text, findings: Vec::new() };
+    let mut config = match yaml::read::<Config>(text) {
+        Ok(config) => config,
+        Err(problem) => {
+            let code = if problem.unknown_key.is_some() { "C002" } else { "C001" };
+            review.report(code, problem.span, problem.message, problem.help);
+            Config::default()
+        }
+    };
+    if review.findings.is_empty() {
+        review.all(&config);
+    }
+    if review.findings.is_empty() {
+        config.scenarios.dir = plain(&config.scenarios.dir).to_owned();
+        return Ok(config);
+    }
+    review.findings.sort_by_key(|found| found.span.as_ref().map_or(0, |span| span.start));
+    Err(ConfigError::Invalid { findings: review.findings, text: Some(text.to_owned()) })
+}
+
+/// Returns `path` without `./` before it and slashes after it.
+fn plain(path: &str) -> &str {
+    let path = path.trim_end_matches('/');
+    path.strip_prefix("./").unwrap_or(path)
+}
+
+/// Goes through settings that were read, and collects what makes no sense.
+struct Review<'a> {
+    file: &'a str,
+    text: &'a str,
+    findings: Vec<Diagnostic>,
+}
+
+impl Review<'_> {
+    fn all(&mut self, config: &Config) {
+        let threshold = config.satisfaction.threshold;
+        if !(threshold > 0.0 && threshold <= 1.0) {
+            let help = if threshold > 1.0 && threshold <= 100.0 {
+                format!("for {threshold} percent write {}", threshold / 100.0)
+            } else {
+                "the default is 0.8".to_owned()
+            };
+            let message = format!("the threshold is {threshold}; it must be above 0 and at most 1");
+            self.value("C003", "satisfaction.threshold", message, &help);
+        }
+        if config.satisfaction.stalled_after == 0 {
+            let message = "a run that is stalled after 0 iterations never begins";
+            self.value("C003", "satisfaction.stalled_after", message, "write 1 or more");
+        }
+        if let (Some(agent), Some(require)) = (config.isolation.agent, config.isolation.require)
+            && agent < require
+        {
+            let message =
+                format!("isolation `{agent}` is weaker than `{require}`, which is required");
+            self.value("C003", "isolation.agent", message, "raise the one or lower the other");
+        }
+        self.directory("scenarios.dir", plain(&config.scenarios.dir));
+        self.directory("agent.prompt", &config.agent.prompt);
+        self.globs("specs", &config.specs);
+        self.globs("protected", &config.protected);
+        self.globs("write", config.write.as_deref().unwrap_or_default());
+        self.variables("env", &config.env);
+        self.variables("agent.env", config.agent.env.as_deref().unwrap_or_default());
+        for (index, path) in config.agent.home.iter().enumerate() {
+            self.directory(&format!("agent.home[{index}]"), plain(path));
+        }
+        self.commands("gates", config.gates.as_deref().unwrap_or_default());
+        self.commands("quality", &config.quality);
+        self.names("prepare", config.prepare.iter().map(|step| (&*step.name, &*step.run)));
+        for (index, step) in config.prepare.iter().enumerate() {
+            self.globs(&format!("prepare[{index}].inputs"), &step.inputs);
+            for (output, path) in step.outputs.iter().enumerate() {
+                self.directory(&format!("prepare[{index}].outputs[{output}]"), plain(path));
+            }
+        }
+    }
+
+    fn report(
+        &mut self,
+        code: &'static str,
+        span: Option<std::ops::Range<usize>>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let (line, column) =
+            span.as_ref().map_or((1, 1), |span| line_column(self.text, span.start));
+        self.findings.push(Diagnostic {
+            code: code.to_owned(),
+            severity: check_of(code)
+                .map_or(crate::scenario::Severity::Error, |check| check.severity),
+            message: message.into(),
+            file: self.file.to_owned(),
+            span,
+            line,
+            column,
+            help: help.into(),
+        });
+    }
+
+    /// Reports the value at `path`.
+    fn value(&mut self, code: &'static str, path: &str, message: impl Into<String>, help: &str) {
+        let span = yaml::value_span(self.text, &yaml::steps(path));
+        self.report(code, span, message, help);
+    }
+
+    /// Checks a path relative to the root, or to the person's home.
+    fn directory(&mut self, path: &str, value: &str) {
+        if let Err(error) = TreePath::parse(value) {
+            self.value("C004", path, error.to_string(), "write a relative path without `..`");
+        } else if value == ".git" || value.starts_with(".git/") {
+            self.value("C004", path, format!("`{value}` is git's own"), "choose another place");
+        }
+    }
+
+    fn globs(&mut self, path: &str, globs: &[String]) {
+        for (index, glob) in globs.iter().enumerate() {
+            let problem = if glob.trim().is_empty() {
+                Some("an empty glob matches nothing".to_owned())
+            } else if glob.starts_with('/') {
+                Some(format!("`{glob}` begins with `/`; globs are relative to the root"))
+            } else if glob.starts_with('!') {
+                Some(format!("`{glob}` begins with `!`; a glob can't take back what others match"))
+            } else {
+                globset::Glob::new(glob).err().map(|e| format!("`{glob}`: {}", e.kind()))
+            };
+            if let Some(message) = problem {
+                let help = "`src/**` is all below src, `*.md` every such file";
+                self.value("C004", &format!("{path}[{index}]"), message, help);
+            }
+        }
+    }
+
+    fn variables(&mut self, path: &str, names: &[String]) {
+        for (index, name) in names.iter().enumerate() {
+            if name.is_empty()
+                || name.contains(|c: char| c == '=' || c == '\0' || c.is_whitespace())
+            {
+                let message = format!("`{name}` can't be the name of a variable");
+                let help = "write the name alone; the value is taken from your environment";
+                self.value("C003", &format!("{path}[{index}]"), message, help);
+            }
+        }
+    }
+
+    fn commands(&mut self, path: &str, commands: &[GateSettings]) {
+        self.names(path, commands.iter().map(|gate| (&*gate.name, &*gate.run)));
+        for (index, gate) in commands.iter().enumerate() {
+            self.globs(&format!("{path}[{index}].definition"), &gate.definition);
+        }
+    }
+
+    fn names<'b>(&mut self, path: &str, commands: impl Iterator<Item = (&'b str, &'b str)>) {
+        let mut seen = BTreeSet::new();
+        for (index, (name, run)) in commands.enumerate() {
+            let place = format!("{path}[{index}].name");
+            if name.trim().is_empty() {
+                self.value("C005", &place, "the name is empty", "say what it does in a word");
+            } else if name.contains(char::is_control) {
+                let message = "the name has a control character";
+                self.value("C005", &place, message, "write a name of one line");
+            } else if !seen.insert(name) {
+                let message = format!("the name `{name}` is used twice");
+                self.value("C005", &place, message, "give each its own");
+            }
+            if run.trim().is_empty() {
+                let place = format!("{path}[{index}].run");
+                self.value("C003", &place, "the command is empty", "write what bash should run");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Checks that the settings are refused with this code at this text.
+    fn check(text: &str, code: &str, at: &str) {
+        let error = parse(FILE, text.as_bytes()).unwrap_err();
+        let found = &error.findings()[0];
+        let place = found.span.clone().map(|span| &text[span]);
+        assert_eq!((found.code.as_str(), place), (code, Some(at)), "{text:?}: {error}");
+    }
+
+    #[test]
+    fn no_file_and_an_empty_file_mean_the_same() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(load(root.path()).unwrap(), Config::default());
+        for text in ["", "# nothing\n", "---\n"] {
+            std::fs::write(root.path().join(FILE), text).unwrap();
+            assert_eq!(load(root.path()).unwrap(), Config::default(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        let text = serde_yaml::to_string(&Config::default()).unwrap();
+        assert_eq!(parse(FILE, text.as_bytes()).unwrap(), Config::default(), "{text}");
+    }
+
+    #[test]
+    fn a_slip_in_a_key_names_the_nearest() {
+        let error = parse(FILE, b"satisfaction:\n  threshhold: 0.9\n").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "dark-factory.yaml:2:3: unknown key `threshhold`; did you mean `threshold`?"
+        );
+        check("satisfaction:\n  threshhold: 0.9\n", "C002", "threshhold");
+    }
+
+    #[test]
+    fn values_out_of_their_range_are_refused() {
+        for threshold in ["7", "0", "-1", ".nan", ".inf", "1.01"] {
+            let text = format!("budget: {{}}\nsatisfaction: {{ threshold: {threshold} }}");
+            check(&text, "C003", threshold);
+        }
+        check("satisfaction:\n  stalled_after: 0\n", "C003", "0");
+        check("isolation:\n  agent: move\n  require: copy\n", "C003", "move");
+        check("env: ['A=b']\n", "C003", "'A=b'");
+        check("gates:\n- {name: a, run: ' '}\n", "C003", "' '");
+    }
+
+    #[test]
+    fn a_length_of_time_and_a_number_of_jobs_are_pointed_at() {
+        check("gates:\n- name: a\n  run: b\n  timeout: 5 parsecs\n", "C001", "5 parsecs");
+        check("scenarios:\n  timeout: 10s\n  jobs: 0\n", "C001", "0");
+        let config = parse(FILE, b"scenarios: {timeout: 2m, jobs: auto}").unwrap();
+        assert_eq!(config.scenarios.timeout, crate::config::Span::seconds(120));
+    }
+
+    #[test]
+    fn paths_stay_within_the_root() {
+        for dir in ["/etc", "../x", "a/../b", ".", "''", ".git/x"] {
+            let text = format!("scenarios:\n  dir: {dir}\n");
+            check(&text, "C004", dir);
+        }
+        check("prepare:\n- {name: a, run: b, outputs: [/tmp]}\n", "C004", "/tmp");
+        check("agent:\n  home: [../x]\n", "C004", "../x");
+        let config = parse(FILE, b"scenarios: {dir: ./exams/}").unwrap();
+        assert_eq!(config.scenarios.dir, "exams");
+    }
+
+    #[test]
+    fn scenarios_in_another_place_are_protected_too() {
+        let config = parse(FILE, b"scenarios: {dir: 'ex[am]s'}\nprotected: [x]").unwrap();
+        let globs = config.protected_globs();
+        assert!(globs.contains(&"ex[[]am[]]s/**".to_owned()), "{globs:?}");
+        assert!(globs.contains(&"scenarios/**".to_owned()));
+        assert_eq!(globs.last().map(String::as_str), Some("x"));
+    }
+
+    #[test]
+    fn globs_are_those_that_can_match() {
+        for glob in ["'a[b'", "/src/**", "'!x'", "''"] {
+            check(&format!("write:\n- ok/**\n- {glob}\n"), "C004", glob);
+        }
+        check("gates:\n- {name: a, run: b, definition: ['{']}\n", "C004", "'{'");
+    }
+
+    #[test]
+    fn names_are_unique_and_not_empty() {
+        check("gates:\n- {name: a, run: b}\n- {name: 'a', run: c}\n", "C005", "'a'");
+        check("prepare:\n- {name: '', run: b}\n", "C005", "''");
+        assert!(parse(FILE, b"gates: [{name: a, run: b}]\nquality: [{name: a, run: b}]").is_ok());
+    }
+
+    #[test]
+    fn every_finding_is_named_in_its_order() {
+        let error = parse(FILE, b"write: [/a]\nsatisfaction: {threshold: 7, stalled_after: 0}")
+            .unwrap_err();
+        let codes: Vec<_> = error.findings().iter().map(|found| found.code.as_str()).collect();
+        assert_eq!(codes, ["C004", "C003", "C003"]);
+        assert_eq!(error.findings()[1].help, "for 7 percent write 0.07");
+    }
+
+    #[test]
+    fn what_is_no_settings_file_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join(FILE);
+        let message = |root: &Path| load(root).unwrap_err().to_string();
+        std::fs::write(root.path().join("dark-factory.yml"), "").unwrap();
+        assert!(message(root.path()).contains("rename it"));
+        std::fs::create_dir(&file).unwrap();
+        assert!(message(root.path()).contains("no regular file"));
+        std::fs::remove_dir(&file).unwrap();
+        std::os::unix::fs::symlink("/nowhere/at/all", &file).unwrap();
+        assert!(matches!(load(root.path()), Err(ConfigError::Unreadable { .. })));
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(&file, vec![b'#'; MAX_BYTES as usize + 1]).unwrap();
+        assert!(message(root.path()).contains("1 MiB"));
+        std::fs::write(&file, b"env: [\xff]").unwrap();
+        let error = load(root.path()).unwrap_err();
+        assert_eq!((error.findings()[0].column, error.text()), (7, None));
+    }
+
+    #[test]
+    fn what_is_written_is_told_from_what_is_the_default() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join(FILE), "satisfaction:\n  threshold: 0.8\n").unwrap();
+        let loaded = read(root.path()).unwrap();
+        assert!(loaded.is_written("satisfaction.threshold"));
+        assert!(!loaded.is_written("satisfaction.stalled_after"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused_within_their_bounds(parts in prop::collection::vec(prop::sample::select(vec![
+            &b"gates:\n"[..], b"- name: a\n", b"  run: b\n", b"satisfaction: ", b"{threshold: 7}", b"\n", b"  ",
+            b"write: [", b"]", b"'", b"\xff", b"\xc3\xa9", b"\xef\xbb\xbf", b"x: y\n", b"&a ", b"*a", b"---\n",
+        ]), 0..20)) {
+            let bytes = parts.concat();
+            if let Err(error) = parse(FILE, &bytes) {
+                prop_assert!(!error.findings().is_empty());
+                for found in error.findings() {
+                    let span = found.span.clone().unwrap_or(0..0);
+                    prop_assert!(bytes.get(span).is_some());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Where something stands in a text: lines and columns as editors count them.
+
+use std::ops::Range;
+
+/// Returns the line and the column of the byte `offset` in `source`, both from 1, the column in
+/// characters. A byte order mark takes no column; an offset past the end is the end.
+pub fn line_column(source: &str, offset: usize) -> (usize, usize) {
+    let before = &source[..source.floor_char_boundary(offset)];
+    let line = before.matches('\n').count() + 1;
+    let start = before.rfind('\n').map_or(0, |at| at + 1);
+    let column = before[start..].chars().filter(|c| *c != '\u{feff}').count() + 1;
+    (line, column)
+}
+
+/// Returns the bytes of the line `line`, from 1, without the white space around it; the end of
+/// `source` when it has fewer lines.
+pub fn line_span(source: &str, line: usize) -> Range<usize> {
+    let mut start = 0;
+    for (number, text) in (1..).zip(source.split_inclusive('\n')) {
+        if number == line {
+            let lead = text.len() - text.trim_start().len();
+            return if lead == text.len() {
+                start..start
+            } else {
+                start + lead..start + text.trim_end().len()
+            };
+        }
+        start += text.len();
+    }
+    source.len()..source.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_count_characters_and_no_byte_order_mark() {
+        let source = "\u{feff}äb\r\nc";
+        assert_eq!(line_column(source, 3), (1, 1));
+        assert_eq!(line_column(source, 5), (1, 2));
+        assert_eq!(line_column(source, 8), (2, 1));
+        assert_eq!(line_column(source, 99), (2, 2));
+    }
+
+    #[test]
+    fn a_lines_span_leaves_out_its_margins() {
+        let source = "a\n  bc \r\n \n";
+        assert_eq!(&source[line_span(source, 2)], "bc");
+        assert!(line_span(source, 3).is_empty());
+        assert_eq!(line_span(source, 9), source.len()..source.len());
+    }
+}
