@@ -111,8 +111,8 @@ impl Walk {
     fn read(&self, path: &Path, is_link: bool) -> Result<Vec<u8>, String> {
         let said = |error: io::Error| error.to_string();
         if is_link {
-            let target =
-                fs::canonicalize(path).map_err(|error| format!("it is a link to nowhere: {error}"))?;
+            let target = fs::canonicalize(path)
+                .map_err(|error| format!("it is a link to nowhere: {error}"))?;
             if !target.starts_with(&self.inside) {
                 return Err("it is a link to a file outside the tree".to_owned());
             }

@@ -4,15 +4,16 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 use styles::{BOLD, DIM, GREEN, RED, RESET, YELLOW};
 
 use crate::clock::human;
-use crate::scenario::Entry;
+use crate::scenario::{Diagnostic, Entry, Severity};
 use crate::text::{one_line, plural, tail, visible};
 use crate::verdict::{Judged, Satisfaction, Verdict};
 
 use super::Output;
-use super::results::error_summary;
+use super::results::{SCHEMA, error_summary};
 
 /// How many lines of a failed scenario's output are shown.
 const LINES: usize = 10;
@@ -24,6 +25,8 @@ const WIDTH: usize = 200;
 pub struct Detail {
     /// Whether scenarios that are satisfied get no line.
     pub quiet: bool,
+    /// Whether nothing at all is written.
+    pub silent: bool,
     /// Whether there is a terminal for a live line.
     pub live: bool,
 }
@@ -97,15 +100,15 @@ impl ScenarioReporter {
         self.print(&[line.to_owned()]);
     }
 
-    /// Ends the report, and tells whether any of it was lost.
-    ///
-    /// # Errors
-    /// Standard output could not be written, and not because its reader had gone.
-    pub fn finish(self) -> std::io::Result<()> {
-        self.output.finish()
+    /// Ends the report, and returns the output for what comes after it.
+    pub fn into_output(self) -> Output {
+        self.output
     }
 
     fn print(&mut self, lines: &[String]) {
+        if self.detail.silent {
+            return;
+        }
         let output = &mut self.output;
         let mut write = || lines.iter().for_each(|line| output.line(line));
         match &self.live {
@@ -183,6 +186,79 @@ fn last_lines(text: &str) -> impl Iterator<Item = String> {
     let text = text.trim_end();
     let begin = text.rmatch_indices('\n').nth(LINES - 1).map_or(0, |(at, _)| at + 1);
     text[begin..].lines().map(|line| visible(tail(line.trim_end(), WIDTH).0))
+}
+
+/// A scenario in a list: `--list --format json`.
+#[derive(Debug, Serialize)]
+pub struct Listed<'a> {
+    id: &'a str,
+    name: &'a str,
+    file_path: &'a str,
+    category: &'a str,
+    valid: bool,
+}
+
+impl<'a> Listed<'a> {
+    fn of(entry: &'a Entry) -> Self {
+        Self {
+            id: entry.id.as_str(),
+            name: &entry.name,
+            file_path: &entry.file,
+            category: &entry.category,
+            valid: entry.scenario.is_ok(),
+        }
+    }
+
+    /// Returns the list as JSON.
+    pub fn json(entries: &'a [Entry]) -> String {
+        let scenarios: Vec<_> = entries.iter().map(Self::of).collect();
+        format!("{:#}", serde_json::json!({ "schema": SCHEMA, "scenarios": scenarios }))
+    }
+
+    /// Returns the list as lines: id, category, name, in columns.
+    pub fn lines(entries: &[Entry]) -> Vec<String> {
+        let width = |text: fn(&Entry) -> &str| {
+            entries.iter().map(|entry| text(entry).chars().count()).max().unwrap_or(0)
+        };
+        let ids = width(|entry| entry.id.as_str());
+        let categories = width(|entry| &entry.category);
+        let line = |entry: &Entry| {
+            let name = one_line(&entry.name, WIDTH);
+            let category = visible(&entry.category);
+            let invalid = if entry.scenario.is_ok() { "" } else { "  (invalid)" };
+            format!("{:ids$}  {category:categories$}  {name}{invalid}", entry.id.as_str())
+        };
+        entries.iter().map(line).collect()
+    }
+}
+
+/// A finding in a list: `--check --format json`.
+#[derive(Debug, Serialize)]
+pub struct Finding<'a> {
+    code: &'a str,
+    severity: Severity,
+    message: &'a str,
+    file_path: &'a str,
+    line: usize,
+    column: usize,
+    help: &'a str,
+}
+
+impl<'a> Finding<'a> {
+    /// Returns the list as JSON.
+    pub fn json(found: &[&'a Diagnostic]) -> String {
+        let of = |one: &&'a Diagnostic| Self {
+            code: &one.code,
+            severity: one.severity,
+            message: &one.message,
+            file_path: &one.file,
+            line: one.line,
+            column: one.column,
+            help: &one.help,
+        };
+        let found: Vec<_> = found.iter().map(of).collect();
+        format!("{:#}", serde_json::json!({ "schema": SCHEMA, "findings": found }))
+    }
 }
 
 /// The few styles that are used; `Output` takes them out where nobody can see them.
