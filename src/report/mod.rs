@@ -2,7 +2,7 @@
 //!
 //! Nothing here decides anything.
 
-mod diagnostics;
+pub mod diagnostics;
 mod file;
 pub mod results;
 pub mod scenarios;
