@@ -3,6 +3,7 @@
 //! The walk knows nothing of scenarios or agents; a handler knows nothing of the graph. What a run
 //! came to is read from its last decision, never from the node it ended at.
 
+mod drive;
 mod frozen;
 pub mod handlers;
 mod recorder;
@@ -18,12 +19,13 @@ use crate::id::NodeId;
 use crate::pipeline::{Graph, Next, Node, NodeOutcome, Status, Walk};
 use crate::process::Signal;
 
+pub use drive::{Finish, drive};
 pub use frozen::{Frozen, FrozenError};
 pub use recorder::Recorder;
 pub use results::trajectory;
-pub use run::{Run, RunSettings};
-pub use start::{Resume, StartError, Started, begin, resume};
-pub use state::{RepoState, RunPaths};
+pub use run::{Run, RunSettings, Versioned};
+pub use start::{Request, Resume, StartError, Started, begin, resume};
+pub use state::{Held, Lock, RepoState, RunPaths};
 
 /// Why a walk stopped before its end.
 #[derive(Debug, thiserror::Error)]

@@ -34,7 +34,13 @@ pub enum RunEvent {
         /// How many agent turns the run may take in all from now on, where that was changed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         max_iterations: Option<u32>,
+        /// The node at which a run goes on that had come to its end; none where it stands.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<crate::id::NodeId>,
     },
+    /// One step was asked for, and it is done.
+    #[serde(rename = "run.paused")]
+    RunPaused {},
     /// A node's handler was called.
     #[serde(rename = "node.started")]
     NodeStarted {

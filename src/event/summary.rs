@@ -163,6 +163,8 @@ pub enum Ended {
         /// The exit code.
         exit: u8,
     },
+    /// One step was asked for, and it is done.
+    Paused,
     /// A signal stopped it.
     Interrupted {
         /// The exit code.
@@ -224,8 +226,12 @@ impl Summary {
             | RunEvent::GateStarted { .. }
             | RunEvent::ScenarioStarted { .. }
             | RunEvent::WorkspaceChecked { .. } => {}
-            RunEvent::RunResumed { max_iterations } => {
+            RunEvent::RunPaused {} => self.ended = Some(Ended::Paused),
+            RunEvent::RunResumed { max_iterations, node } => {
                 self.ended = None;
+                if let Some(node) = node {
+                    self.walk.go_to(node);
+                }
                 self.max_iterations = max_iterations.unwrap_or(self.max_iterations);
             }
             RunEvent::NodeStarted { visit, attempt } => {
@@ -407,7 +413,7 @@ impl Summary {
     /// interrupted, or it ended in a way that a person can change.
     pub fn is_resumable(&self) -> bool {
         match &self.ended {
-            None | Some(Ended::Interrupted { .. } | Ended::Failed { .. }) => !self.started.in_place,
+            None | Some(Ended::Paused | Ended::Interrupted { .. } | Ended::Failed { .. }) => !self.started.in_place,
             Some(Ended::Finished { exit, .. }) => *exit == 5,
         }
     }

@@ -147,6 +147,12 @@ impl Journal {
         Ok((Self { store, clock, redaction, run, seq, prev }, events))
     }
 
+    /// Takes the secrets that are kept out from here on.
+    #[must_use]
+    pub fn with_redaction(self, redaction: Redaction) -> Self {
+        Self { redaction, ..self }
+    }
+
     /// Appends an event and returns it in its envelope, once it is on the disk; events that only
     /// say that something began are not waited for, since nothing follows from them.
     ///

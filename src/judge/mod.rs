@@ -3,11 +3,13 @@
 //! It observes; what the observations mean is `verdict`'s to say.
 
 mod bash;
+mod discover;
 mod gates;
 pub mod makefile;
 mod scenarios;
 
 pub use bash::Place;
+pub use discover::{DiscoverError, discover};
 pub use gates::{GateProgress, run_gates};
 pub use makefile::Targets;
 pub use scenarios::{Progress, Settings, judge_scenarios};

@@ -102,6 +102,11 @@ impl Walk {
         self.positions.push(Position { node: to.clone(), phase: Phase::Reached });
     }
 
+    /// Records that a walk that was at its end goes on at `node`.
+    pub fn go_to(&mut self, node: &NodeId) {
+        self.positions = vec![Position { node: node.clone(), phase: Phase::Reached }];
+    }
+
     fn set(&mut self, node: &NodeId, phase: Phase) {
         match self.positions.iter_mut().find(|position| position.node == *node) {
             Some(position) => position.phase = phase,

@@ -3,11 +3,21 @@
 //! Nothing here decides anything, and nothing in the loop prints: a new output is a new reader of
 //! the same events.
 
+pub mod diagnostics;
+mod file;
+pub mod results;
+pub mod scenarios;
+mod stream;
+
 use std::collections::BTreeMap;
 
 use crate::event::{BlobRef, Envelope, Summary};
 use crate::id::ScenarioId;
 use crate::journal::Journal;
+
+pub use diagnostics::show_diagnostic;
+pub use file::{WriteError, write_atomically};
+pub use stream::Output;
 
 /// Reads a run's events as they come.
 pub trait Reporter {

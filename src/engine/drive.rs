@@ -1,0 +1,113 @@
+//! Drives a run to its end, whatever that is, and records it.
+
+use crate::event::{Label, RunEvent};
+use crate::process::Signal;
+
+use super::handlers;
+use super::{Halt, Started, walk};
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Finish {
+    /// The class of the last decision, or `paused`, `interrupted`, `failed`.
+    pub outcome: String,
+    /// The exit code.
+    pub exit: u8,
+    /// The reason in a sentence.
+    pub reason: String,
+    /// The signal that stopped it.
+    pub signal: Option<Signal>,
+    /// The factory's own failure.
+    pub failure: Option<Halt>,
+}
+
+/// Walks the run's graph until it ends or is stopped.
+pub fn drive(started: &mut Started) -> Finish {
+    let run = &mut started.run;
+    let halted = walk(&started.graph, &handlers::all(), run).and_then(|()| {
+        let (outcome, exit) = match &run.summary().decision {
+            Some(decision) => (decision.class().to_owned(), decision.exit_code()),
+            None => ("nothing_to_judge".to_owned(), 4),
+        };
+        run.recorder.record(None, RunEvent::RunFinished { outcome, exit })
+    });
+    match halted {
+        Ok(()) => finished(started),
+        Err(Halt::Paused) => {
+            let recorded = run.recorder.record(None, RunEvent::RunPaused {});
+            match recorded {
+                Ok(()) => Finish {
+                    outcome: "paused".to_owned(),
+                    exit: 5,
+                    reason: "One step was asked for; `iterate --resume` goes on.".to_owned(),
+                    signal: None,
+                    failure: None,
+                },
+                Err(halt) => failed(halt),
+            }
+        }
+        Err(Halt::Interrupted(signal)) => {
+            let exit = signal.exit_code();
+            let _ = run.recorder.record(None, RunEvent::RunInterrupted { exit });
+            Finish {
+                outcome: "interrupted".to_owned(),
+                exit,
+                reason: "A signal stopped it; what was judged is kept, and `iterate --resume` goes on."
+                    .to_owned(),
+                signal: Some(signal),
+                failure: None,
+            }
+        }
+        Err(halt) => {
+            if let Halt::Failed(failure) = &halt {
+                // Where the journal itself is what failed, there is nowhere to say so.
+                if let Ok(message) = run.recorder.put(Label::Internal, chain(failure)) {
+                    let class = failure.class.to_owned();
+                    let _ = run.recorder.record(None, RunEvent::RunFailed { class, message });
+                }
+            }
+            failed(halt)
+        }
+    }
+}
+
+fn finished(started: &Started) -> Finish {
+    let decision = started.run.summary().decision.clone();
+    match decision {
+        Some(decision) => Finish {
+            outcome: decision.class().to_owned(),
+            exit: decision.exit_code(),
+            reason: decision.reason(),
+            signal: None,
+            failure: None,
+        },
+        None => Finish {
+            outcome: "nothing_to_judge".to_owned(),
+            exit: 4,
+            reason: "Nothing was judged.".to_owned(),
+            signal: None,
+            failure: None,
+        },
+    }
+}
+
+fn failed(halt: Halt) -> Finish {
+    Finish {
+        outcome: "failed".to_owned(),
+        exit: 3,
+        reason: "The factory failed; `iterate --resume` goes on once the cause is gone.".to_owned(),
+        signal: None,
+        failure: Some(halt),
+    }
+}
+
+/// Returns an error with its causes, one a line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!("\ncaused by: {cause}"));
+        source = cause.source();
+    }
+    text
+}

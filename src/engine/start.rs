@@ -1,0 +1,584 @@
+//! Begins a run, or goes on with one that was stopped.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::agent::{self, AgentError, DEFAULT_PROMPT, PromptContext, PromptError};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, Environment, EnvironmentError};
+use crate::event::{Ended, Label, RunEvent, RunStarted, Summary, Tier};
+use crate::git::{GitError, Head, Oid, Repo};
+use crate::id::{NodeId, RunId};
+use crate::journal::{DirStore, Journal, RunsDir, StoreError};
+use crate::judge::{DiscoverError, discover, makefile};
+use crate::pipeline::Graph;
+use crate::process::Cancel;
+use crate::report::Reporter;
+use crate::text::{Redaction, plural};
+use crate::wall::{ManagedTree, TreeError};
+
+use super::frozen::{read_earlier, read_specs};
+use super::run::{RunSettings, Versioned};
+use super::state::{Held, Lock, RepoState};
+use super::{Frozen, FrozenError, Halt, Recorder, Run};
+
+/// What is asked for when a run begins.
+pub struct Request {
+    /// The root of the product.
+    pub root: PathBuf,
+    /// What the process was started with.
+    pub env: Environment,
+    /// The settings, flags applied.
+    pub config: Config,
+    /// Whether the agent is left out: the base is judged, and that is all.
+    pub no_agent: bool,
+    /// Whether the working tree is judged in place.
+    pub in_place: bool,
+    /// Trips when a signal comes.
+    pub cancel: Cancel,
+    /// What else the caller wants.
+    pub settings: RunSettings,
+    /// Who is told what happens.
+    pub reporters: Vec<Box<dyn Reporter>>,
+}
+
+/// What is asked for when a run is to go on.
+#[derive(Debug, Clone, Default)]
+pub struct Resume {
+    /// The run, or a part of its id; none means the newest.
+    pub run: Option<String>,
+    /// The answer to the agent's question.
+    pub answer: Option<String>,
+    /// How many agent turns it may take in all from now on.
+    pub max_iterations: Option<u32>,
+}
+
+/// A run that is ready to be driven.
+pub struct Started {
+    /// The run.
+    pub run: Run,
+    /// The graph that it walks.
+    pub graph: Graph,
+    /// What the person should know before it goes on.
+    pub notices: Vec<String>,
+}
+
+/// Why a run could not begin or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// git, or no repository.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// There is nothing that could be judged.
+    #[error("the repository has no commit yet; make one, and the loop begins there")]
+    NoCommit,
+    /// There are no scenarios.
+    #[error("there are no scenarios in {dir}/; write one (`factory lint --explain S002` shows how), or set `scenarios.dir`")]
+    NoScenarios {
+        /// Their directory.
+        dir: String,
+    },
+    /// The scenarios can't be had.
+    #[error(transparent)]
+    Discover(#[from] DiscoverError),
+    /// Something that is frozen can't be read.
+    #[error(transparent)]
+    Frozen(#[from] FrozenError),
+    /// The agent is not there, has no login, or is none.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// The prompt's template has a mistake.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    /// Another run is active.
+    #[error(transparent)]
+    Held(#[from] Held),
+    /// The lock can't be had.
+    #[error("the lock of the repository can't be had")]
+    Lock(#[source] std::io::Error),
+    /// A tier that is asked for can't be had.
+    #[error("isolation `{tier}` is required and can't be had: this version enforces `copy`; set `isolation.require: copy`, or run the loop on a machine of its own")]
+    Isolation {
+        /// The tier.
+        tier: Tier,
+    },
+    /// The loop does not run in the checkout.
+    #[error("isolation `move` is for agents that you start in the checkout yourself, between `shuffle-scenarios hide` and `restore`; `iterate` gives a copy, which keeps more")]
+    Move,
+    /// The environment lacks something.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    /// The journal.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A tree of the factory's own.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// A directory could not be made.
+    #[error("making {} failed", path.display())]
+    Disk {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The run is over.
+    #[error("run {run} has ended as `{outcome}`; {next}")]
+    Over {
+        /// The run.
+        run: RunId,
+        /// What it came to.
+        outcome: String,
+        /// What can be done instead.
+        next: &'static str,
+    },
+    /// A run in place has nothing to go on with.
+    #[error("run {run} judged the working tree in place; judge it again instead")]
+    InPlace {
+        /// The run.
+        run: RunId,
+    },
+    /// The run waits for an answer, and there is none.
+    #[error("run {run} waits for an answer to the agent's question (`factory show` has it); give it with `--answer TEXT`")]
+    NoAnswer {
+        /// The run.
+        run: RunId,
+    },
+    /// There is an answer, and no question.
+    #[error("run {run} has no open question that `--answer` could answer")]
+    NoQuestion {
+        /// The run.
+        run: RunId,
+    },
+    /// The graph is none of ours.
+    #[error("run {run} walks the graph `{graph}`, which this version does not have")]
+    UnknownGraph {
+        /// The run.
+        run: RunId,
+        /// The graph.
+        graph: String,
+    },
+    /// The journal could not be begun.
+    #[error(transparent)]
+    Halt(#[from] Halt),
+}
+
+/// Begins a run: reads what is frozen, takes the lock, checks the agent, and records the start.
+///
+/// # Errors
+/// See [`StartError`]; nothing was begun then.
+pub fn begin(request: Request) -> Result<Started, StartError> {
+    let in_place = request.in_place;
+    let repo = match Repo::discover(&request.root, request.env.for_tools()) {
+        Ok(repo) => Some(repo),
+        Err(GitError::NotARepository { .. }) if in_place => None,
+        Err(error) => return Err(error.into()),
+    };
+    let root = repo.as_ref().map_or(request.root.clone(), |repo| repo.root().to_owned());
+    let (head, branch) = match &repo {
+        Some(repo) => head_of(repo, in_place)?,
+        None => (None, None),
+    };
+    let frozen = freeze(&root, request.config, repo.as_ref(), head.as_ref(), in_place)?;
+    if frozen.set.entries.is_empty() {
+        return Err(StartError::NoScenarios { dir: frozen.config.scenarios.dir });
+    }
+    let with_agent = !request.no_agent && !in_place;
+    let tier = tier(&frozen.config, with_agent)?;
+    let agent = if with_agent { Some(check_agent(&frozen, &request.env)?) } else { None };
+
+    let now = SystemClock.now();
+    let mark = u32::try_from(now.unix_millis().unsigned_abs() % 1_000).unwrap_or(0) * 64
+        + rustix::process::getpid().as_raw_nonzero().get().unsigned_abs() % 64;
+    let id = RunId::new(&now.compact(), mark);
+    let state = repo_state(&request.env, &root, repo.as_ref())?;
+    let lock = lock(&state, &id)?;
+
+    let notices = notices(repo.as_ref(), head.as_ref(), branch.as_deref(), in_place)?;
+    keep_out_of_git(&root)?;
+    let runs = RunsDir::of(&root);
+    let store = Box::new(DirStore::open(&runs.run(&id))?);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let redaction = secrets(&frozen, &request.env);
+    let mut journal = Journal::begin(store, id.clone(), clock, redaction);
+    let tree = match (&repo, &head) {
+        (Some(repo), Some(head)) => repo.tree_of(head)?.as_str().to_owned(),
+        _ => String::new(),
+    };
+    let frozen_blob = serde_json::to_vec(&frozen)
+        .map_err(StoreError::from)
+        .and_then(|bytes| journal.put(Label::Holdout, bytes))?;
+    let first = next_iteration(&root);
+    let started = RunEvent::RunStarted(Box::new(RunStarted {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        graph: if in_place { "local" } else { "converge" }.to_owned(),
+        base: head.as_ref().map(|oid| oid.as_str().to_owned()).unwrap_or_default(),
+        tree,
+        base_branch: branch,
+        branch: if in_place { String::new() } else { format!("factory/{id}") },
+        first_iteration: first,
+        threshold: frozen.config.satisfaction.threshold,
+        stalled_after: frozen.config.satisfaction.stalled_after,
+        max_iterations: frozen.config.budget.max_iterations,
+        scenarios: frozen.set.entries.len(),
+        agent,
+        tier,
+        in_place,
+        frozen: frozen_blob,
+    }));
+    let envelope = journal.append(None, Some(first), started)?;
+    let Some(summary) = Summary::begin(&envelope) else {
+        return Err(StoreError::NotBegun { path: runs.run(&id) }.into());
+    };
+    let versioned = match repo {
+        Some(repo) if !in_place => Some(versioned(repo, state, &id)?),
+        _ => None,
+    };
+    let mut recorder = Recorder::new(
+        journal,
+        summary,
+        frozen.names(),
+        request.reporters,
+        request.settings.die_after,
+    );
+    recorder.show(&envelope);
+    let mut run = Run {
+        root,
+        env: request.env,
+        frozen: Arc::new(frozen),
+        recorder,
+        cancel: request.cancel,
+        settings: request.settings,
+        versioned,
+        _lock: Some(lock),
+        turns_before: 0,
+        known_clean: HashSet::new(),
+    };
+    if run.versioned.is_some() {
+        run.sync_branch("")?;
+    }
+    let graph = graph_of(&run)?;
+    Ok(Started { run, graph, notices })
+}
+
+/// Goes on with a run that was stopped, killed or interrupted, by what its journal says.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn resume(request: Request, asked: &Resume) -> Result<Started, StartError> {
+    let repo = Repo::discover(&request.root, request.env.for_tools())?;
+    let root = repo.root().to_owned();
+    let runs = RunsDir::of(&root);
+    let id = runs.find(asked.run.as_deref())?;
+    let state = repo_state(&request.env, &root, Some(&repo))?;
+    let lock = lock(&state, &id)?;
+
+    let dir = runs.run(&id);
+    let store = Box::new(DirStore::open(&dir)?);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    // What is secret is known only with the settings, and these are in the journal.
+    let (journal, events) = Journal::open(
+        store,
+        dir.join("events.jsonl"),
+        id.clone(),
+        clock.clone(),
+        Redaction::default(),
+    )?;
+    let Some(summary) = Summary::of(&events) else {
+        return Err(StoreError::NotBegun { path: dir }.into());
+    };
+    let frozen: Frozen = serde_json::from_slice(&journal.get(&summary.started.frozen)?)
+        .map_err(StoreError::from)?;
+    let journal = journal.with_redaction(secrets(&frozen, &request.env));
+    let from = where_to_go_on(&summary, asked)?;
+    if summary.started.agent.is_some() {
+        check_agent(&frozen, &request.env)?;
+    }
+    let notices = base_moved(&repo, &summary)?;
+
+    let mut recorder = Recorder::new(
+        journal,
+        summary,
+        frozen.names(),
+        request.reporters,
+        request.settings.die_after,
+    );
+    recorder.record(
+        None,
+        RunEvent::RunResumed { max_iterations: asked.max_iterations, node: from },
+    )?;
+    if let Some(answer) = &asked.answer {
+        let answer = recorder.put(Label::Internal, answer.as_bytes())?;
+        recorder.record(None, RunEvent::QuestionAnswered { answer })?;
+    }
+    let turns_before = recorder.summary().turns_taken();
+    let mut run = Run {
+        root,
+        env: request.env,
+        frozen: Arc::new(frozen),
+        recorder,
+        cancel: request.cancel,
+        settings: request.settings,
+        versioned: Some(versioned(repo, state, &id)?),
+        _lock: Some(lock),
+        turns_before,
+        known_clean: HashSet::new(),
+    };
+    let before = run.parent_of_tip()?;
+    run.sync_branch(&before)?;
+    let graph = graph_of(&run)?;
+    Ok(Started { run, graph, notices })
+}
+
+fn graph_of(run: &Run) -> Result<Graph, StartError> {
+    let name = &run.summary().started.graph;
+    crate::pipeline::builtin(name).ok_or_else(|| StartError::UnknownGraph {
+        run: run.summary().run.clone(),
+        graph: name.clone(),
+    })
+}
+
+/// Decides at which node a run goes on; none where it stands.
+fn where_to_go_on(summary: &Summary, asked: &Resume) -> Result<Option<NodeId>, StartError> {
+    let run = summary.run.clone();
+    if summary.started.in_place {
+        return Err(StartError::InPlace { run });
+    }
+    if asked.answer.is_some() && summary.question.is_none() {
+        return Err(StartError::NoQuestion { run });
+    }
+    let Some(Ended::Finished { outcome, .. }) = &summary.ended else { return Ok(None) };
+    let more_turns = asked.max_iterations.is_some_and(|turns| turns > summary.max_iterations);
+    let over = |next| StartError::Over { run: run.clone(), outcome: outcome.clone(), next };
+    match outcome.as_str() {
+        "asked" if asked.answer.is_none() => return Err(StartError::NoAnswer { run }),
+        "asked" => {}
+        "exhausted" if more_turns => {}
+        "exhausted" => return Err(over("give it more turns with `--max-iterations`")),
+        "stalled" => return Err(over("look at `factory show`, change specs or scenarios, and begin a new run")),
+        _ => return Err(over("`factory show` tells more, and `factory apply` brings its best candidate to your branch")),
+    }
+    let graph = crate::pipeline::builtin(&summary.started.graph);
+    Ok(graph.and_then(|graph| {
+        graph.nodes.into_iter().find(|node| node.kind == "decide").map(|node| node.id)
+    }))
+}
+
+fn head_of(
+    repo: &Repo,
+    in_place: bool,
+) -> Result<(Option<Oid>, Option<String>), StartError> {
+    match repo.head()? {
+        Head::Branch { name, commit } => Ok((Some(commit), Some(name))),
+        Head::Detached { commit } => Ok((Some(commit), None)),
+        Head::Unborn { .. } if in_place => Ok((None, None)),
+        Head::Unborn { .. } => Err(StartError::NoCommit),
+    }
+}
+
+/// Reads everything that a run reads once. Scenarios, specs, settings and prompt are taken as they
+/// lie in the checkout, where the person writes them; the gates by default from the base commit.
+fn freeze(
+    root: &Path,
+    config: Config,
+    repo: Option<&Repo>,
+    head: Option<&Oid>,
+    in_place: bool,
+) -> Result<Frozen, StartError> {
+    let makefile = match (repo, head) {
+        (Some(repo), Some(head)) if !in_place => makefile_of(repo, head)?,
+        _ => makefile_in(root),
+    };
+    let (name, text) = makefile.unwrap_or_default();
+    let gates = config.gates.clone().unwrap_or_else(|| makefile::default_gates(&name, &text));
+    let prompt_file = root.join(&config.agent.prompt);
+    let (prompt, prompt_name) = match std::fs::read_to_string(&prompt_file) {
+        Ok(text) => (text, config.agent.prompt.clone()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            (DEFAULT_PROMPT.to_owned(), "the built-in prompt".to_owned())
+        }
+        Err(source) => {
+            return Err(FrozenError::Read { file: config.agent.prompt.clone(), source }.into());
+        }
+    };
+    Ok(Frozen {
+        set: discover(root, &config.scenarios.dir)?,
+        specs: read_specs(root, &config.specs)?,
+        earlier: read_earlier(root),
+        targets: makefile::targets(&text),
+        gates,
+        prompt,
+        prompt_name,
+        config,
+    })
+}
+
+fn makefile_of(repo: &Repo, commit: &Oid) -> Result<Option<(String, String)>, GitError> {
+    let tree = repo.list(commit)?;
+    for name in Config::MAKEFILES {
+        let entry = tree.iter().find(|(path, _)| path.as_bytes() == name.as_bytes());
+        if let Some((_, entry)) = entry {
+            let bytes = repo.read_blob(&entry.oid)?;
+            return Ok(Some((name.to_owned(), String::from_utf8_lossy(&bytes).into_owned())));
+        }
+    }
+    Ok(None)
+}
+
+fn makefile_in(root: &Path) -> Option<(String, String)> {
+    Config::MAKEFILES.iter().find_map(|name| {
+        let bytes = std::fs::read(root.join(name)).ok()?;
+        Some(((*name).to_owned(), String::from_utf8_lossy(&bytes).into_owned()))
+    })
+}
+
+/// Returns the tier that is enforced.
+fn tier(config: &Config, with_agent: bool) -> Result<Tier, StartError> {
+    if with_agent {
+        for asked in [config.isolation.require, config.isolation.agent] {
+            match asked {
+                Some(Tier::Sandbox) => {
+                    return Err(StartError::Isolation { tier: Tier::Sandbox });
+                }
+                Some(Tier::Move) if asked == config.isolation.agent => {
+                    return Err(StartError::Move);
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(Tier::Copy)
+}
+
+/// Checks agent and prompt before anything is spent, and returns the backend's name.
+fn check_agent(frozen: &Frozen, env: &Environment) -> Result<String, StartError> {
+    let backend = agent::backend(&frozen.config.agent)?;
+    backend.check(&frozen.config.agent, env)?;
+    agent::render(&frozen.prompt, &frozen.prompt_name, &PromptContext::default())?;
+    Ok(backend.name().to_owned())
+}
+
+/// Returns the values that may not be written: those of the variables that the agent logs in with.
+fn secrets(frozen: &Frozen, env: &Environment) -> Redaction {
+    let Ok(backend) = agent::backend(&frozen.config.agent) else { return Redaction::default() };
+    let names = agent::variables(backend, &frozen.config.agent);
+    Redaction::new(
+        names
+            .iter()
+            .filter(|name| agent::is_secret(name))
+            .filter_map(|name| env.get(name)?.to_str().map(str::to_owned)),
+    )
+}
+
+fn repo_state(
+    env: &Environment,
+    root: &Path,
+    repo: Option<&Repo>,
+) -> Result<RepoState, StartError> {
+    let fallback = root.join("artifacts/factory");
+    let common_dir = match repo {
+        Some(repo) => repo.common_dir().to_owned(),
+        None => {
+            make_dir(&fallback)?;
+            fallback
+        }
+    };
+    Ok(RepoState::of(&env.state_dir()?, root, &common_dir))
+}
+
+fn lock(state: &RepoState, run: &RunId) -> Result<Lock, StartError> {
+    Ok(state.lock(run).map_err(StartError::Lock)??)
+}
+
+fn versioned(repo: Repo, state: RepoState, run: &RunId) -> Result<Versioned, StartError> {
+    let paths = state.run(run);
+    make_dir(&paths.dir)?;
+    make_dir(&state.prepare_cache())?;
+    let judge = ManagedTree::open(&paths.judge, &paths.judge_manifest)?;
+    Ok(Versioned { repo, state, paths, judge, judge_holds: None })
+}
+
+fn make_dir(path: &Path) -> Result<(), StartError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| StartError::Disk { path: path.to_owned(), source })
+}
+
+/// Returns the number of the base's iteration: one after the last that the checkout knows of.
+fn next_iteration(root: &Path) -> u32 {
+    std::fs::read_to_string(root.join("artifacts/factory/iteration_count.txt"))
+        .ok()
+        .and_then(|text| text.trim().parse::<u32>().ok())
+        .map_or(0, |last| last + 1)
+}
+
+/// Makes git ignore what the factory leaves in the checkout, unless the product has its own say.
+fn keep_out_of_git(root: &Path) -> Result<(), StartError> {
+    const IGNORED: &str = "\
+# Written by dark-factory: what a run leaves here is no part of the product.
+/.gitignore
+/ci_output.log
+/dark-factory.lock
+/runs/
+/scenario_results.json
+";
+    let path = root.join("artifacts/factory/.gitignore");
+    if path.exists() {
+        return Ok(());
+    }
+    crate::journal::write_durably(&path, IGNORED.as_bytes())
+        .map_err(|source| StartError::Disk { path, source })
+}
+
+fn notices(
+    repo: Option<&Repo>,
+    head: Option<&Oid>,
+    branch: Option<&str>,
+    in_place: bool,
+) -> Result<Vec<String>, StartError> {
+    let mut notices = Vec::new();
+    let (Some(repo), Some(head), false) = (repo, head, in_place) else { return Ok(notices) };
+    if branch.is_none() {
+        notices.push(format!(
+            "HEAD is detached at {}; the run works from there, and `factory apply` will need a branch",
+            head.short()
+        ));
+    }
+    let dirty = repo.dirty_paths()?;
+    if !dirty.is_empty() {
+        notices.push(format!(
+            "{} in the checkout not committed ({}); the run works from commit {}",
+            match dirty.len() {
+                1 => "1 change is".to_owned(),
+                count => format!("{count} changes are"),
+            },
+            dirty.iter().take(3).map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            head.short()
+        ));
+    }
+    Ok(notices)
+}
+
+fn base_moved(repo: &Repo, summary: &Summary) -> Result<Vec<String>, StartError> {
+    let Some(branch) = &summary.started.base_branch else { return Ok(Vec::new()) };
+    let now = repo.resolve(&format!("refs/heads/{branch}"))?;
+    Ok(match now {
+        Some(now) if now.as_str() != summary.started.base => {
+            let base = Oid::parse(&summary.started.base).ok();
+            let commits = match &base {
+                Some(base) => repo.log(base, &now).map(|log| log.len()).unwrap_or(0),
+                None => 0,
+            };
+            vec![format!(
+                "{branch} has moved since the run began ({}); the run goes on from {}",
+                plural(commits, "new commit"),
+                base.as_ref().map_or("its base", Oid::short)
+            )]
+        }
+        _ => Vec::new(),
+    })
+}
