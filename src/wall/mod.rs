@@ -1,4 +1,11 @@
 //! What keeps the holdout from the agent.
 
+mod at;
 pub mod canary;
+mod copy;
 pub mod shuffle;
+mod tree;
+
+pub use at::remove_tree;
+pub use copy::{CopyReport, copy_tree};
+pub use tree::{ManagedTree, ScanLimits, SyncReport, TreeError};
