@@ -116,10 +116,11 @@ fn act(args: &Args, env: &Environment) -> anyhow::Result<Done> {
         Action::Status => Ok(told(&shuffle.status().map_err(failure)?)),
         Action::Recover => Ok(match shuffle.recover().map_err(failure)? {
             Recovered::Restored(back) => restored(&back),
-            Recovered::Nothing => Done {
-                text: "nothing to recover".into(),
-                json: json!({ "schema": 1, "state": "visible", "recovered": false }),
-            },
+            Recovered::Nothing => {
+                let Done { text, mut json } = told(&shuffle.status().map_err(failure)?);
+                json["recovered"] = false.into();
+                Done { text: format!("nothing to recover; {text}"), json }
+            }
         }),
     }
 }
@@ -271,7 +272,8 @@ mod tests {
         assert_eq!(place.state("status --json"), "hidden");
         assert_eq!(place.state("restore"), "visible");
         assert_eq!(fs::read(place.path("checkout/scenarios/a.md")).unwrap(), b"exam");
-        assert_eq!(place.call("recover").unwrap().text, "nothing to recover");
+        let recovered = place.call("recover").unwrap();
+        assert!(recovered.text.starts_with("nothing to recover; visible:"), "{}", recovered.text);
     }
 
     #[test]
