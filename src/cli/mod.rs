@@ -2,3 +2,4 @@
 
 pub mod exit;
 pub mod run_scenarios;
+pub mod shuffle_scenarios;

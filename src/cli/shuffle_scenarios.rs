@@ -3,21 +3,22 @@
 //! One call hides and another restores; between them the scenarios belong to the process that
 //! asked for it, which is the caller's shell unless `--owner` names another.
 
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 
-use crate::clock::{Clock, SystemClock};
-use crate::config::{self, Environment};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::{self, Config, Environment};
+use crate::report::Output;
 use crate::text::{plural, visible};
 use crate::wall::shuffle::{self, Owner, Recovered, Restored, Shuffle, ShuffleError, Status};
 
-use super::exit::Exit;
+use super::exit::{Exit, Failure, OrExit as _};
+use super::run_scenarios::product_root;
 
-/// Hides the scenarios while an agent works in the checkout, and puts them back.
+/// Hide the scenarios while an agent works in the checkout, and put them back.
 ///
 /// They are copied to a private directory under $XDG_STATE_HOME/dark-factory (else
 /// ~/.local/state/dark-factory), verified, and only then removed; a kill at any moment loses
@@ -28,32 +29,31 @@ use super::exit::Exit;
 pub struct Args {
     #[command(subcommand)]
     action: Action,
-    /// The scenarios' directory, relative to the checkout [default: that of dark-factory.yaml,
-    /// else `scenarios`].
+    /// The scenarios' directory [default: `scenarios.dir` of dark-factory.yaml, else scenarios]
     #[arg(long, global = true, value_name = "DIR")]
     scenarios_dir: Option<PathBuf>,
-    /// The root of the checkout [default: the current directory].
+    /// The root of the product [default: the top of the git repository, else the current directory]
     #[arg(long, global = true, value_name = "DIR")]
     workdir: Option<PathBuf>,
-    /// Writes the result as one JSON object.
+    /// Write the result as one JSON object
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]
 enum Action {
-    /// Hides the scenarios.
+    /// Hide the scenarios
     Hide {
         /// The process that they are hidden for: while it runs, `recover` leaves them hidden
-        /// [default: the process that called this one].
+        /// [default: the process that called this one]
         #[arg(long, value_name = "PID")]
         owner: Option<u32>,
     },
-    /// Puts the scenarios back, whoever hid them; what stands in their place is moved aside.
+    /// Put the scenarios back, whoever hid them; what stands in their place is moved aside
     Restore,
-    /// Tells whether the scenarios are in their place.
+    /// Tell whether the scenarios are in their place
     Status,
-    /// Puts the scenarios back if whoever hid them is dead; does nothing where nothing is hidden.
+    /// Put the scenarios back if whoever hid them is dead; do nothing where nothing is hidden
     Recover,
 }
 
@@ -80,84 +80,72 @@ struct Done {
     json: Value,
 }
 
-/// Does what `args` say, and writes what came of it to stdout, errors to stderr.
-pub fn run(args: &Args, environment: &Environment) -> Exit {
-    let result = act(args, environment).and_then(|done| {
-        let mut out = io::stdout().lock();
-        let text = if args.json { done.json.to_string() } else { visible(&done.text) };
-        writeln!(out, "{text}").and_then(|()| out.flush()).context("can't write to stdout")
-    });
-    match result {
-        Ok(()) => Exit::Satisfied,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {}", visible(&format!("{error:#}")));
-            exit_of(&error)
-        }
+/// Runs the command.
+///
+/// # Errors
+/// The request makes no sense, something stands in the way, or the result can't be written.
+pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
+    let done = act(args, env)?;
+    let mut output = Output::stdout(env.no_color());
+    if args.json {
+        output.line(&done.json);
+    } else {
+        output.line(visible(&done.text));
     }
+    output.finish().context("can't write to standard output")?;
+    Ok(Exit::Satisfied)
 }
 
-fn exit_of(error: &anyhow::Error) -> Exit {
-    let request = match error.downcast_ref::<ShuffleError>() {
-        Some(error) => error.is_request(),
-        None => error.is::<Request>() || error.is::<config::ConfigError>(),
-    };
-    if request { Exit::Request } else { Exit::Factory }
-}
-
-/// A request that makes no sense.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Request(String);
-
-fn act(args: &Args, environment: &Environment) -> anyhow::Result<Done> {
-    let here = environment.current_dir();
-    let checkout = args.workdir.as_ref().map_or_else(|| here.to_owned(), |dir| here.join(dir));
-    if !checkout.is_dir() {
-        let message = format!("there is no checkout `{}`", checkout.display());
-        return Err(Request(message).into());
-    }
-    let vault = shuffle::vault(&environment.state_dir()?, &checkout)
+fn act(args: &Args, env: &Environment) -> anyhow::Result<Done> {
+    let checkout = product_root(args.workdir.as_deref(), env)?;
+    let vault = shuffle::vault(&env.state_dir()?, &checkout)
         .with_context(|| format!("can't reach `{}`", checkout.display()))?;
-    let directory = scenarios_dir(args, &checkout)?;
-    let shuffle = Shuffle::open(&vault, &checkout, &directory)?;
+    let directory = scenarios_dir(args, env, &checkout)?;
+    let shuffle = Shuffle::open(&vault, &checkout, &directory).map_err(failure)?;
     match args.action {
         Action::Hide { owner } => {
             let owner = match owner {
                 None => Owner::parent(),
-                Some(pid) => {
-                    Owner::of(pid).ok_or_else(|| Request(format!("no process {pid} is running")))?
-                }
+                Some(pid) => Owner::of(pid).ok_or_else(|| {
+                    Failure::new(Exit::Usage, format!("no process {pid} is running"))
+                })?,
             };
             hide(&shuffle, &owner)
         }
-        Action::Restore => shuffle.restore().map(|back| restored(&back)).map_err(Into::into),
-        Action::Status => shuffle.status().map(|status| told(&status)).map_err(Into::into),
-        Action::Recover => Ok(match shuffle.recover()? {
+        Action::Restore => Ok(restored(&shuffle.restore().map_err(failure)?)),
+        Action::Status => Ok(told(&shuffle.status().map_err(failure)?)),
+        Action::Recover => Ok(match shuffle.recover().map_err(failure)? {
             Recovered::Restored(back) => restored(&back),
-            Recovered::Nothing => Done {
-                text: "nothing to recover".into(),
-                json: json!({ "schema": 1, "state": "visible", "recovered": false }),
-            },
+            Recovered::Nothing => {
+                let Done { text, mut json } = told(&shuffle.status().map_err(failure)?);
+                json["recovered"] = false.into();
+                Done { text: format!("nothing to recover; {text}"), json }
+            }
         }),
     }
 }
 
+fn failure(error: ShuffleError) -> anyhow::Error {
+    let exit = if error.is_request() { Exit::Usage } else { Exit::Broken };
+    Failure { exit, error: error.into() }.into()
+}
+
 /// Returns the directory that the person named, else that of the settings. Settings that make no
 /// sense keep nobody from getting hidden scenarios back: the vault knows where they belong.
-fn scenarios_dir(args: &Args, checkout: &Path) -> anyhow::Result<PathBuf> {
+fn scenarios_dir(args: &Args, env: &Environment, checkout: &Path) -> anyhow::Result<PathBuf> {
     if let Some(directory) = &args.scenarios_dir {
-        return Ok(directory.clone());
+        return Ok(env.current_dir().join(directory));
     }
     match config::load(checkout) {
         Ok(config) => Ok(config.scenarios.dir.into()),
-        Err(error) if matches!(args.action, Action::Hide { .. }) => Err(error.into()),
-        Err(_) => Ok(config::ScenarioSettings::default().dir.into()),
+        Err(error) if matches!(args.action, Action::Hide { .. }) => Err(error).or_exit(Exit::Usage),
+        Err(_) => Ok(Config::default().scenarios.dir.into()),
     }
 }
 
 fn hide(shuffle: &Shuffle<'_>, owner: &Owner) -> anyhow::Result<Done> {
     let now = SystemClock.now();
-    let hidden = shuffle.hide(owner, now)?;
+    let hidden = shuffle.hide(owner, now).map_err(failure)?;
     let count = usize::try_from(hidden.files).unwrap_or(usize::MAX);
     Ok(Done {
         text: format!(
@@ -232,4 +220,91 @@ fn told(status: &Status) -> Done {
 
 fn shown(path: &Path) -> String {
     path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::config::Variables;
+
+    /// A checkout with scenarios, and a state directory beside it.
+    struct Place(tempfile::TempDir);
+
+    impl Place {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            fs::create_dir_all(root.path().join("checkout/scenarios")).unwrap();
+            fs::write(root.path().join("checkout/scenarios/a.md"), "exam").unwrap();
+            Self(root)
+        }
+
+        fn path(&self, path: &str) -> PathBuf {
+            self.0.path().join(path)
+        }
+
+        fn call(&self, line: &str) -> anyhow::Result<Done> {
+            let words = line.split_whitespace();
+            let args = Args::try_parse_from(std::iter::once("shuffle-scenarios").chain(words))?;
+            let state = self.path("state").into_os_string();
+            let variables = Variables::from([("XDG_STATE_HOME".into(), state)]);
+            act(&args, &Environment::from_parts(variables, self.path("checkout")))
+        }
+
+        fn state(&self, line: &str) -> String {
+            self.call(line).unwrap().json["state"].as_str().unwrap().to_owned()
+        }
+
+        fn check_fails(&self, line: &str, exit: Exit, part: &str) {
+            let error = self.call(line).err().unwrap();
+            assert_eq!(Failure::exit_of(&error), exit, "{error:#}");
+            assert!(format!("{error:#}").contains(part), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn scenarios_go_and_come_back() {
+        let place = Place::new();
+        assert_eq!(place.state("status"), "visible");
+        assert_eq!(place.state("hide"), "hidden");
+        assert!(!place.path("checkout/scenarios").exists());
+        assert_eq!(place.state("status --json"), "hidden");
+        assert_eq!(place.state("restore"), "visible");
+        assert_eq!(fs::read(place.path("checkout/scenarios/a.md")).unwrap(), b"exam");
+        let recovered = place.call("recover").unwrap();
+        assert!(recovered.text.starts_with("nothing to recover; visible:"), "{}", recovered.text);
+    }
+
+    #[test]
+    fn each_wrong_request_has_its_code_and_message() {
+        let place = Place::new();
+        place.check_fails("restore", Exit::Usage, "nothing is hidden");
+        place.check_fails("hide --scenarios-dir exam", Exit::Usage, "no scenarios directory");
+        place.check_fails("hide --workdir gone", Exit::Usage, "is not a directory");
+        place.check_fails("hide --owner 4000000000", Exit::Usage, "no process 4000000000");
+        place.call("hide").unwrap();
+        place.check_fails("hide", Exit::Broken, "already hidden by process");
+        place.check_fails("recover", Exit::Broken, "still runs");
+    }
+
+    #[test]
+    fn the_settings_name_the_directory() {
+        let place = Place::new();
+        fs::rename(place.path("checkout/scenarios"), place.path("checkout/exam")).unwrap();
+        fs::write(place.path("checkout/dark-factory.yaml"), "scenarios:\n  dir: exam\n").unwrap();
+        place.call("hide").unwrap();
+        assert!(!place.path("checkout/exam").exists());
+    }
+
+    #[test]
+    fn broken_settings_keep_nobody_from_getting_the_scenarios_back() {
+        let place = Place::new();
+        place.call("hide").unwrap();
+        fs::write(place.path("checkout/dark-factory.yaml"), "scenario: [").unwrap();
+        place.call("restore").unwrap();
+        assert!(place.path("checkout/scenarios/a.md").exists());
+        let error = place.call("hide").err().unwrap();
+        assert_eq!(Failure::exit_of(&error), Exit::Usage, "{error:#}");
+    }
 }
