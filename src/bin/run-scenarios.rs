@@ -1,3 +1,9 @@
-//! (to be written)
+//! Judges a working tree by its scenarios; see `dark_factory::cli::run_scenarios`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use dark_factory::cli::{exit, run_scenarios};
+
+fn main() -> ExitCode {
+    exit::main(run_scenarios::run)
+}

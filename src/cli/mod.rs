@@ -1,1 +1,4 @@
-//! (to be written)
+//! The doors: one file a command, with its arguments, its wiring, its exit code and its messages.
+
+pub mod exit;
+pub mod run_scenarios;

@@ -1,1 +1,15 @@
-//! (to be written)
+//! The judge: runs gates and scenarios against a tree, and finds the scenarios there.
+//!
+//! It observes; what the observations mean is `verdict`'s to say.
+
+mod bash;
+mod discover;
+mod gates;
+pub mod makefile;
+mod scenarios;
+
+pub use bash::Place;
+pub use discover::{DiscoverError, discover};
+pub use gates::{GateProgress, run_gates};
+pub use makefile::Targets;
+pub use scenarios::{Progress, Settings, judge_scenarios};

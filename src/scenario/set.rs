@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Entry, ScenarioSet, parse};
+use super::{Entry, ScenarioSet, lint, parse};
 use crate::id::ScenarioId;
 use crate::text::{TreePath, visible};
 
@@ -26,7 +26,12 @@ pub fn from_files(dir: &str, files: Vec<(Vec<u8>, Vec<u8>)>) -> ScenarioSet {
             id = id.distinguished(&path);
         }
         let parsed = parse(&file, &bytes);
-        set.diagnostics.extend(parsed.warnings);
+        let mut warnings = parsed.warnings;
+        if let (Ok(scenario), Ok(source)) = (&parsed.scenario, std::str::from_utf8(&bytes)) {
+            warnings.extend(lint(&file, source, scenario));
+            warnings.sort_by_key(|found| (found.line, found.column));
+        }
+        set.diagnostics.extend(warnings);
         let name = parsed.name.unwrap_or_else(|| stem(&shown).to_owned());
         set.entries.push(Entry {
             id,
@@ -52,4 +57,69 @@ fn show(path: &[u8]) -> String {
 
 fn stem(shown: &str) -> &str {
     Path::new(shown).file_stem().and_then(|stem| stem.to_str()).unwrap_or(shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str =
+        "# Scenario: Good\n## Category\nx\n## Expectation\nx\n## Evaluation\n```\ntest 1\n```\n";
+
+    fn check(paths: &[&[u8]], expected: &[(&str, &str)]) -> ScenarioSet {
+        let files = paths.iter().map(|path| (path.to_vec(), GOOD.as_bytes().to_vec())).collect();
+        let set = from_files("scenarios", files);
+        let found: Vec<_> =
+            set.entries.iter().map(|entry| (entry.id.as_str(), entry.file.as_str())).collect();
+        assert_eq!(found, expected);
+        set
+    }
+
+    #[test]
+    fn files_come_in_the_order_of_their_bytes() {
+        check(
+            &[b"b.md", b"a/z.md", b"B.MD", b"notes.txt", b".md"],
+            &[
+                ("b", "scenarios/B.MD"),
+                ("a-z", "scenarios/a/z.md"),
+                (&format!("b-{}", &crate::id::Digest::of(b"b.md").as_str()[..6]), "scenarios/b.md"),
+            ],
+        );
+    }
+
+    #[test]
+    fn ids_are_unique_even_against_a_file_that_looks_distinguished() {
+        let mark = crate::id::Digest::of(b"a.md").as_str()[..6].to_owned();
+        let upper = format!("A-{mark}.md");
+        let set = from_files(
+            "s",
+            [b"A.md".as_slice(), upper.as_bytes(), b"a.md", b"a .md"]
+                .map(|path| (path.to_vec(), Vec::new()))
+                .to_vec(),
+        );
+        let ids: BTreeSet<_> = set.entries.iter().map(|entry| entry.id.clone()).collect();
+        assert_eq!(ids.len(), 4);
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_is_shown_escaped() {
+        check(&[b"\xff\n.md"], &[("scenario", "scenarios/\\xff\\n.md")]);
+    }
+
+    #[test]
+    fn a_file_without_a_title_is_known_by_its_name() {
+        let files = vec![(b"sub/log in.md".to_vec(), b"nothing".to_vec())];
+        let set = from_files("./", files);
+        assert_eq!(set.entries[0].name, "log in");
+        assert_eq!(set.entries[0].file, "sub/log in.md");
+        assert!(set.entries[0].scenario.is_err());
+    }
+
+    #[test]
+    fn an_evaluation_that_can_not_fail_is_warned_of() {
+        let text = GOOD.replace("test 1", "test 1 || true");
+        let set = from_files("s", vec![(b"a.md".to_vec(), text.into_bytes())]);
+        assert_eq!(set.diagnostics[0].code, "S030");
+        assert!(set.entries[0].scenario.is_ok());
+    }
 }

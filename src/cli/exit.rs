@@ -1,0 +1,212 @@
+//! How a command ends: its exit code, and what it says of a failure.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::config::{ConfigError, Environment};
+use crate::process::Signal;
+use crate::report::{Output, show_diagnostic};
+use crate::text::visible;
+
+/// What a command came to. The numbers are a contract, and the same for every binary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: converged, or all scenarios are satisfied.
+    Satisfied,
+    /// 1: the product was judged, and is not satisfying.
+    NotSatisfied,
+    /// 2: the request makes no sense.
+    Usage,
+    /// 3: the factory or its surroundings failed.
+    Broken,
+    /// 4: there was nothing to judge.
+    Nothing,
+    /// 5: stopped, and can go on later.
+    Resumable,
+    /// 6: the isolation that is required can't be had.
+    Isolation,
+    /// 130 or 143: a signal interrupted it.
+    Interrupted(Signal),
+}
+
+impl Exit {
+    /// Returns the exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Satisfied => 0,
+            Self::NotSatisfied => 1,
+            Self::Usage => 2,
+            Self::Broken => 3,
+            Self::Nothing => 4,
+            Self::Resumable => 5,
+            Self::Isolation => 6,
+            Self::Interrupted(signal) => signal.exit_code(),
+        }
+    }
+}
+
+/// An error that knows its exit code; one that does not ends with [`Exit::Broken`].
+#[derive(Debug)]
+pub struct Failure {
+    /// What the command comes to.
+    pub exit: Exit,
+    /// What went wrong, with its causes.
+    pub error: anyhow::Error,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.chain().nth(1)
+    }
+}
+
+impl Failure {
+    /// Returns an error that says `message` and ends with `exit`.
+    pub fn new(exit: Exit, message: impl fmt::Display + fmt::Debug + Send + Sync + 'static) -> anyhow::Error {
+        Self { exit, error: anyhow::Error::msg(message) }.into()
+    }
+
+    /// Returns what a command that fails with `error` comes to: what the outermost failure in its
+    /// chain says.
+    pub fn exit_of(error: &anyhow::Error) -> Exit {
+        error
+            .chain()
+            .find_map(|cause| cause.downcast_ref::<Self>())
+            .map_or(Exit::Broken, |failure| failure.exit)
+    }
+}
+
+/// Gives the error of a result its exit code.
+pub trait OrExit<T> {
+    /// Returns the value, or an error that ends with `exit`.
+    ///
+    /// # Errors
+    /// The result is one.
+    fn or_exit(self, exit: Exit) -> anyhow::Result<T>;
+}
+
+impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
+    fn or_exit(self, exit: Exit) -> anyhow::Result<T> {
+        self.map_err(|error| Failure { exit, error: error.into() }.into())
+    }
+}
+
+/// Runs a command from the process's arguments and environment; the whole of a binary.
+pub fn main<A: Parser>(run: fn(&A, &Environment) -> anyhow::Result<Exit>) -> ExitCode {
+    let args = match A::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help goes to standard output, which somebody may have stopped reading.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { 0 });
+        }
+    };
+    let env = match Environment::read() {
+        Ok(env) => env,
+        Err(error) => {
+            let error = anyhow::Error::new(error).context("the current directory can't be used");
+            return ExitCode::from(end(Err(error), false).code());
+        }
+    };
+    ExitCode::from(end(run(&args, &env), env.no_color()).code())
+}
+
+/// Says what went wrong, if anything did, and returns what the command came to.
+pub fn end(result: anyhow::Result<Exit>, no_color: bool) -> Exit {
+    match result {
+        Ok(exit) => exit,
+        Err(error) => {
+            let mut output = Output::stderr(no_color);
+            let styled = output.is_styled();
+            output.line(explain(&error, styled));
+            // There is nobody left to tell.
+            let _ = output.finish();
+            Failure::exit_of(&error)
+        }
+    }
+}
+
+/// Returns an error as people read it: what, and below it each cause; of settings that make no
+/// sense the places.
+pub fn explain(error: &anyhow::Error, styled: bool) -> String {
+    let settings = find_in_chain::<ConfigError>(error).filter(|found| !found.findings().is_empty());
+    if let Some(found) = settings {
+        let shown = found.findings().iter().map(|one| show_diagnostic(one, found.text(), styled));
+        return shown.collect::<Vec<_>>().join("\n\n");
+    }
+    let (red, reset) = if styled { ("\u{1b}[1;31m", "\u{1b}[0m") } else { ("", "") };
+    let mut said = format!("{red}error{reset}: {}", visible(&error.to_string()));
+    for cause in error.chain().skip(1) {
+        said.push_str(&format!("\n  caused by: {}", visible(&cause.to_string())));
+    }
+    said
+}
+
+/// Finds an error of one kind in a chain, also below the failure that carries its exit code.
+fn find_in_chain<E: std::error::Error + 'static>(error: &anyhow::Error) -> Option<&E> {
+    error.chain().find_map(|cause| match cause.downcast_ref::<Failure>() {
+        Some(failure) => find_in_chain(&failure.error),
+        None => cause.downcast_ref::<E>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    #[test]
+    fn the_codes_are_those_of_the_contract() {
+        let all = [
+            Exit::Satisfied,
+            Exit::NotSatisfied,
+            Exit::Usage,
+            Exit::Broken,
+            Exit::Nothing,
+            Exit::Resumable,
+            Exit::Isolation,
+            Exit::Interrupted(Signal::Interrupt),
+            Exit::Interrupted(Signal::Terminate),
+        ];
+        assert_eq!(all.map(Exit::code), [0, 1, 2, 3, 4, 5, 6, 130, 143]);
+    }
+
+    #[test]
+    fn an_error_keeps_its_code_and_its_causes_under_context() {
+        let missing: Result<(), _> = Err(std::io::Error::from(std::io::ErrorKind::NotFound));
+        let error = missing
+            .context("can't read `x`")
+            .or_exit(Exit::Usage)
+            .context("can't judge")
+            .unwrap_err();
+        assert_eq!(Failure::exit_of(&error), Exit::Usage);
+        assert_eq!(
+            explain(&error, false),
+            "error: can't judge\n  caused by: can't read `x`\n  caused by: entity not found"
+        );
+    }
+
+    #[test]
+    fn an_error_without_a_code_is_the_factorys() {
+        let error = anyhow::anyhow!("odd");
+        assert_eq!(Failure::exit_of(&error), Exit::Broken);
+        assert_eq!(Failure::exit_of(&Failure::new(Exit::Nothing, "none")), Exit::Nothing);
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_shown_with_their_place() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("dark-factory.yaml"), "satisfactoin: {}\n").unwrap();
+        let error = crate::config::load(dir.path()).or_exit(Exit::Usage).unwrap_err();
+        let said = explain(&error, false);
+        assert!(said.contains("1 | satisfactoin: {}\n  | ^"), "{said}");
+    }
+}

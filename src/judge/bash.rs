@@ -1,0 +1,97 @@
+//! How the judge runs a piece of bash: in the root of the tree, by `bash -c`, with nothing of bash's
+//! own that a variable could bring in.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::NamedTempFile;
+
+use crate::process::{self, Call, Cancel, Finished, Keep, Stream, Variables, find_program};
+use crate::verdict::Ending;
+
+/// The longest script that goes on the command line; the system takes 128 KiB an argument.
+const LONGEST_ARGUMENT: usize = 120 * 1024;
+
+/// Where something is judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The root of the tree, absolute; every command starts there.
+    pub root: PathBuf,
+    /// The whole environment of every command.
+    pub env: Variables,
+}
+
+impl Place {
+    /// Runs `script` to its end, with `extra` set over the place's own environment.
+    pub(super) fn bash(
+        &self,
+        script: &str,
+        extra: &BTreeMap<String, String>,
+        limits: Limits,
+        cancel: &Cancel,
+        live: &mut dyn FnMut(Stream, &[u8]),
+    ) -> Finished {
+        // The place's bash, whatever PATH the scenario sets.
+        let bash = find_program(OsStr::new("bash"), &self.env);
+        let mut call = Call::new(bash.unwrap_or_else(|| "bash".into()), &self.root)
+            .env(self.variables(extra))
+            .limit(limits.time)
+            .grace(limits.grace)
+            .keep(limits.keep);
+        if script.len() <= LONGEST_ARGUMENT {
+            // The last is `$0`: messages begin with `bash: line 1:`, wherever bash is.
+            return process::run(&call.args(["-c", script, "bash"]), cancel, live);
+        }
+        match self.script_file(script) {
+            Ok(file) => {
+                call = call.arg(file.path());
+                process::run(&call, cancel, live)
+            }
+            Err(error) => Finished {
+                ending: Ending::CouldNotStart { why: format!("can't write the script: {error}") },
+                stdout: process::Captured::default(),
+                stderr: process::Captured::default(),
+                duration: Duration::ZERO,
+                leaked: false,
+            },
+        }
+    }
+
+    /// Writes a script too long for an argument to a file outside the tree, gone when dropped.
+    fn script_file(&self, script: &str) -> io::Result<NamedTempFile> {
+        let named = self.env.get(OsStr::new("TMPDIR")).map(Path::new);
+        let dir = named
+            .filter(|dir| dir.is_absolute() && !dir.starts_with(&self.root))
+            .unwrap_or(Path::new("/tmp"));
+        let mut file =
+            tempfile::Builder::new().prefix("scenario-").suffix(".sh").tempfile_in(dir)?;
+        file.write_all(script.as_bytes())?;
+        Ok(file)
+    }
+
+    fn variables(&self, extra: &BTreeMap<String, String>) -> Variables {
+        let mut env = self.env.clone();
+        env.extend(extra.iter().map(|(name, value)| (name.into(), value.into())));
+        env.retain(|name, _| !steers_bash(name));
+        env
+    }
+}
+
+/// The bounds of one piece of bash.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) time: Duration,
+    pub(super) grace: Duration,
+    pub(super) keep: Keep,
+}
+
+/// Returns whether bash would read code or options from the variable before the script.
+fn steers_bash(name: &OsStr) -> bool {
+    let name = name.as_bytes();
+    matches!(name, b"BASH_ENV" | b"ENV" | b"SHELLOPTS" | b"BASHOPTS")
+        || name.starts_with(b"BASH_FUNC_")
+}

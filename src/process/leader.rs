@@ -1,0 +1,216 @@
+//! The child that leads its process group: start, signals, end.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group};
+
+use crate::verdict::Ending;
+
+use super::{Call, Stdin, Variables};
+
+/// Where names are looked up when the environment has no `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// A started child, alone in a process group of its number with what it starts.
+///
+/// Until it is reaped its number, and so that of the group, is nobody else's. Dropped before its
+/// end, it is killed with its group and reaped.
+#[derive(Debug)]
+pub(super) struct Leader {
+    child: Child,
+    pid: Pid,
+    /// Readable once the child has exited; none where the system has no such thing.
+    exit: Option<OwnedFd>,
+    over: bool,
+}
+
+impl Leader {
+    /// Starts the call, its error stream going to `stderr`.
+    pub(super) fn start(call: &Call, stderr: Stdio) -> io::Result<Self> {
+        let stdin = match &call.stdin {
+            Stdin::Null => Stdio::null(),
+            Stdin::Bytes(_) => Stdio::piped(),
+            Stdin::File(path) => std::fs::File::open(path)
+                .map_err(|error| naming(&format!("can't read `{}`", path.display()), &error))?
+                .into(),
+        };
+        if !call.dir.is_dir() {
+            let message = format!("the directory `{}` is not there", call.dir.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, message));
+        }
+        // Looked up here: with a PATH of the child's own std would fork instead of spawning, which
+        // costs the more the larger this process is.
+        let program = find(call)?;
+        #[expect(clippy::disallowed_methods, reason = "this is the place that starts children")]
+        let mut command = Command::new(&program);
+        command
+            .arg0(&call.program)
+            .args(&call.args)
+            .current_dir(&call.dir)
+            .env_clear()
+            .envs(&call.env)
+            .process_group(0)
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(stderr);
+        let child = spawn(&mut command)
+            .map_err(|error| naming(&format!("can't start `{}`", program.display()), &error))?;
+        let pid = Pid::from_child(&child);
+        Ok(Self { exit: exit_descriptor(pid), child, pid, over: false })
+    }
+
+    pub(super) fn pipes(
+        &mut self,
+    ) -> (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>) {
+        (self.child.stdin.take(), self.child.stdout.take(), self.child.stderr.take())
+    }
+
+    /// Returns what becomes readable once the child has exited.
+    pub(super) fn exit(&self) -> Option<BorrowedFd<'_>> {
+        self.exit.as_ref().map(|fd| fd.as_fd())
+    }
+
+    /// Returns whether the child has exited, and leaves it unreaped.
+    pub(super) fn has_exited(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        match rustix::process::waitid(WaitId::Pid(self.pid), options) {
+            Ok(status) => status.is_some(),
+            Err(error) => error != Errno::INTR,
+        }
+    }
+
+    /// Signals everything in the group.
+    pub(super) fn signal(&self, signal: Signal) {
+        // Nobody left to signal is what a signal is for.
+        let _ = kill_process_group(self.pid, signal);
+    }
+
+    /// Returns whether anything but the child itself is alive in the group.
+    pub(super) fn has_company(&self) -> bool {
+        group_is_alive(self.pid)
+    }
+
+    /// Reaps a child that has exited and kills what is left of its group; returns how it ended,
+    /// and whether something was left.
+    pub(super) fn reap(&mut self) -> (Ending, bool) {
+        // What is stopped can't exit, so that the group keeps its number beyond the leader's end
+        // for as long as it has a member that could be killed.
+        self.signal(Signal::STOP);
+        let status = self.child.wait();
+        self.over = true;
+        let leaked = match rustix::process::test_kill_process_group(self.pid) {
+            Err(Errno::SRCH) => false,
+            Ok(()) | Err(_) => {
+                let leaked = group_is_alive(self.pid);
+                self.signal(Signal::KILL);
+                leaked
+            }
+        };
+        let ending = match status {
+            Ok(status) => match (status.code(), status.signal()) {
+                (Some(code), _) => Ending::Exited { code },
+                (None, signal) => Ending::Signalled { signal: signal.unwrap_or(0) },
+            },
+            Err(error) => Ending::CouldNotStart { why: format!("its end was lost: {error}") },
+        };
+        (ending, leaked)
+    }
+
+    /// Gives up on a child that even KILL does not end: it hangs in the kernel.
+    pub(super) fn abandon(&mut self) {
+        self.over = true;
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        if !self.over {
+            self.signal(Signal::KILL);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn naming(what: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+/// Starts the command, and again while a file that was just written is still open for writing in
+/// a child that another thread is about to start.
+fn spawn(command: &mut Command) -> io::Result<Child> {
+    for _ in 0..20 {
+        match command.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            other => return other,
+        }
+    }
+    command.spawn()
+}
+
+/// Finds the program of a call, as an absolute path.
+fn find(call: &Call) -> io::Result<PathBuf> {
+    if call.program.as_bytes().contains(&b'/') {
+        return Ok(call.dir.join(&call.program));
+    }
+    find_program(&call.program, &call.env).ok_or_else(|| {
+        let name = Path::new(&call.program).display();
+        let message = format!("`{name}` is not installed, or not on PATH");
+        io::Error::new(io::ErrorKind::NotFound, message)
+    })
+}
+
+/// Returns the executable file that `name` means on the `PATH` of `env`, the usual places where
+/// there is none. Entries that are no absolute paths are passed over.
+pub fn find_program(name: &OsStr, env: &Variables) -> Option<PathBuf> {
+    let path = env.get(OsStr::new("PATH")).map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str);
+    std::env::split_paths(path)
+        .filter(|directory| directory.is_absolute())
+        .map(|directory| directory.join(name))
+        .find(|file| {
+            file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok()
+        })
+}
+
+#[cfg(target_os = "linux")]
+fn exit_descriptor(pid: Pid) -> Option<OwnedFd> {
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exit_descriptor(_: Pid) -> Option<OwnedFd> {
+    None
+}
+
+/// Returns whether a process of the group is alive that does not lead it; true where the system
+/// does not say.
+fn group_is_alive(group: Pid) -> bool {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return true };
+    processes.filter_map(Result::ok).any(|process| {
+        let name = process.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            return false;
+        };
+        pid != group.as_raw_nonzero().get()
+            && std::fs::read_to_string(process.path().join("stat"))
+                .is_ok_and(|stat| is_alive_in(&stat, group))
+    })
+}
+
+/// Reads a line of `/proc/PID/stat`, whose second field may hold anything, blanks and `)` too.
+fn is_alive_in(stat: &str, group: Pid) -> bool {
+    let Some((_, fields)) = stat.rsplit_once(')') else { return false };
+    let mut fields = fields.split_ascii_whitespace();
+    let state = fields.next();
+    let in_group = fields.nth(1).and_then(|field| field.parse().ok());
+    in_group == Some(group.as_raw_nonzero().get()) && !matches!(state, Some("Z" | "X"))
+}

@@ -1,0 +1,572 @@
+//! Finds evaluations that can't fail: a scenario that passes for every product judges nothing.
+//!
+//! Reads just enough of bash to see what a script's last command is. Where it does not
+//! understand, it says nothing: a finding here is worth a look, and silence is no proof.
+
+use super::parse::diagnostic;
+use super::{Diagnostic, Scenario};
+use crate::text::line_span;
+
+/// Returns the warnings about the evaluation of `scenario`, which was read from `source`, the
+/// text of `file`; empty when nothing was found.
+pub fn check(file: &str, source: &str, scenario: &Scenario) -> Vec<Diagnostic> {
+    let script = scenario.script();
+    let Some(found) = cannot_fail(&script) else { return Vec::new() };
+    let lines: Vec<usize> = scenario
+        .evaluation
+        .iter()
+        .flat_map(|block| (block.line..).take(block.code.lines().count()))
+        .collect();
+    let span = lines.get(found.line).map(|line| line_span(source, *line));
+    let (code, message, help) = match found.why {
+        Why::OrTrue => (
+            "S030",
+            "this makes every outcome a pass".to_owned(),
+            "remove `|| true` from the last command",
+        ),
+        Why::Succeeds(word) => (
+            "S031",
+            format!("the last command is `{word}`, so the evaluation can't fail"),
+            "begin with `set -e`, or end with the command that judges",
+        ),
+        Why::Prints(word) => (
+            "S032",
+            format!("the last command is `{word}`, so the evaluation can't fail"),
+            "begin with `set -e`, chain with `&&`, or `exit 1` where the check fails",
+        ),
+        Why::Pipe(word) => (
+            "S033",
+            format!("the exit code is that of `{word}`, not of what is piped into it"),
+            "begin with `set -o pipefail`",
+        ),
+        Why::Background => (
+            "S034",
+            "the last command is sent to the background, so the evaluation can't fail".to_owned(),
+            "end with the command that judges",
+        ),
+    };
+    vec![diagnostic(code, file, source, span, message, help)]
+}
+
+/// Why a script always exits with 0.
+#[derive(Debug, PartialEq, Eq)]
+enum Why {
+    OrTrue,
+    Succeeds(String),
+    Prints(String),
+    Pipe(String),
+    Background,
+}
+
+#[derive(Debug)]
+struct Finding {
+    /// The line of the script, from 0.
+    line: usize,
+    why: Why,
+}
+
+/// Programs that succeed whatever is piped into them.
+const SWALLOWERS: [&str; 9] = ["tee", "cat", "head", "tail", "sed", "sort", "uniq", "wc", "column"];
+
+fn cannot_fail(script: &str) -> Option<Finding> {
+    let tokens = Lexer::new(script).tokens()?;
+    let options = options(&tokens);
+    if options.exits {
+        return None;
+    }
+    let statements = statements(&tokens)?;
+    let (last, before) = statements.split_last()?;
+    // With `set -e` every command before the last one can fail the script.
+    if options.errexit && !before.iter().all(|statement| is_preparation(statement.tokens)) {
+        return None;
+    }
+    always_succeeds(last, options.pipefail)
+}
+
+/// What the script says about exit codes.
+#[derive(Default)]
+struct Options {
+    errexit: bool,
+    pipefail: bool,
+    /// Whether it may exit with another code than 0 by itself.
+    exits: bool,
+}
+
+fn options(tokens: &[Token]) -> Options {
+    let mut options = Options::default();
+    let mut in_set = false;
+    for (index, token) in tokens.iter().enumerate() {
+        let Kind::Word(word) = &token.kind else {
+            in_set = false;
+            continue;
+        };
+        match word.as_str() {
+            "set" => in_set = true,
+            "errexit" if in_set => options.errexit = true,
+            "pipefail" if in_set => options.pipefail = true,
+            flags if in_set && flags.starts_with('-') => options.errexit |= flags.contains('e'),
+            "exit" | "return" => {
+                let zero = matches!(tokens.get(index + 1),
+                    Some(Token { kind: Kind::Word(code), .. }) if code == "0");
+                options.exits |= !zero;
+            }
+            "trap" | "exec" | "source" | "." => options.exits = true,
+            word => options.exits |= word.contains(":?"),
+        }
+    }
+    options
+}
+
+/// A command with all that is chained to it, up to `;`, a line's end or `&`.
+struct Statement<'a> {
+    tokens: &'a [Token],
+    background: bool,
+}
+
+/// Divides tokens at the ends of statements; compound commands stay whole. None when they are not
+/// understood.
+fn statements(tokens: &[Token]) -> Option<Vec<Statement<'_>>> {
+    let parts = split(tokens, &[";", "\n", "&"])?;
+    Some(
+        parts
+            .into_iter()
+            .filter(|(part, _)| !part.is_empty())
+            .map(|(tokens, end)| Statement { tokens, background: end == Some("&") })
+            .collect(),
+    )
+}
+
+/// Divides tokens at the operators `at` outside of compound commands. Each part comes with the
+/// operator that ends it. None when the compound commands do not add up.
+fn split<'a>(
+    tokens: &'a [Token],
+    at: &[&'static str],
+) -> Option<Vec<(&'a [Token], Option<&'static str>)>> {
+    let mut parts = Vec::new();
+    let mut start = 0;
+    let mut depth = 0_usize;
+    let mut cases = 0_usize;
+    let mut leading = true;
+    for (index, token) in tokens.iter().enumerate() {
+        match &token.kind {
+            Kind::Word(word) if leading => {
+                match word.as_str() {
+                    "case" => cases += 1,
+                    "esac" => cases = cases.checked_sub(1)?,
+                    "if" | "for" | "while" | "until" | "select" | "{" if cases == 0 => depth += 1,
+                    "fi" | "done" | "}" if cases == 0 => depth = depth.checked_sub(1)?,
+                    _ => {}
+                }
+                leading = is_keyword(word);
+            }
+            Kind::Word(_) => leading = false,
+            Kind::Operator(operator) => {
+                leading = true;
+                match *operator {
+                    _ if cases > 0 => {}
+                    "(" => depth += 1,
+                    ")" => depth = depth.checked_sub(1)?,
+                    _ if depth == 0 && at.contains(operator) => {
+                        parts.push((&tokens[start..index], Some(*operator)));
+                        start = index + 1;
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    if depth != 0 || cases != 0 {
+        return None;
+    }
+    parts.push((&tokens[start..], None));
+    Some(parts)
+}
+
+/// Returns whether a command follows the word, not its arguments.
+fn is_keyword(word: &str) -> bool {
+    matches!(word, "if" | "then" | "else" | "elif" | "while" | "until" | "do" | "{" | "!" | "time")
+}
+
+fn always_succeeds(statement: &Statement<'_>, pipefail: bool) -> Option<Finding> {
+    let line = statement.tokens.first()?.line;
+    if statement.background {
+        return Some(Finding { line, why: Why::Background });
+    }
+    let parts = split(statement.tokens, &["&&", "||"])?;
+    let before = parts.len().checked_sub(2).and_then(|index| parts[index].1);
+    if before == Some("&&") {
+        return None;
+    }
+    let pipeline = split(parts.last()?.0, &["|"])?;
+    let command = pipeline.last()?.0;
+    let line = command.first()?.line;
+    let why = match succeeds(command) {
+        Some(Why::Succeeds(_)) if before == Some("||") => Why::OrTrue,
+        Some(_) if pipeline.len() > 1 && pipefail => return None,
+        Some(why) => why,
+        None if pipeline.len() > 1 && before.is_none() && !pipefail => {
+            let first = command.first()?.word()?;
+            SWALLOWERS.contains(&first).then(|| Why::Pipe(first.to_owned()))?
+        }
+        None => return None,
+    };
+    Some(Finding { line, why })
+}
+
+/// Returns why a single command always succeeds; none when it may fail.
+fn succeeds(command: &[Token]) -> Option<Why> {
+    let words: Vec<&str> = command.iter().map_while(Token::word).collect();
+    match *words.first()? {
+        word @ ("true" | ":") => Some(Why::Succeeds(word.to_owned())),
+        word @ ("exit" | "return") if words.get(1) == Some(&"0") => {
+            Some(Why::Succeeds(format!("{word} 0")))
+        }
+        word @ ("echo" | "printf") => Some(Why::Prints(word.to_owned())),
+        "if" => branches(command)?
+            .into_iter()
+            .map(|branch| {
+                let statements = statements(branch)?;
+                always_succeeds(statements.last()?, true).map(|found| found.why)
+            })
+            .reduce(|one, other| one.and(other))?,
+        _ => None,
+    }
+}
+
+/// Returns what each branch of an `if` runs; none when its parts are not understood.
+fn branches(command: &[Token]) -> Option<Vec<&[Token]>> {
+    let mut out = Vec::new();
+    let mut depth = 0_usize;
+    let mut start = None;
+    for (index, token) in command.iter().enumerate() {
+        let leads = index == 0
+            || match &command[index - 1].kind {
+                Kind::Operator(_) => true,
+                Kind::Word(word) => is_keyword(word),
+            };
+        let Some(word) = token.word().filter(|_| leads) else { continue };
+        match word {
+            "case" => return None,
+            "if" | "for" | "while" | "until" | "{" => depth += 1,
+            "then" | "else" | "elif" if depth == 1 => {
+                if let Some(start) = start.take() {
+                    out.push(&command[start..index]);
+                }
+                if word != "elif" {
+                    start = Some(index + 1);
+                }
+            }
+            "fi" | "done" | "}" => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    out.push(&command[start.take()?..index]);
+                }
+            }
+            _ => {}
+        }
+    }
+    (depth == 0).then_some(out)
+}
+
+/// Returns whether a statement only prepares, so that it is not what judges.
+fn is_preparation(tokens: &[Token]) -> bool {
+    let Some(first) = tokens.first().and_then(Token::word) else { return false };
+    let simple = tokens.iter().all(|token| token.word().is_some());
+    let assigns = first.split_once('=').is_some_and(|(name, value)| {
+        !value.contains("$(")
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && tokens.len() == 1
+    });
+    simple
+        && (assigns || matches!(first, "set" | "cd" | "export" | "echo" | "printf" | "true" | ":"))
+}
+
+#[derive(Debug)]
+struct Token {
+    kind: Kind,
+    /// The line on which it begins, from 0.
+    line: usize,
+}
+
+impl Token {
+    fn word(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Word(word) => Some(word),
+            Kind::Operator(_) => None,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// A word as written; a quoted one keeps its quotes, so that it is no keyword.
+    Word(String),
+    Operator(&'static str),
+}
+
+/// Divides a script into words and operators.
+struct Lexer<'a> {
+    rest: &'a str,
+    line: usize,
+    tokens: Vec<Token>,
+    /// The ends of the here-documents that begin on the next line, and whether they are indented.
+    documents: Vec<(String, bool)>,
+}
+
+impl<'a> Lexer<'a> {
+    fn new(script: &'a str) -> Self {
+        Self { rest: script, line: 0, tokens: Vec::new(), documents: Vec::new() }
+    }
+
+    /// Returns all tokens; none when the script is not understood, as when a quote is open.
+    fn tokens(mut self) -> Option<Vec<Token>> {
+        const OPERATORS: [&str; 10] = ["&&", "||", ";;", "|&", ";", "|", "&", "(", ")", "\n"];
+        loop {
+            self.rest = self.rest.trim_start_matches([' ', '\t', '\r']);
+            if let Some(rest) = self.rest.strip_prefix("\\\n") {
+                self.rest = rest;
+                self.line += 1;
+            } else if self.rest.starts_with('#') {
+                self.rest = &self.rest[self.rest.find('\n').unwrap_or(self.rest.len())..];
+            } else if self.rest.is_empty() {
+                return Some(self.tokens);
+            } else if let Some(operator) = OPERATORS
+                .iter()
+                .find(|operator| self.rest.starts_with(**operator))
+                .filter(|_| !self.rest.starts_with("&>"))
+            {
+                self.rest = &self.rest[operator.len()..];
+                let shown = if *operator == "|&" { "|" } else { operator };
+                self.tokens.push(Token { kind: Kind::Operator(shown), line: self.line });
+                if *operator == "\n" {
+                    self.line += 1;
+                    self.skip_documents()?;
+                }
+            } else {
+                self.word()?;
+            }
+        }
+    }
+
+    fn word(&mut self) -> Option<()> {
+        let line = self.line;
+        let length = word_length(self.rest)?;
+        let word = &self.rest[..length];
+        self.line += word.matches('\n').count();
+        self.rest = &self.rest[length..];
+        if let Some((_, end)) = word.split_once("<<").filter(|(_, end)| !end.starts_with('<')) {
+            let indented = end.starts_with('-');
+            let mut end = end.trim_start_matches('-').to_owned();
+            if end.is_empty() {
+                self.rest = self.rest.trim_start_matches([' ', '\t']);
+                let length = word_length(self.rest)?;
+                end = self.rest[..length].to_owned();
+                self.rest = &self.rest[length..];
+            }
+            self.documents.push((end.replace(['\'', '"', '\\'], ""), indented));
+        }
+        self.tokens.push(Token { kind: Kind::Word(word.to_owned()), line });
+        Some(())
+    }
+
+    fn skip_documents(&mut self) -> Option<()> {
+        for (end, indented) in std::mem::take(&mut self.documents) {
+            loop {
+                if self.rest.is_empty() {
+                    return None;
+                }
+                let length = self.rest.find('\n').map_or(self.rest.len(), |at| at + 1);
+                let line = self.rest[..length].trim_end_matches(['\n', '\r']);
+                self.rest = &self.rest[length..];
+                self.line += 1;
+                if end == if indented { line.trim_start_matches('\t') } else { line } {
+                    break;
+                }
+            }
+        }
+        Some(())
+    }
+}
+
+/// Returns the length of the word at the head of `text`; none when a quote in it is open.
+fn word_length(text: &str) -> Option<usize> {
+    let mut at = 0;
+    while let Some(c) = text[at..].chars().next() {
+        at += match c {
+            ' ' | '\t' | '\r' | '\n' | ';' | '|' | '(' | ')' => break,
+            // `>&2` and `&>log` are a part of the word; else `&` ends it.
+            '&' if !text[..at].ends_with(['>', '<']) && !text[at..].starts_with("&>") => break,
+            _ => step(&text[at..])?,
+        };
+    }
+    Some(at)
+}
+
+/// Returns the length of the quoted text, substitution or character at the head of `text`.
+fn step(text: &str) -> Option<usize> {
+    if text.starts_with("$(") || text.starts_with("<(") || text.starts_with(">(") {
+        return closed_by(text, 2, ')');
+    }
+    if text.starts_with("${") {
+        return closed_by(text, 2, '}');
+    }
+    match text.chars().next()? {
+        '\\' => Some(1 + text[1..].chars().next().map_or(0, char::len_utf8)),
+        '\'' => text[1..].find('\'').map(|at| at + 2),
+        '`' => text[1..].find('`').map(|at| at + 2),
+        '"' => {
+            let mut at = 1;
+            loop {
+                at += match text[at..].chars().next()? {
+                    '"' => return Some(at + 1),
+                    '\'' => 1,
+                    _ => step(&text[at..])?,
+                };
+            }
+        }
+        c => Some(c.len_utf8()),
+    }
+}
+
+/// Returns the length of what begins with `skip` bytes and ends with `close`, nested ones
+/// included.
+fn closed_by(text: &str, skip: usize, close: char) -> Option<usize> {
+    let open = if close == ')' { '(' } else { '{' };
+    let mut at = skip;
+    let mut depth = 1;
+    while depth > 0 {
+        let c = text[at..].chars().next()?;
+        if c == close {
+            depth -= 1;
+            at += 1;
+        } else if c == open {
+            depth += 1;
+            at += 1;
+        } else {
+            at += step(&text[at..])?;
+        }
+    }
+    Some(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::scenario::parse;
+
+    fn source(script: &str) -> String {
+        format!("# Scenario: a\n## Evaluation\n`````bash\n{script}\n`````\n")
+    }
+
+    /// Checks the code found in a script, and the line that it points at.
+    fn check(script: &str, code: &str, line: &str) {
+        let source = source(script);
+        let scenario = parse("s.md", source.as_bytes()).scenario.unwrap();
+        let found = super::check("s.md", &source, &scenario);
+        let found: Vec<_> = found
+            .iter()
+            .map(|d| (d.code.as_str(), d.span.clone().map_or("", |span| &source[span])))
+            .collect();
+        assert_eq!(found, [(code, line)], "{script}");
+    }
+
+    fn clean(script: &str) {
+        let source = source(script);
+        let scenario = parse("s.md", source.as_bytes()).scenario.unwrap();
+        assert_eq!(super::check("s.md", &source, &scenario), [], "{script}");
+    }
+
+    #[test]
+    fn or_true_at_the_end_passes_always() {
+        check("make test || true", "S030", "make test || true");
+        check("a\nb || :\n# done\n", "S030", "b || :");
+        check("set -euo pipefail\ncd x\nmake test || true", "S030", "make test || true");
+        check("a \\\n  || true", "S030", "|| true");
+        clean("a || true\nb");
+        clean("set -e\na\nb || true");
+        clean("a || exit 1\nkill $pid || true");
+        clean("a || b");
+    }
+
+    #[test]
+    fn a_last_command_that_succeeds_passes_always() {
+        check("make test; true", "S031", "make test; true");
+        check("make test\nexit 0", "S031", "exit 0");
+        clean("set -e\nmake test\nexit 0");
+        clean("if ! make test; then exit 1; fi\nexit 0");
+        clean("make test && exit 0");
+        clean("make test; exit");
+    }
+
+    #[test]
+    fn a_last_command_that_prints_passes_always() {
+        check("make test\necho done", "S032", "echo done");
+        check("make test; echo \"code $?\"", "S032", "make test; echo \"code $?\"");
+        check("make test || echo 'it failed'", "S032", "make test || echo 'it failed'");
+        check(
+            "if a; then echo yes; else echo no; fi",
+            "S032",
+            "if a; then echo yes; else echo no; fi",
+        );
+        clean("make test && echo done");
+        clean("if a; then echo yes; else echo no; false; fi");
+        clean("if a; then echo yes; else echo no; exit 1; fi");
+        clean("test \"$(echo a)\" = a");
+        clean("echo a | grep -q a");
+        clean("a || { echo no; exit 1; }\necho yes");
+    }
+
+    #[test]
+    fn a_pipe_that_hides_the_status_passes_always() {
+        check("make test | tee log", "S033", "make test | tee log");
+        check("make test 2>&1 |& cat", "S033", "make test 2>&1 |& cat");
+        clean("set -o pipefail\nmake test | tee log");
+        clean("make test | tee log\ngrep ok log");
+        clean("make test | grep -q ok");
+    }
+
+    #[test]
+    fn a_last_command_in_the_background_passes_always() {
+        check("a\nserver --port 1 &", "S034", "server --port 1 &");
+        clean("server &\ncurl x");
+        clean("a >/dev/null 2>&1");
+        clean("a &>log");
+    }
+
+    #[test]
+    fn quotes_documents_and_compounds_are_not_mistaken() {
+        clean("python - <<'EOF'\nx = 1 || true\nprint(1)\nEOF");
+        check("cat <<EOF\n'\nEOF\necho \"a; b\"", "S032", "echo \"a; b\"");
+        check("cat <<-EOF >x\n\tb\n\tEOF\ntrue", "S031", "true");
+        clean("for x in a b; do echo $x; done");
+        clean("case $x in a) echo;; *) exit 3;; esac");
+        clean("case $x in a) true;; esac");
+        clean("grep -q 'a || true' file");
+        clean("x=${y:-$(echo '}')}; test $x");
+        clean("[[ $a == 'b' ]]");
+        clean("cat <<< word | grep w");
+        clean("f() { echo a; }\nf | grep a");
+        clean("echo 'open");
+    }
+
+    #[test]
+    fn a_finding_in_the_second_block_points_into_it() {
+        let source = "## Evaluation\n```\na\n```\ntext\n```\nb\necho c\n```\n";
+        let scenario = parse("s.md", source.as_bytes()).scenario.unwrap();
+        let found = super::check("s.md", source, &scenario);
+        assert_eq!((found[0].line, found[0].column), (8, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn any_script_is_read_without_a_panic(parts in prop::collection::vec(prop::sample::select(vec![
+            "if ", "then ", "else ", "fi", "case ", "esac", "{ ", "}", "(", ")", "$(", "${", "'", "\"", "`",
+            "\\", "\n", ";", ";;", "|", "||", "&&", "&", "<<E", "<<-", "E\n", "<<<", ">", ">&", "echo ", "true",
+            "exit ", "0", " ", "#", "é", "\t", "set -e", "do ", "done", "for ", "!",
+        ]), 0..30)) {
+            let _ = cannot_fail(&parts.concat());
+        }
+    }
+}
