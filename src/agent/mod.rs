@@ -28,9 +28,11 @@ pub use error::AgentError;
 pub use home::{HomeError, prepare_home};
 pub use prompt::{Answer, DEFAULT_PROMPT, PromptContext, PromptError, render};
 pub use recover::{Recovered, recover};
+pub use redact::is_secret;
 pub use replay::replay_main;
 pub use supervisor::supervise;
-pub use turn::{CrashPoint, Ended, TurnLimits, TurnRecord, Usage, run_turn};
+pub use crate::event::Usage;
+pub use turn::{CrashPoint, Ended, TurnLimits, TurnRecord, run_turn};
 
 /// The directories and files of one turn, all absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,6 +10,12 @@ const SHORTEST: usize = 8;
 /// Parts of the names of variables that hold secrets.
 const TELLING: [&str; 6] = ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"];
 
+/// Returns whether a variable of this name holds a secret, going by what such names have in common.
+pub fn is_secret(name: &str) -> bool {
+    let name = name.to_uppercase();
+    TELLING.iter().any(|part| name.contains(part))
+}
+
 /// Replaces secrets in the bytes that are pushed through it.
 #[derive(Debug)]
 pub(super) struct Redactor {
@@ -25,10 +31,7 @@ impl Redactor {
     pub(super) fn of(env: &[(OsString, OsString)]) -> Self {
         let mut secrets: Vec<Vec<u8>> = env
             .iter()
-            .filter(|(name, _)| {
-                let name = name.to_string_lossy().to_uppercase();
-                TELLING.iter().any(|part| name.contains(part))
-            })
+            .filter(|(name, _)| is_secret(&name.to_string_lossy()))
             .map(|(_, value)| value)
             .filter(|value| value.len() >= SHORTEST)
             .flat_map(|value| {

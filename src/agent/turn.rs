@@ -16,6 +16,7 @@ use super::record::{Record, Spec, Status, TOKEN_VARIABLE, with_token, write_dura
 use super::supervisor::{GRACE, SWEEP};
 use super::{AgentError, Launch, LaunchStdin, Recovered, TurnPaths, recover};
 use crate::clock::{Instant, Timestamp};
+use crate::event::Usage;
 use crate::process::{Call, Cancel, Piped, Variables};
 use crate::verdict::Ending;
 
@@ -79,35 +80,6 @@ impl From<Ending> for Ended {
             Ending::Idle { limit } => Self::Idle { limit },
             Ending::Interrupted => Self::Interrupted,
             Ending::CouldNotStart { why } => Self::CouldNotStart { why },
-        }
-    }
-}
-
-/// What a turn used, as far as the agent said so.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Usage {
-    /// Tokens read by the model, cached ones among them.
-    pub input_tokens: Option<u64>,
-    /// Tokens written by the model.
-    pub output_tokens: Option<u64>,
-    /// What it cost, in US dollars.
-    pub cost_usd: Option<f64>,
-}
-
-impl Usage {
-    /// Returns both together; what only one of them says is taken from that one.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        fn both<T>(a: Option<T>, b: Option<T>, add: impl Fn(T, T) -> T) -> Option<T> {
-            match (a, b) {
-                (Some(a), Some(b)) => Some(add(a, b)),
-                (a, b) => a.or(b),
-            }
-        }
-        Self {
-            input_tokens: both(self.input_tokens, other.input_tokens, u64::saturating_add),
-            output_tokens: both(self.output_tokens, other.output_tokens, u64::saturating_add),
-            cost_usd: both(self.cost_usd, other.cost_usd, |a, b| a + b),
         }
     }
 }

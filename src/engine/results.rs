@@ -6,7 +6,8 @@ use crate::convergence::Step;
 use crate::event::{DeliveryDetail, Summary, TurnDelivery};
 use crate::journal::write_durably;
 use crate::report::results::Results;
-use crate::verdict::{GateResult, Judged, satisfaction};
+use crate::scenario::Entry;
+use crate::verdict::{GateResult, Judged, Obstacle, Verdict, satisfaction};
 
 use super::{Failure, Halt, Run};
 
@@ -92,23 +93,38 @@ pub fn trajectory(earlier: &[Point], summary: &Summary) -> Vec<Point> {
     points
 }
 
-/// Writes `artifacts/factory/scenario_results.json` for the present judgement; `complete` is false
-/// where it was cut short.
+/// Writes `artifacts/factory/scenario_results.json` for the present judgement. Scenarios that have
+/// no verdict yet are undecided in it; where a gate failed, there are none.
 ///
 /// # Errors
 /// A blob can't be read, or the file can't be written.
-pub fn write_results(run: &Run, complete: bool) -> Result<(), Halt> {
+pub(super) fn write_results(run: &Run) -> Result<(), Halt> {
     let gate_failed = run.summary().visit.gate_failed();
-    let judged = run.judged()?;
-    let results =
-        Results::new(SystemClock.now(), &judged, &satisfaction(&judged), gate_failed, !complete);
+    let mut judged = run.judged()?;
+    if !gate_failed {
+        let known = &run.summary().visit.scenarios;
+        let open = run.frozen.set.entries.iter().filter(|entry| !known.contains_key(&entry.id));
+        judged.extend(open.map(not_run));
+    }
+    let results = Results::new(SystemClock.now(), &judged, &satisfaction(&judged), gate_failed);
     let path = run.root.join("artifacts/factory/scenario_results.json");
-    let bytes = results
-        .to_json()
-        .map_err(|error| Failure::of("disk", "writing scenario_results.json failed", error))?;
-    write_durably(&path, &bytes).map_err(|error| {
+    write_durably(&path, &results.to_json()).map_err(|error| {
         Failure::of("disk", format!("writing {} failed", path.display()), error).into()
     })
+}
+
+fn not_run(entry: &Entry) -> Judged {
+    Judged {
+        id: entry.id.clone(),
+        name: entry.name.clone(),
+        file: entry.file.clone(),
+        category: entry.category.clone(),
+        weight: entry.weight(),
+        critical: entry.critical(),
+        visibility: entry.visibility(),
+        verdict: Verdict::Undecided { why: Obstacle::NotRun },
+        attempts: Vec::new(),
+    }
 }
 
 #[cfg(test)]

@@ -390,8 +390,8 @@ fn freeze(
         (Some(repo), Some(head)) if !in_place => makefile_of(repo, head)?,
         _ => makefile_in(root),
     };
-    let (name, text) = makefile.unwrap_or_default();
-    let gates = config.gates.clone().unwrap_or_else(|| makefile::default_gates(&name, &text));
+    let text = makefile.unwrap_or_default();
+    let gates = config.gates.clone().unwrap_or_else(|| makefile::default_gates(&text));
     let prompt_file = root.join(&config.agent.prompt);
     let (prompt, prompt_name) = match std::fs::read_to_string(&prompt_file) {
         Ok(text) => (text, config.agent.prompt.clone()),
@@ -414,22 +414,22 @@ fn freeze(
     })
 }
 
-fn makefile_of(repo: &Repo, commit: &Oid) -> Result<Option<(String, String)>, GitError> {
+fn makefile_of(repo: &Repo, commit: &Oid) -> Result<Option<String>, GitError> {
     let tree = repo.list(commit)?;
     for name in Config::MAKEFILES {
         let entry = tree.iter().find(|(path, _)| path.as_bytes() == name.as_bytes());
         if let Some((_, entry)) = entry {
             let bytes = repo.read_blob(&entry.oid)?;
-            return Ok(Some((name.to_owned(), String::from_utf8_lossy(&bytes).into_owned())));
+            return Ok(Some(String::from_utf8_lossy(&bytes).into_owned()));
         }
     }
     Ok(None)
 }
 
-fn makefile_in(root: &Path) -> Option<(String, String)> {
+fn makefile_in(root: &Path) -> Option<String> {
     Config::MAKEFILES.iter().find_map(|name| {
         let bytes = std::fs::read(root.join(name)).ok()?;
-        Some(((*name).to_owned(), String::from_utf8_lossy(&bytes).into_owned()))
+        Some(String::from_utf8_lossy(&bytes).into_owned())
     })
 }
 

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::engine::handlers::deliver::workspace_patch;
 use crate::engine::handlers::feedback::feedback_path;
 use crate::engine::handlers::prepare::place_in_workspace;
-use crate::engine::run::{git, oid, private_dir, tree_failure};
+use crate::engine::run::{git, private_dir, tree_failure};
 use crate::engine::{Failure, Halt, Handler, Run};
 use crate::event::{Label, RunEvent};
 use crate::git::{Mode, Tree, TreeEntry};
@@ -238,7 +238,7 @@ fn insert_feedback(run: &mut Run, tree: &mut Tree) -> Result<(), Halt> {
 /// Takes out of the tree what holds a holdout evaluation word for word: a copy of the exam.
 fn withhold_copies(run: &mut Run, tree: &mut Tree) -> Result<Vec<String>, Halt> {
     let frozen = run.frozen.clone();
-    let holdout = Holdout::new(&frozen.set);
+    let holdout = Holdout::of(&frozen.set);
     if holdout.is_empty() {
         return Ok(Vec::new());
     }

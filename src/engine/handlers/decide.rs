@@ -18,7 +18,7 @@ impl Handler<Run> for Decide {
     fn handle(&self, node: &Node, run: &mut Run) -> Result<NodeOutcome, Halt> {
         if run.summary().candidate_is_open() {
             let judgement = judgement(run)?;
-            write_results(run, true)?;
+            write_results(run)?;
             run.recorder.record(Some(&node.id), RunEvent::CandidateJudged(judgement))?;
         }
         let decision = decide(&run.summary().stop_rule(), &run.summary().history());

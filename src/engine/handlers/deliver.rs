@@ -55,7 +55,8 @@ fn deliver(node: &Node, run: &mut Run, turn: u32) -> Result<TurnDelivery, Halt> 
         .map_err(tree_failure("reading the agent's workspace"))?;
     let tip = run.summary().tip.clone();
     let paths: BTreeSet<TreePath> = run.files_of(&tip)?.into_keys().collect();
-    let decided = decide(&policy(run)?, &scan, &paths);
+    let large = large_files(run, &scan)?;
+    let decided = decide(&policy(run)?, &scan, &paths, &large);
     let mut detail = detail(&decided, &scan);
     match decided {
         Delivery::Refused { refusal, .. } => {
@@ -162,6 +163,31 @@ fn policy(run: &Run) -> Result<Policy, Halt> {
         .map_err(|error| Failure::of("settings", "the delivery policy can't be made", error).into())
 }
 
+/// Returns the differing paths that the candidate keeps in large file storage: what lies there is a
+/// pointer, and the workspace has what it points to.
+fn large_files(run: &mut Run, scan: &Scan) -> Result<BTreeSet<TreePath>, Halt> {
+    const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+    let tip = run.summary().tip.clone();
+    let tree = run.files_of(&tip)?;
+    let known: Vec<(&TreePath, &Oid)> = scan
+        .found
+        .iter()
+        .filter_map(|found| Some((&found.path, tree.get(&found.path)?)))
+        .filter(|(_, entry)| matches!(entry.mode, Mode::File | Mode::Executable))
+        .map(|(path, entry)| (path, &entry.oid))
+        .collect();
+    let mut large = BTreeSet::new();
+    let repo = &run.versioned()?.repo;
+    repo.read_blobs(known.iter().map(|(_, oid)| (*oid).clone()), &mut |index, bytes| {
+        if bytes.starts_with(POINTER) {
+            large.insert(known[index].0.clone());
+        }
+        Ok(())
+    })
+    .map_err(git("reading the candidate"))?;
+    Ok(large)
+}
+
 fn detail(decided: &Delivery, scan: &Scan) -> DeliveryDetail {
     DeliveryDetail {
         accepted: decided.changes().iter().map(|found| found.path.to_string()).collect(),
@@ -262,7 +288,8 @@ pub(super) fn workspace_patch(run: &mut Run) -> Result<Option<Vec<u8>>, Halt> {
     let Ok(scan) = workspace.scan(&repo, ScanLimits::default()) else { return Ok(None) };
     let tip = run.summary().tip.clone();
     let paths: BTreeSet<TreePath> = run.files_of(&tip)?.into_keys().collect();
-    let Delivery::Accepted { changes, .. } = decide(&policy(run)?, &scan, &paths) else {
+    let large = large_files(run, &scan)?;
+    let Delivery::Accepted { changes, .. } = decide(&policy(run)?, &scan, &paths, &large) else {
         return Ok(None);
     };
     let changes = to_changes(&repo, &workspace, &changes)?;

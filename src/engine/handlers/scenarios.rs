@@ -1,6 +1,7 @@
 //! Judges the scenarios that have no verdict yet.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::config::Jobs;
 use crate::engine::results::write_results;
@@ -11,6 +12,9 @@ use crate::judge::{Progress, Settings, judge_scenarios};
 use crate::pipeline::{Node, NodeOutcome, Status};
 use crate::scenario::Entry;
 use crate::verdict::{Judged, Obstacle, Verdict};
+
+/// The time between TERM and KILL when an evaluation has to end.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// See the module.
 pub(super) struct Scenarios;
@@ -29,7 +33,8 @@ impl Handler<Run> for Scenarios {
         let settings = Settings {
             timeout: frozen.config.scenarios.timeout.0,
             jobs: jobs(frozen.config.scenarios.jobs),
-            ..Settings::default()
+            timeout_override: None,
+            grace: GRACE,
         };
         let before = run.summary().ever_judged.clone();
         let mut recorded = Ok(());
@@ -50,7 +55,7 @@ impl Handler<Run> for Scenarios {
         });
         recorded?;
         if let Err(halt) = run.check_cancel() {
-            write_results(run, false)?;
+            write_results(run)?;
             return Err(halt);
         }
         Ok(NodeOutcome::of(Status::Success))
