@@ -71,7 +71,7 @@ impl std::error::Error for Failure {
 
 impl Failure {
     /// Returns an error that says `message` and ends with `exit`.
-    pub fn new(
+    pub fn because(
         exit: Exit,
         message: impl fmt::Display + fmt::Debug + Send + Sync + 'static,
     ) -> anyhow::Error {
@@ -202,7 +202,7 @@ mod tests {
     fn an_error_without_a_code_is_the_factorys() {
         let error = anyhow::anyhow!("odd");
         assert_eq!(Failure::exit_of(&error), Exit::Broken);
-        assert_eq!(Failure::exit_of(&Failure::new(Exit::Nothing, "none")), Exit::Nothing);
+        assert_eq!(Failure::exit_of(&Failure::because(Exit::Nothing, "none")), Exit::Nothing);
     }
 
     #[test]

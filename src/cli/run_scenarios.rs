@@ -105,7 +105,7 @@ fn run_to(
     let root = product_root(args.workdir.as_deref(), env)?;
     let config = crate::config::load(&root).or_exit(Exit::Usage)?;
     let (set, base) = scenarios(args, env, &root, &config)?;
-    let set = select(args, set)?;
+    let set = select(args, &set)?;
     let exit = if args.list {
         list(args, &mut output, &set)
     } else if args.check {
@@ -136,7 +136,7 @@ pub fn product_root(workdir: Option<&Path>, env: &Environment) -> anyhow::Result
             let dir = here.join(dir);
             if !dir.is_dir() {
                 let message = format!("`{}` is not a directory", dir.display());
-                return Err(Failure::new(Exit::Usage, message));
+                return Err(Failure::because(Exit::Usage, message));
             }
             dir
         }
@@ -176,27 +176,27 @@ fn scenarios(
     };
     let dir = dir.to_str().ok_or_else(|| {
         let message = format!("the directory's name `{}` is not UTF-8; rename it", dir.display());
-        Failure::new(Exit::Usage, message)
+        Failure::because(Exit::Usage, message)
     })?;
     let set = judge::discover(&base, dir).or_exit(Exit::Usage)?;
     Ok((set, base))
 }
 
 /// Returns the scenarios that the arguments ask for; never none.
-fn select(args: &Args, set: ScenarioSet) -> anyhow::Result<ScenarioSet> {
-    let nothing = |message: String| Err(Failure::new(Exit::Nothing, message));
+fn select(args: &Args, set: &ScenarioSet) -> anyhow::Result<ScenarioSet> {
+    let nothing = |message: String| Err(Failure::because(Exit::Nothing, message));
     if set.entries.is_empty() {
         return nothing("there are no scenarios: no file in the directory ends in `.md`".into());
     }
     let selection = Selection::new(&args.category, &args.names);
-    if let Some(first) = selection.unmatched(&set).first() {
+    if let Some(first) = selection.unmatched(set).first() {
         let message = format!(
             "`{first}` matches none of {}; `run-scenarios --list` shows them",
             plural(set.entries.len(), "scenario")
         );
         return nothing(message);
     }
-    let chosen = selection.of(&set);
+    let chosen = selection.of(set);
     if chosen.entries.is_empty() {
         return nothing("no scenario has both that name and that category".into());
     }

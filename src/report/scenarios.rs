@@ -169,7 +169,7 @@ pub fn summary(sum: &Satisfaction, duration: Duration) -> String {
     match sum.score() {
         // Never rounded up: 0.995 is not 1.
         Some(score) => {
-            line.push_str(&format!("; score {:.2}", (score * 100.0 + 1e-9).floor() / 100.0))
+            line.push_str(&format!("; score {:.2}", (score * 100.0 + 1e-9).floor() / 100.0));
         }
         None => line.push_str("; nothing judged"),
     }
