@@ -534,3 +534,33 @@ fn collision<'t>(
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_differ_in_case_alone_collide() {
+        let paths = |texts: &[&str]| {
+            texts.iter().map(|text| TreePath::parse(*text).unwrap()).collect::<Vec<_>>()
+        };
+        for (texts, collides) in [
+            (&["README", "readme"][..], true),
+            (&["Dir/a", "dir/b"], true),
+            (&["Äpfel", "äpfel"], true),
+            (&["dir/a", "dir/b", "a"], false),
+        ] {
+            let paths = paths(texts);
+            assert_eq!(collision(paths.iter()).is_some(), collides, "{texts:?}");
+        }
+    }
+
+    #[test]
+    fn this_file_system_is_asked_whether_case_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("probe");
+        fs::write(&file, "").unwrap();
+        let told_apart = !dir.path().join("PROBE").exists();
+        assert_eq!(ignores_case(&file), !told_apart);
+    }
+}
