@@ -136,6 +136,11 @@ pub enum TurnDelivery {
 }
 
 impl Visit {
+    /// Returns whether nothing has been found yet.
+    pub fn is_empty(&self) -> bool {
+        self.prepared.is_empty() && self.gates.is_empty() && self.scenarios.is_empty()
+    }
+
     /// Returns whether a gate or a set-up command failed.
     pub fn gate_failed(&self) -> bool {
         self.prepare_failed || self.gates.values().any(|(passed, blocking, _)| *blocking && !passed)

@@ -8,6 +8,7 @@ mod file;
 pub mod results;
 pub mod scenarios;
 mod stream;
+pub mod terminal;
 
 use std::collections::BTreeMap;
 
