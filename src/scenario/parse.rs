@@ -34,7 +34,7 @@ pub fn parse(file: &str, bytes: &[u8]) -> Parsed {
         Err(diagnostic) => Parsed {
             name: None,
             category: String::new(),
-            scenario: Err(vec![diagnostic]),
+            scenario: Err(vec![*diagnostic]),
             warnings: Vec::new(),
         },
     }
@@ -63,8 +63,10 @@ pub(super) fn diagnostic(
 }
 
 /// Returns the file as text, or why nothing can be made of it.
-fn readable<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Diagnostic> {
-    let whole = |code, message: String, help: &str| diagnostic(code, file, "", None, message, help);
+fn readable<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Box<Diagnostic>> {
+    let whole = |code, message: String, help: &str| {
+        Box::new(diagnostic(code, file, "", None, message, help))
+    };
     if bytes.len() > MAX_BYTES {
         return Err(whole(
             "S013",
@@ -86,21 +88,16 @@ fn readable<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Diagnostic> {
                 "save the file as UTF-8",
             );
             (found.line, found.column) = line_column(before, at);
-            return Err(found);
+            return Err(Box::new(found));
         }
     };
     if source.trim_start_matches('\u{feff}').trim().is_empty() {
         return Err(whole("S012", "the file is empty".to_owned(), "write a scenario or remove it"));
     }
     if let Some(at) = source.find('\0') {
-        return Err(diagnostic(
-            "S008",
-            file,
-            source,
-            Some(at..at + 1),
-            "the file holds a NUL character",
-            "remove it; is this a text file?",
-        ));
+        let help = "remove it; is this a text file?";
+        let message = "the file holds a NUL character";
+        return Err(Box::new(diagnostic("S008", file, source, Some(at..at + 1), message, help)));
     }
     Ok(source)
 }

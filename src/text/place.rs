@@ -5,11 +5,17 @@ use std::ops::Range;
 /// Returns the line and the column of the byte `offset` in `source`, both from 1, the column in
 /// characters. A byte order mark takes no column; an offset past the end is the end.
 pub fn line_column(source: &str, offset: usize) -> (usize, usize) {
-    let before = &source[..source.floor_char_boundary(offset)];
+    let before = &source[..boundary_at(source, offset)];
     let line = before.matches('\n').count() + 1;
     let start = before.rfind('\n').map_or(0, |at| at + 1);
     let column = before[start..].chars().filter(|c| *c != '\u{feff}').count() + 1;
     (line, column)
+}
+
+/// Returns the last byte at or before `offset` at which `source` can be cut.
+pub(super) fn boundary_at(source: &str, offset: usize) -> usize {
+    let offset = offset.min(source.len());
+    (0..=offset).rfind(|at| source.is_char_boundary(*at)).unwrap_or(0)
 }
 
 /// Returns the bytes of the line `line`, from 1, without the white space around it; the end of
