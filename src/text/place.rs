@@ -12,6 +12,29 @@ pub fn line_column(source: &str, offset: usize) -> (usize, usize) {
     (line, column)
 }
 
+/// Where the lines of a text begin, for asking often.
+#[derive(Debug, Clone)]
+pub struct Lines<'a> {
+    source: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    /// Finds the lines of `source`.
+    pub fn of(source: &'a str) -> Self {
+        let starts = source.match_indices('\n').map(|(at, _)| at + 1);
+        Self { source, starts: std::iter::once(0).chain(starts).collect() }
+    }
+
+    /// Returns what [`line_column`] does.
+    pub fn line_column(&self, offset: usize) -> (usize, usize) {
+        let line = self.starts.partition_point(|start| *start <= offset);
+        let start = self.starts[line - 1];
+        let (_, column) = line_column(&self.source[start..], offset - start);
+        (line, column)
+    }
+}
+
 /// Returns the last byte at or before `offset` at which `source` can be cut.
 pub(super) fn boundary_at(source: &str, offset: usize) -> usize {
     let offset = offset.min(source.len());
@@ -47,6 +70,14 @@ mod tests {
         assert_eq!(line_column(source, 5), (1, 2));
         assert_eq!(line_column(source, 8), (2, 1));
         assert_eq!(line_column(source, 99), (2, 2));
+    }
+
+    #[test]
+    fn an_index_of_lines_says_the_same() {
+        let source = "\u{feff}äb\r\nc\n\nd";
+        for offset in 0..source.len() + 2 {
+            assert_eq!(Lines::of(source).line_column(offset), line_column(source, offset));
+        }
     }
 
     #[test]
