@@ -61,7 +61,7 @@ fn act(args: &Args, env: &Environment, out: &mut Output) -> anyhow::Result<Exit>
     match dir {
         _ if lint.fails(args.strict) => Ok(Exit::Usage),
         Some(dir) if lint.scenarios == 0 => {
-            Err(Failure::new(Exit::Nothing, format!("there are no scenarios in `{dir}`")))
+            Err(Failure::because(Exit::Nothing, format!("there are no scenarios in `{dir}`")))
         }
         _ => Ok(Exit::Satisfied),
     }

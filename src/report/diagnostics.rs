@@ -3,6 +3,7 @@
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 
+use crate::config::ConfigError;
 use crate::scenario::{Diagnostic, Severity};
 use crate::text::visible;
 
@@ -35,6 +36,25 @@ pub fn show_diagnostic(diagnostic: &Diagnostic, source: Option<&str>, styled: bo
 
 fn renderer(styled: bool) -> Renderer {
     if styled { Renderer::styled() } else { Renderer::plain() }
+}
+
+/// Returns `error` as people read it, without a line feed at the end: each finding with its line
+/// and a caret, or what kept the file from being read.
+pub fn show_config_error(error: &ConfigError, styled: bool) -> String {
+    if error.findings().is_empty() {
+        let title = Level::ERROR.primary_title(visible(&chain(error)));
+        return renderer(styled).render(&[Group::with_title(title)]);
+    }
+    let shown: Vec<String> =
+        error.findings().iter().map(|found| show_diagnostic(found, error.text(), styled)).collect();
+    shown.join("\n\n")
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", chain(source)),
+        None => error.to_string(),
+    }
 }
 
 fn place<'a>(diagnostic: &Diagnostic, source: Option<&'a str>) -> Element<'a> {
@@ -149,6 +169,7 @@ pub fn json(diagnostics: &[Diagnostic]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
 
     fn found(source: &str, at: &str) -> Diagnostic {
         let start = source.find(at).unwrap();
@@ -247,5 +268,23 @@ mod tests {
           ]
         }
         "#);
+    }
+
+    #[test]
+    fn every_finding_of_the_settings_is_shown() {
+        let error = config::parse(config::FILE, b"satisfaction:\n  threshold: 7\n").unwrap_err();
+        insta::assert_snapshot!(show_config_error(&error, false), @r"
+        error[C003]: the threshold is 7; it must be above 0 and at most 1
+         --> dark-factory.yaml:2:14
+          |
+        2 |   threshold: 7
+          |              ^
+          |
+          = help: for 7 percent write 0.07
+        ");
+        let root = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/nowhere", root.path().join(config::FILE)).unwrap();
+        let shown = show_config_error(&config::load(root.path()).unwrap_err(), false);
+        assert!(shown.starts_with("error: ") && shown.contains("No such file"), "{shown}");
     }
 }
