@@ -3,5 +3,6 @@
 pub mod exit;
 pub mod hidden;
 pub mod iterate;
+pub mod lint;
 pub mod run_scenarios;
 pub mod shuffle_scenarios;
