@@ -1,4 +1,5 @@
 //! The doors: one file a command, with its arguments, its wiring, its exit code and its messages.
 
+pub mod compile_feedback;
 pub mod exit;
 pub mod run_scenarios;
