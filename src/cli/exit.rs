@@ -7,7 +7,8 @@ use clap::Parser;
 
 use crate::config::{ConfigError, Environment};
 use crate::process::Signal;
-use crate::report::{Output, show_diagnostic};
+use crate::report::Output;
+use crate::report::diagnostics::show_config_error;
 use crate::text::visible;
 
 /// What a command came to. The numbers are a contract, and the same for every binary.
@@ -70,7 +71,10 @@ impl std::error::Error for Failure {
 
 impl Failure {
     /// Returns an error that says `message` and ends with `exit`.
-    pub fn new(exit: Exit, message: impl fmt::Display + fmt::Debug + Send + Sync + 'static) -> anyhow::Error {
+    pub fn because(
+        exit: Exit,
+        message: impl fmt::Display + fmt::Debug + Send + Sync + 'static,
+    ) -> anyhow::Error {
         Self { exit, error: anyhow::Error::msg(message) }.into()
     }
 
@@ -137,10 +141,10 @@ pub fn end(result: anyhow::Result<Exit>, no_color: bool) -> Exit {
 /// Returns an error as people read it: what, and below it each cause; of settings that make no
 /// sense the places.
 pub fn explain(error: &anyhow::Error, styled: bool) -> String {
-    let settings = find_in_chain::<ConfigError>(error).filter(|found| !found.findings().is_empty());
-    if let Some(found) = settings {
-        let shown = found.findings().iter().map(|one| show_diagnostic(one, found.text(), styled));
-        return shown.collect::<Vec<_>>().join("\n\n");
+    if let Some(settings) = find_in_chain::<ConfigError>(error)
+        && !settings.findings().is_empty()
+    {
+        return show_config_error(settings, styled);
     }
     let (red, reset) = if styled { ("\u{1b}[1;31m", "\u{1b}[0m") } else { ("", "") };
     let mut said = format!("{red}error{reset}: {}", visible(&error.to_string()));
@@ -198,7 +202,7 @@ mod tests {
     fn an_error_without_a_code_is_the_factorys() {
         let error = anyhow::anyhow!("odd");
         assert_eq!(Failure::exit_of(&error), Exit::Broken);
-        assert_eq!(Failure::exit_of(&Failure::new(Exit::Nothing, "none")), Exit::Nothing);
+        assert_eq!(Failure::exit_of(&Failure::because(Exit::Nothing, "none")), Exit::Nothing);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -14,8 +14,8 @@ use crate::config::{Config, Environment, Jobs, Span};
 use crate::judge::{self, DiscoverError, Place, Progress, Settings};
 use crate::process::Cancel;
 use crate::report::results::Results;
-use crate::report::scenarios::{Detail, Finding, Listed, ScenarioReporter};
-use crate::report::{Output, show_diagnostic, write_atomically};
+use crate::report::scenarios::{Detail, Listed, ScenarioReporter};
+use crate::report::{Output, diagnostics, show_diagnostic, write_atomically};
 use crate::scenario::{Diagnostic, Entry, ScenarioSet, Selection, Severity};
 use crate::text::plural;
 use crate::verdict::{Judged, Satisfaction, satisfaction};
@@ -92,17 +92,36 @@ pub enum Format {
 /// # Errors
 /// The request makes no sense, there is nothing to judge, or the results can't be written.
 pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
+    let plain = env.no_color() || (env.is_ci() && !env.is_github());
+    run_to(Output::stdout(plain), Cancel::on_signals, args, env)
+}
+
+fn run_to(
+    mut output: Output,
+    cancel: fn() -> std::io::Result<Cancel>,
+    args: &Args,
+    env: &Environment,
+) -> anyhow::Result<Exit> {
     let root = product_root(args.workdir.as_deref(), env)?;
     let config = crate::config::load(&root).or_exit(Exit::Usage)?;
     let (set, base) = scenarios(args, env, &root, &config)?;
-    let set = select(args, set)?;
-    if args.list {
-        return list(args, env, &set);
-    }
-    if args.check {
-        return check(args, env, &set, &base);
-    }
-    judge(args, env, &root, &config, &set)
+    let set = select(args, &set)?;
+    let exit = if args.list {
+        list(args, &mut output, &set)
+    } else if args.check {
+        check(args, &mut output, &set, &base)
+    } else {
+        let cancel = cancel().context("can't watch for signals")?;
+        judge(args, env, &mut output, &cancel, &Product { root, config }, &set)?
+    };
+    output.finish().context("can't write to standard output")?;
+    Ok(exit)
+}
+
+/// What is judged.
+struct Product {
+    root: PathBuf,
+    config: Config,
 }
 
 /// Returns the root of the product, absolute and without links: `workdir` if it is given, else the
@@ -117,7 +136,7 @@ pub fn product_root(workdir: Option<&Path>, env: &Environment) -> anyhow::Result
             let dir = here.join(dir);
             if !dir.is_dir() {
                 let message = format!("`{}` is not a directory", dir.display());
-                return Err(Failure::new(Exit::Usage, message));
+                return Err(Failure::because(Exit::Usage, message));
             }
             dir
         }
@@ -144,9 +163,12 @@ fn scenarios(
     // Below the root, scenarios are called by their path in it; elsewhere by the directory's name.
     let named = env.current_dir().join(named);
     let found = fs::canonicalize(&named).unwrap_or_else(|_| named.clone());
-    let (base, dir) = match [&named, &found].into_iter().find_map(|dir| dir.strip_prefix(root).ok())
-    {
-        Some(dir) => (root.to_owned(), dir.to_owned()),
+    let below = |dir: &Path| {
+        let dir = dir.strip_prefix(root).ok()?;
+        dir.components().all(|part| matches!(part, Component::Normal(_))).then(|| dir.to_owned())
+    };
+    let (base, dir) = match below(&named).or_else(|| below(&found)) {
+        Some(dir) => (root.to_owned(), dir),
         None => match (found.parent(), found.file_name()) {
             (Some(above), Some(name)) => (above.to_owned(), PathBuf::from(name)),
             _ => (found.clone(), PathBuf::new()),
@@ -154,59 +176,52 @@ fn scenarios(
     };
     let dir = dir.to_str().ok_or_else(|| {
         let message = format!("the directory's name `{}` is not UTF-8; rename it", dir.display());
-        Failure::new(Exit::Usage, message)
+        Failure::because(Exit::Usage, message)
     })?;
     let set = judge::discover(&base, dir).or_exit(Exit::Usage)?;
     Ok((set, base))
 }
 
 /// Returns the scenarios that the arguments ask for; never none.
-fn select(args: &Args, set: ScenarioSet) -> anyhow::Result<ScenarioSet> {
-    let nothing = |message: String| Err(Failure::new(Exit::Nothing, message));
+fn select(args: &Args, set: &ScenarioSet) -> anyhow::Result<ScenarioSet> {
+    let nothing = |message: String| Err(Failure::because(Exit::Nothing, message));
     if set.entries.is_empty() {
         return nothing("there are no scenarios: no file in the directory ends in `.md`".into());
     }
     let selection = Selection::new(&args.category, &args.names);
-    if let Some(first) = selection.unmatched(&set).first() {
+    if let Some(first) = selection.unmatched(set).first() {
         let message = format!(
             "`{first}` matches none of {}; `run-scenarios --list` shows them",
             plural(set.entries.len(), "scenario")
         );
         return nothing(message);
     }
-    let chosen = selection.of(&set);
+    let chosen = selection.of(set);
     if chosen.entries.is_empty() {
         return nothing("no scenario has both that name and that category".into());
     }
     Ok(chosen)
 }
 
-fn list(args: &Args, env: &Environment, set: &ScenarioSet) -> anyhow::Result<Exit> {
-    let mut output = Output::stdout(env.no_color());
+fn list(args: &Args, output: &mut Output, set: &ScenarioSet) -> Exit {
     match args.format {
         Format::Json => output.line(Listed::json(&set.entries)),
         Format::Human => Listed::lines(&set.entries).iter().for_each(|line| output.line(line)),
     }
-    output.finish().context("can't write to standard output")?;
-    Ok(Exit::Satisfied)
+    Exit::Satisfied
 }
 
-fn check(
-    args: &Args,
-    env: &Environment,
-    set: &ScenarioSet,
-    base: &Path,
-) -> anyhow::Result<Exit> {
+fn check(args: &Args, output: &mut Output, set: &ScenarioSet, base: &Path) -> Exit {
     let invalid = set.entries.iter().filter_map(|entry| entry.scenario.as_ref().err()).flatten();
-    let mut found: Vec<&Diagnostic> = invalid.chain(&set.diagnostics).collect();
+    let mut found: Vec<Diagnostic> = invalid.chain(&set.diagnostics).cloned().collect();
     found.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
     let errors = found.iter().filter(|one| one.severity == Severity::Error).count();
-    let mut output = Output::stdout(env.no_color());
     match args.format {
-        Format::Json => output.line(Finding::json(&found)),
+        Format::Json => output.line(diagnostics::json(&found)),
         Format::Human => {
             for one in &found {
-                let source = one.span.as_ref().and_then(|_| fs::read_to_string(base.join(&one.file)).ok());
+                let place = one.span.as_ref().map(|_| base.join(&one.file));
+                let source = place.and_then(|place| fs::read_to_string(place).ok());
                 let shown = show_diagnostic(one, source.as_deref(), output.is_styled());
                 output.line(format_args!("{shown}\n"));
             }
@@ -218,22 +233,18 @@ fn check(
             ));
         }
     }
-    output.finish().context("can't write to standard output")?;
-    Ok(if errors > 0 { Exit::Usage } else { Exit::Satisfied })
+    if errors > 0 { Exit::Usage } else { Exit::Satisfied }
 }
 
 fn judge(
     args: &Args,
     env: &Environment,
-    root: &Path,
-    config: &Config,
+    output: &mut Output,
+    cancel: &Cancel,
+    Product { root, config }: &Product,
     set: &ScenarioSet,
 ) -> anyhow::Result<Exit> {
-    let cancel = Cancel::on_signals().context("can't watch for signals")?;
-    let place = Place {
-        root: root.to_owned(),
-        env: env.for_product(&config.env, root, None, None),
-    };
+    let place = Place { root: root.clone(), env: env.for_product(&config.env, root, None, None) };
     let settings = Settings {
         timeout: config.scenarios.timeout.0,
         timeout_override: args.timeout.map(|span| span.0),
@@ -241,13 +252,11 @@ fn judge(
         grace: GRACE,
     };
     let human = args.format == Format::Human;
-    let plain = env.no_color() || env.is_ci();
     let detail = Detail {
         quiet: args.quiet,
         silent: !human,
-        live: human && !plain && std::io::stderr().is_terminal(),
+        live: human && !env.no_color() && !env.is_ci() && std::io::stderr().is_terminal(),
     };
-    let output = Output::stdout(plain && !env.is_github());
     let mut reporter = ScenarioReporter::new(output, detail, set.entries.len());
     let begun = Instant::now();
     let entries: Vec<&Entry> = set.entries.iter().collect();
@@ -256,15 +265,14 @@ fn judge(
         &place,
         &settings,
         &BTreeSet::new(),
-        &cancel,
+        cancel,
         &mut |progress| match progress {
             Progress::Started(entry) => reporter.started(entry),
             Progress::Judged(judged) => reporter.judged(judged),
         },
     );
     let sum = satisfaction(&judged);
-    let results = Results::new(SystemClock.now(), &judged, &sum, false);
-    let json = results.to_json();
+    let json = Results::new(SystemClock.now(), &judged, &sum, false).to_json();
     let path = match &args.output {
         Some(path) => env.current_dir().join(path),
         None => root.join(RESULTS),
@@ -275,19 +283,17 @@ fn judge(
     if written.is_ok() {
         reporter.note(&format!("results: {}", path.display()));
     }
-    if let Some(signal) = cancel.tripped() {
-        reporter.note(&format!("interrupted: {} not judged", plural(sum.undecided, "scenario")));
-        written.or_exit(Exit::Broken)?;
-        return Ok(Exit::Interrupted(signal));
+    if cancel.tripped().is_some() {
+        let left = plural(sum.undecided, "scenario");
+        reporter.note(&format!("interrupted: {left} not judged"));
     }
-    let mut output = reporter.into_output();
+    drop(reporter);
     if !human {
         // Failures are remembered, and told by `finish`.
         let _ = output.write_all(&json);
     }
     written.or_exit(Exit::Broken)?;
-    output.finish().context("can't write to standard output")?;
-    Ok(exit_of(&judged, &sum))
+    Ok(cancel.tripped().map_or_else(|| exit_of(&judged, &sum), Exit::Interrupted))
 }
 
 fn jobs(jobs: Jobs) -> usize {
@@ -331,5 +337,246 @@ fn quoted(word: &str) -> String {
         word.to_owned()
     } else {
         format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Signal;
+    use serde_json::Value;
+
+    /// A product in a directory of its own, with what the last command wrote.
+    struct Bench {
+        dir: tempfile::TempDir,
+    }
+
+    impl Bench {
+        fn new(scenarios: &[(&str, &str)]) -> Self {
+            let bench = Self { dir: tempfile::tempdir().unwrap() };
+            fs::create_dir_all(bench.path("product/scenarios")).unwrap();
+            for (name, text) in scenarios {
+                fs::write(bench.path("product/scenarios").join(name), text).unwrap();
+            }
+            bench
+        }
+
+        fn path(&self, path: &str) -> PathBuf {
+            self.dir.path().join(path)
+        }
+
+        /// Runs the command in the product; returns what it came to and what it wrote.
+        fn run(&self, args: &[&str]) -> (Exit, String) {
+            self.run_in("product", Cancel::new, args)
+        }
+
+        fn run_in(
+            &self,
+            dir: &str,
+            cancel: fn() -> std::io::Result<Cancel>,
+            args: &[&str],
+        ) -> (Exit, String) {
+            let args = Args::parse_from(["run-scenarios"].iter().chain(args));
+            let variables = [("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())].into();
+            let env = Environment::from_parts(variables, self.path(dir));
+            let written = self.path("stdout");
+            let stdout = Output::new(Box::new(fs::File::create(&written).unwrap()), false);
+            match run_to(stdout, cancel, &args, &env) {
+                Ok(exit) => (exit, fs::read_to_string(written).unwrap()),
+                Err(error) => {
+                    (Failure::exit_of(&error), super::super::exit::explain(&error, false))
+                }
+            }
+        }
+
+        fn results(&self) -> Value {
+            let path = self.path("product").join(RESULTS);
+            serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+        }
+    }
+
+    fn scenario(name: &str, category: &str, script: &str) -> String {
+        format!(
+            "# Scenario: {name}\n\n## Category\n{category}\n\n## Behavioral Expectation\nIt \
+             works.\n\n## Evaluation Method\n```bash\n{script}\n```\n\n## Pass Criteria\nExit 0.\n"
+        )
+    }
+
+    fn two() -> Bench {
+        Bench::new(&[
+            ("01_good.md", &scenario("Good", "web", "test -d scenarios")),
+            ("02_bad.md", &scenario("Bad", "cli", "echo why >&2; exit 3")),
+        ])
+    }
+
+    #[test]
+    fn a_judgement_is_shown_written_and_told_by_its_code() {
+        let bench = two();
+        let (exit, said) = bench.run(&[]);
+        let said = regex::Regex::new(r"\d\.\d ?s").unwrap().replace_all(&said, "T");
+        let results = fs::canonicalize(bench.path("product")).unwrap().join(RESULTS);
+        assert_eq!(
+            said,
+            format!(
+                "PASS  T  Good\nFAIL  T  Bad\n      exit code 3: why\n      | why\n\n\
+                 1 of 2 satisfied, 1 failed; score 0.50; T\n\
+                 run one again: run-scenarios 02_bad\nresults: {}\n",
+                results.display()
+            )
+        );
+        assert_eq!(exit, Exit::NotSatisfied);
+        assert_eq!(bench.results()["results"][1]["file_path"], "scenarios/02_bad.md");
+    }
+
+    #[test]
+    fn what_is_asked_for_is_run() {
+        let bench = two();
+        for args in [&["--category", "WEB"][..], &["good"], &["01_*"], &["scenarios/01_good.md"]] {
+            assert_eq!(bench.run(args).0, Exit::Satisfied, "{args:?}");
+            assert_eq!(bench.results()["total"], 1, "{args:?}");
+        }
+        assert_eq!(bench.run(&["--category", "web", "--category", "cli"]).0, Exit::NotSatisfied);
+    }
+
+    #[test]
+    fn nothing_to_judge_is_no_success() {
+        let bench = two();
+        for args in [&["nope"][..], &["--category", "nope"], &["good", "--category", "cli"]] {
+            let (exit, said) = bench.run(args);
+            assert_eq!(exit, Exit::Nothing, "{said}");
+        }
+        assert_eq!(Bench::new(&[]).run(&[]).0, Exit::Nothing);
+        assert_eq!(bench.run_in("", Cancel::new, &[]).0, Exit::Nothing);
+        let skipped = scenario("S", "x", "true")
+            .replace("## Behavioral", "## Preconditions\n- check: `false`\n\n## Behavioral");
+        assert_eq!(Bench::new(&[("s.md", &skipped)]).run(&[]).0, Exit::Nothing);
+    }
+
+    #[test]
+    fn a_request_that_makes_no_sense_is_told_from_a_failure() {
+        let bench = two();
+        for args in [&["--workdir", "/no/such"][..], &["--scenarios-dir", "/no/such"]] {
+            assert_eq!(bench.run(args).0, Exit::Usage, "{args:?}");
+        }
+        fs::write(bench.path("product/dark-factory.yaml"), "scenarios: {jobs: none}").unwrap();
+        assert_eq!(bench.run(&[]).0, Exit::Usage);
+        for args in [["--timeout", "soon"], ["--jobs", "0"], ["--list", "--check"]] {
+            assert!(Args::try_parse_from(["run-scenarios"].iter().chain(&args)).is_err());
+        }
+    }
+
+    #[test]
+    fn results_that_cannot_be_written_are_a_failure_of_their_own() {
+        let (exit, said) = two().run(&["good", "--output", "/dev/full"]);
+        assert_eq!(exit, Exit::Broken);
+        assert!(said.starts_with("error: can't write `/dev/full`\n  caused by: "), "{said}");
+    }
+
+    #[test]
+    fn without_bash_the_factory_has_failed() {
+        let bench = two();
+        let env = Environment::from_parts(
+            [("PATH".into(), "/nowhere".into())].into(),
+            bench.path("product"),
+        );
+        let output = Output::new(Box::new(std::io::sink()), false);
+        let exit = run_to(output, Cancel::new, &Args::default(), &env).unwrap();
+        assert_eq!(exit, Exit::Broken);
+        assert_eq!(bench.results()["undecided"], 2);
+    }
+
+    #[test]
+    fn an_interrupt_leaves_a_file_that_says_so() {
+        let bench = two();
+        let tripped = || {
+            let cancel = Cancel::new()?;
+            cancel.trip(Signal::Terminate);
+            Ok(cancel)
+        };
+        let (exit, said) = bench.run_in("product", tripped, &[]);
+        assert_eq!(exit, Exit::Interrupted(Signal::Terminate));
+        assert!(said.contains("interrupted: 2 scenarios not judged"), "{said}");
+        let results = bench.results();
+        assert_eq!(results["satisfaction_score"], Value::Null);
+        assert_eq!(results["results"][0]["verdict"], "undecided");
+    }
+
+    #[test]
+    fn settings_of_the_product_hold_unless_a_flag_says_otherwise() {
+        let slow = scenario("Slow", "x", "sleep 60; true");
+        let bench = Bench::new(&[("slow.md", &slow)]);
+        fs::write(bench.path("product/dark-factory.yaml"), "scenarios: {timeout: 0.2s}").unwrap();
+        assert_eq!(bench.run(&[]).0, Exit::NotSatisfied);
+        assert_eq!(bench.results()["results"][0]["exit_code"], -1);
+        let begun = Instant::now();
+        bench.run(&["--timeout", "0.1"]);
+        assert_eq!(bench.results()["results"][0]["error_summary"], "timed out after 0.1 s");
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_directory_elsewhere_judges_this_product() {
+        let bench = two();
+        fs::rename(bench.path("product/scenarios"), bench.path("exam")).unwrap();
+        fs::create_dir(bench.path("product/scenarios")).unwrap();
+        let (exit, _) = bench.run(&["--scenarios-dir", "../exam", "good"]);
+        assert_eq!(exit, Exit::Satisfied);
+        assert_eq!(bench.results()["results"][0]["file_path"], "exam/01_good.md");
+        let product = bench.path("product");
+        let args = ["--workdir", product.to_str().unwrap(), "--scenarios-dir", "exam", "bad"];
+        let (exit, said) = bench.run_in("", Cancel::new, &args);
+        assert_eq!(exit, Exit::NotSatisfied);
+        assert!(said.contains("--scenarios-dir exam 02_bad"), "{said}");
+    }
+
+    #[test]
+    fn the_top_of_the_repository_is_the_root() {
+        let bench = two();
+        fs::create_dir_all(bench.path("product/.git")).unwrap();
+        fs::create_dir_all(bench.path("product/deep/er")).unwrap();
+        assert_eq!(bench.run_in("product/deep/er", Cancel::new, &["good"]).0, Exit::Satisfied);
+    }
+
+    #[test]
+    fn a_list_runs_nothing() {
+        let bench = two();
+        let (exit, said) = bench.run(&["--list"]);
+        assert_eq!(
+            (exit, said.as_str()),
+            (Exit::Satisfied, "01_good  web  Good\n02_bad   cli  Bad\n")
+        );
+        let (_, json) = bench.run(&["--list", "--format", "json", "bad"]);
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["scenarios"][0]["id"], "02_bad");
+        assert!(!bench.path("product/artifacts").exists());
+    }
+
+    #[test]
+    fn a_check_shows_what_is_wrong_and_runs_nothing() {
+        let bench = two();
+        assert_eq!(bench.run(&["--check", "good"]).0, Exit::Satisfied);
+        fs::write(bench.path("product/scenarios/03_empty.md"), "").unwrap();
+        let (exit, said) = bench.run(&["--check"]);
+        assert_eq!(exit, Exit::Usage);
+        assert!(said.contains("scenarios/03_empty.md") && said.contains("3 scenarios: 1 error"));
+        assert!(!bench.path("product/artifacts").exists());
+    }
+
+    #[test]
+    fn json_on_standard_output_is_the_file() {
+        let bench = two();
+        let (_, said) = bench.run(&["--format", "json"]);
+        assert_eq!(serde_json::from_str::<Value>(&said).unwrap(), bench.results());
+    }
+
+    #[test]
+    fn a_quiet_run_shows_what_is_not_satisfied() {
+        let (_, said) = two().run(&["-q"]);
+        assert!(said.starts_with("FAIL") && !said.contains("Good"), "{said}");
+    }
+
+    #[test]
+    fn a_path_with_a_blank_can_be_pasted() {
+        assert_eq!(quoted("a b'c"), r"'a b'\''c'");
     }
 }

@@ -45,11 +45,8 @@ pub fn show_config_error(error: &ConfigError, styled: bool) -> String {
         let title = Level::ERROR.primary_title(visible(&chain(error)));
         return renderer(styled).render(&[Group::with_title(title)]);
     }
-    let shown: Vec<String> = error
-        .findings()
-        .iter()
-        .map(|found| show_diagnostic(found, error.text(), styled))
-        .collect();
+    let shown: Vec<String> =
+        error.findings().iter().map(|found| show_diagnostic(found, error.text(), styled)).collect();
     shown.join("\n\n")
 }
 

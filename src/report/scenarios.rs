@@ -8,7 +8,7 @@ use serde::Serialize;
 use styles::{BOLD, DIM, GREEN, RED, RESET, YELLOW};
 
 use crate::clock::human;
-use crate::scenario::{Diagnostic, Entry, Severity};
+use crate::scenario::Entry;
 use crate::text::{one_line, plural, tail, visible};
 use crate::verdict::{Judged, Satisfaction, Verdict};
 
@@ -33,8 +33,8 @@ pub struct Detail {
 
 /// Shows a judgement as it goes on.
 #[derive(Debug)]
-pub struct ScenarioReporter {
-    output: Output,
+pub struct ScenarioReporter<'a> {
+    output: &'a mut Output,
     detail: Detail,
     live: Option<ProgressBar>,
     running: Vec<String>,
@@ -42,9 +42,9 @@ pub struct ScenarioReporter {
     done: usize,
 }
 
-impl ScenarioReporter {
+impl<'a> ScenarioReporter<'a> {
     /// Returns a reporter that expects `total` scenarios.
-    pub fn new(output: Output, detail: Detail, total: usize) -> Self {
+    pub fn new(output: &'a mut Output, detail: Detail, total: usize) -> Self {
         let live = detail.live.then(|| {
             let live = ProgressBar::new_spinner();
             if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
@@ -100,16 +100,11 @@ impl ScenarioReporter {
         self.print(&[line.to_owned()]);
     }
 
-    /// Ends the report, and returns the output for what comes after it.
-    pub fn into_output(self) -> Output {
-        self.output
-    }
-
     fn print(&mut self, lines: &[String]) {
         if self.detail.silent {
             return;
         }
-        let output = &mut self.output;
+        let output = &mut *self.output;
         let mut write = || lines.iter().for_each(|line| output.line(line));
         match &self.live {
             Some(live) => live.suspend(write),
@@ -174,7 +169,7 @@ pub fn summary(sum: &Satisfaction, duration: Duration) -> String {
     match sum.score() {
         // Never rounded up: 0.995 is not 1.
         Some(score) => {
-            line.push_str(&format!("; score {:.2}", (score * 100.0 + 1e-9).floor() / 100.0))
+            line.push_str(&format!("; score {:.2}", (score * 100.0 + 1e-9).floor() / 100.0));
         }
         None => line.push_str("; nothing judged"),
     }
@@ -229,35 +224,6 @@ impl<'a> Listed<'a> {
             format!("{:ids$}  {category:categories$}  {name}{invalid}", entry.id.as_str())
         };
         entries.iter().map(line).collect()
-    }
-}
-
-/// A finding in a list: `--check --format json`.
-#[derive(Debug, Serialize)]
-pub struct Finding<'a> {
-    code: &'a str,
-    severity: Severity,
-    message: &'a str,
-    file_path: &'a str,
-    line: usize,
-    column: usize,
-    help: &'a str,
-}
-
-impl<'a> Finding<'a> {
-    /// Returns the list as JSON.
-    pub fn json(found: &[&'a Diagnostic]) -> String {
-        let of = |one: &&'a Diagnostic| Self {
-            code: &one.code,
-            severity: one.severity,
-            message: &one.message,
-            file_path: &one.file,
-            line: one.line,
-            column: one.column,
-            help: &one.help,
-        };
-        let found: Vec<_> = found.iter().map(of).collect();
-        format!("{:#}", serde_json::json!({ "schema": SCHEMA, "findings": found }))
     }
 }
 
