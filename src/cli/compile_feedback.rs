@@ -218,7 +218,7 @@ fn scenarios(
     }
     .context("the holdout's text can't be masked without the scenarios")?;
     if set.entries.is_empty() {
-        return Err(Failure::new(
+        return Err(Failure::because(
             Exit::Nothing,
             "there are no scenarios: no file in the directory ends in `.md`",
         ));
@@ -239,7 +239,7 @@ fn belonging(results: &Results, set: &ScenarioSet) -> anyhow::Result<Vec<Judged>
             .find(|entry| entry.id == one.id)
             .or_else(|| set.entries.iter().find(|entry| entry.file == one.file));
         let Some(entry) = entry else {
-            return Err(Failure::new(
+            return Err(Failure::because(
                 Exit::Usage,
                 format!(
                     "the results tell of `{}`, which is not among the scenarios; run \
@@ -372,7 +372,7 @@ fn next_iteration(path: &Path) -> anyhow::Result<u32> {
     };
     text.trim().parse::<u32>().ok().and_then(|count| count.checked_add(1)).ok_or_else(|| {
         let shown = crate::text::one_line(&text, 40);
-        Failure::new(
+        Failure::because(
             Exit::Usage,
             format!(
                 "`{}` holds {shown:?}, which is no number; correct it, or use --iteration",
