@@ -27,7 +27,8 @@ mod tests {
 
     #[test]
     fn what_people_call_is_not_taken_for_a_hidden_subcommand() {
-        for args in [vec!["factory"], vec!["factory", "status"], vec!["factory", "supervise-agent"]] {
+        for args in [vec!["factory"], vec!["factory", "status"], vec!["factory", "supervise-agent"]]
+        {
             assert_eq!(hidden(args.into_iter().map(OsString::from)), None);
         }
     }

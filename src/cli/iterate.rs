@@ -136,8 +136,9 @@ fn settings(args: &Args, root: &std::path::Path) -> anyhow::Result<Config> {
     let mut config = crate::config::load(root).or_exit(Exit::Usage)?;
     if let Some(threshold) = args.threshold {
         if !(threshold > 0.0 && threshold <= 1.0) {
-            let message =
-                format!("--threshold {threshold} makes no sense; use a score above 0 and at most 1");
+            let message = format!(
+                "--threshold {threshold} makes no sense; use a score above 0 and at most 1"
+            );
             return Err(Failure::because(Exit::Usage, message));
         }
         config.satisfaction.threshold = threshold;
@@ -260,7 +261,9 @@ fn next_steps(started: &Started, finish: &Finish) -> Vec<String> {
         steps.push(format!("factory apply {run}   bring the best candidate to your branch"));
     }
     match finish.outcome.as_str() {
-        "asked" => steps.push("iterate --resume --answer TEXT    answer the agent, and go on".to_owned()),
+        "asked" => {
+            steps.push("iterate --resume --answer TEXT    answer the agent, and go on".to_owned())
+        }
         "paused" | "interrupted" | "failed" => {
             steps.push("iterate --resume    go on".to_owned());
         }

@@ -1,9 +1,9 @@
 //! What a run has found of a candidate, as values and as `scenario_results.json`.
 
 use crate::clock::{Clock as _, SystemClock};
-use crate::feedback::{LastTurn, Point};
 use crate::convergence::Step;
 use crate::event::{DeliveryDetail, Summary, TurnDelivery};
+use crate::feedback::{LastTurn, Point};
 use crate::journal::write_durably;
 use crate::report::results::Results;
 use crate::scenario::Entry;
@@ -45,8 +45,12 @@ impl Run {
     /// # Errors
     /// A blob can't be read.
     pub fn last_turn(&self) -> Result<Option<LastTurn>, Halt> {
-        let Some((turn, delivery)) =
-            self.summary().turns.iter().rev().find_map(|turn| Some((turn, turn.delivery.as_ref()?)))
+        let Some((turn, delivery)) = self
+            .summary()
+            .turns
+            .iter()
+            .rev()
+            .find_map(|turn| Some((turn, turn.delivery.as_ref()?)))
         else {
             return Ok(None);
         };
@@ -79,8 +83,8 @@ pub fn trajectory(earlier: &[Point], summary: &Summary) -> Vec<Point> {
                 note: if *iteration == first { "base".to_owned() } else { String::new() },
             },
             Step::Unchanged => {
-                let refused = turn
-                    .is_some_and(|t| matches!(t.delivery, Some(TurnDelivery::Refused { .. })));
+                let refused =
+                    turn.is_some_and(|t| matches!(t.delivery, Some(TurnDelivery::Refused { .. })));
                 let before = points.last().cloned().unwrap_or_default();
                 Point {
                     iteration: *iteration,

@@ -136,11 +136,6 @@ pub enum TurnDelivery {
 }
 
 impl Visit {
-    /// Returns whether nothing has been found yet.
-    pub fn is_empty(&self) -> bool {
-        self.prepared.is_empty() && self.gates.is_empty() && self.scenarios.is_empty()
-    }
-
     /// Returns whether a gate or a set-up command failed.
     pub fn gate_failed(&self) -> bool {
         self.prepare_failed || self.gates.values().any(|(passed, blocking, _)| *blocking && !passed)
@@ -418,7 +413,9 @@ impl Summary {
     /// interrupted, or it ended in a way that a person can change.
     pub fn is_resumable(&self) -> bool {
         match &self.ended {
-            None | Some(Ended::Paused | Ended::Interrupted { .. } | Ended::Failed { .. }) => !self.started.in_place,
+            None | Some(Ended::Paused | Ended::Interrupted { .. } | Ended::Failed { .. }) => {
+                !self.started.in_place
+            }
             Some(Ended::Finished { exit, .. }) => *exit == 5,
         }
     }

@@ -35,6 +35,7 @@ pub struct TerminalReporter {
     output: Output,
     detail: TerminalDetail,
     live: Option<ProgressBar>,
+    iteration: Option<u32>,
     gates: Vec<String>,
     gate_ms: u64,
     judged: usize,
@@ -56,6 +57,7 @@ impl TerminalReporter {
             output,
             detail,
             live,
+            iteration: None,
             gates: Vec::new(),
             gate_ms: 0,
             judged: 0,
@@ -106,6 +108,19 @@ impl TerminalReporter {
             );
             self.line(&format!("  {:COLUMN$}{text}", "agent"));
             self.line(&format!("  {:COLUMN$}{}", "branch", run.branch));
+        }
+    }
+
+    /// Writes the head of an iteration once, when its candidate is looked at first.
+    fn iteration_begins(&mut self, scene: &Scene<'_>) {
+        let iteration = scene.summary.iteration();
+        if !scene.summary.candidate_is_open() || self.iteration == Some(iteration) {
+            return;
+        }
+        self.iteration = Some(iteration);
+        let base = if scene.summary.turns_taken() == 0 { ", the base" } else { "" };
+        if !self.detail.quiet {
+            self.line(&format!("iteration {iteration}{base}"));
         }
     }
 
@@ -166,7 +181,14 @@ impl TerminalReporter {
         }
     }
 
-    fn gate_finished(&mut self, scene: &Scene<'_>, gate: usize, passed: bool, blocking: bool, ms: u64) {
+    fn gate_finished(
+        &mut self,
+        scene: &Scene<'_>,
+        gate: usize,
+        passed: bool,
+        blocking: bool,
+        ms: u64,
+    ) {
         let word = match (passed, blocking) {
             (true, _) => "ok",
             (false, true) => "FAILED",
@@ -183,20 +205,17 @@ impl Reporter for TerminalReporter {
         match &envelope.event {
             RunEvent::RunStarted(run) => self.header(scene, run),
             RunEvent::RunResumed { .. } => {
-                self.line(&format!("run {} goes on, iteration {}", summary.run, summary.iteration()));
+                self.line(&format!(
+                    "run {} goes on, iteration {}",
+                    summary.run,
+                    summary.iteration()
+                ));
             }
-            RunEvent::NodeStarted { visit, attempt } => {
+            RunEvent::NodeStarted { attempt, .. } => {
                 let node = envelope.node.as_ref().map_or("", |node| node.as_str());
+                self.iteration_begins(scene);
                 if *attempt > 1 {
                     self.detail(node, &format!("attempt {attempt}"));
-                }
-                // The first node of each judgement, whichever that is.
-                if *attempt == 1 && summary.candidate_is_open() && summary.visit.is_empty() {
-                    let first = matches!(node, "prepare") || (node == "gates" && *visit == 1);
-                    if first && !self.detail.quiet {
-                        let base = if summary.turns_taken() == 0 { ", the base" } else { "" };
-                        self.line(&format!("iteration {}{base}", summary.iteration()));
-                    }
                 }
                 self.now(node.to_owned());
             }
@@ -225,13 +244,20 @@ impl Reporter for TerminalReporter {
             }
             RunEvent::GatesFlagged { files, paths } => {
                 let paths: Vec<String> = scene.json(paths).unwrap_or_default();
-                let text =
-                    format!("{} that define gates changed: {}", plural(*files, "file"), listed(&paths));
+                let text = format!(
+                    "{} that define gates changed: {}",
+                    plural(*files, "file"),
+                    listed(&paths)
+                );
                 self.line(&format!("  {:COLUMN$}{text}", "warning"));
             }
             RunEvent::ScenarioStarted { scenario } => {
                 let (done, total) = (self.judged, summary.started.scenarios);
-                self.now(format!("scenario {}/{total} {}", done + 1, visible(scene.names.scenario(scenario))));
+                self.now(format!(
+                    "scenario {}/{total} {}",
+                    done + 1,
+                    visible(scene.names.scenario(scenario))
+                ));
             }
             RunEvent::ScenarioJudged { ms, .. } => {
                 self.judged += 1;
@@ -242,7 +268,8 @@ impl Reporter for TerminalReporter {
                 self.judged(scene);
             }
             RunEvent::DecisionMade { decision } => {
-                let next = if matches!(decision, Decision::Continue { .. }) { "continue" } else { "stop" };
+                let next =
+                    if matches!(decision, Decision::Continue { .. }) { "continue" } else { "stop" };
                 let text = format!("{next}: {}", decision.reason());
                 self.line(&format!("  {:COLUMN$}{text}", "decision"));
             }
@@ -260,7 +287,8 @@ impl Reporter for TerminalReporter {
             }
             RunEvent::AgentStarted { turn, attempt, .. } => {
                 let agent = summary.started.agent.as_deref().unwrap_or("agent");
-                let again = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
+                let again =
+                    if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
                 if !self.detail.quiet {
                     self.line(&format!("turn {turn} of {}{again}", summary.max_iterations));
                 }
@@ -270,7 +298,11 @@ impl Reporter for TerminalReporter {
                 let agent = summary.started.agent.as_deref().unwrap_or("agent");
                 let mut text = format!("{agent} {class} in {}{}", human(ms(*millis)), used(*usage));
                 if *reaped > 0 {
-                    let _ = write!(text, ", {} left over and ended", plural(*reaped as usize, "process"));
+                    let _ = write!(
+                        text,
+                        ", {} left over and ended",
+                        plural(*reaped as usize, "process")
+                    );
                 }
                 self.detail("agent", &text);
                 if let Some(says) = says.as_ref().and_then(|says| scene.text(says)) {
@@ -289,7 +321,8 @@ impl Reporter for TerminalReporter {
                 let detail = scene.json(detail).unwrap_or_default();
                 self.delivered(scene, Some(*files), &detail);
             }
-            RunEvent::DeliveryUnchanged { detail, .. } | RunEvent::DeliveryRefused { detail, .. } => {
+            RunEvent::DeliveryUnchanged { detail, .. }
+            | RunEvent::DeliveryRefused { detail, .. } => {
                 let detail = scene.json(detail).unwrap_or_default();
                 self.delivered(scene, None, &detail);
             }
@@ -337,7 +370,10 @@ fn changes(summary: &Summary, scene: &Scene<'_>) -> Vec<(&'static str, Vec<Strin
 /// Returns the trajectory as a table: a line for each iteration, the best one marked.
 pub fn trajectory(summary: &Summary) -> String {
     let best = summary.best().map(|(iteration, _)| iteration);
-    let mut out = format!("{:>9}  {:5}  {:>5}  {:>9}  what the turn brought\n", "iteration", "gates", "score", "satisfied");
+    let mut out = format!(
+        "{:>9}  {:5}  {:>5}  {:>9}  what the turn brought\n",
+        "iteration", "gates", "score", "satisfied"
+    );
     for (iteration, step) in &summary.steps {
         let (gates, score, passed) = match step {
             Step::Unchanged => ("-", "-".to_owned(), "-".to_owned()),
