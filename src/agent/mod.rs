@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{AgentSettings, Environment};
 
+pub use crate::event::Usage;
 pub use error::AgentError;
 pub use home::{HomeError, prepare_home};
 pub use prompt::{Answer, DEFAULT_PROMPT, PromptContext, PromptError, render};
@@ -31,7 +32,6 @@ pub use recover::{Recovered, recover};
 pub use redact::is_secret;
 pub use replay::replay_main;
 pub use supervisor::supervise;
-pub use crate::event::Usage;
 pub use turn::{CrashPoint, Ended, TurnLimits, TurnRecord, run_turn};
 
 /// The directories and files of one turn, all absolute.

@@ -107,7 +107,7 @@ fn act(args: &Args, env: &Environment) -> anyhow::Result<Done> {
             let owner = match owner {
                 None => Owner::parent(),
                 Some(pid) => Owner::of(pid).ok_or_else(|| {
-                    Failure::new(Exit::Usage, format!("no process {pid} is running"))
+                    Failure::because(Exit::Usage, format!("no process {pid} is running"))
                 })?,
             };
             hide(&shuffle, &owner)

@@ -103,9 +103,7 @@ fn object(active: &Option<Value>, run: &Value, judged: &Option<Value>) -> String
 fn results(here: &Here<'_>) -> anyhow::Result<Option<Results>> {
     match Results::read(&here.root.join(RESULTS)) {
         Ok(results) => Ok(Some(results)),
-        Err(ResultsError::Read { source, .. })
-            if source.kind() == std::io::ErrorKind::NotFound =>
-        {
+        Err(ResultsError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             Ok(None)
         }
         Err(error) => Err(error.into()),

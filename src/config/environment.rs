@@ -147,6 +147,14 @@ impl Environment {
         self.variables.get(OsStr::new(name)).map(OsString::as_os_str).filter(|v| !v.is_empty())
     }
 
+    /// Returns the file of this very program.
+    ///
+    /// # Errors
+    /// The system can't tell.
+    pub fn executable(&self) -> io::Result<PathBuf> {
+        std::env::current_exe()
+    }
+
     /// Returns the directory in which the process was started.
     pub fn current_dir(&self) -> &Path {
         &self.current_dir

@@ -15,6 +15,9 @@ pub const FILE: &str = "dark-factory.yaml";
 /// The most that the file may hold, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// The most findings that are told at a time.
+const MOST: usize = 32;
+
 /// Settings that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -231,6 +234,7 @@ impl Review<'_> {
         }
     }
 
+    /// Adds a finding, unless there are so many that the person knows by now.
     fn report(
         &mut self,
         code: &'static str,
@@ -238,6 +242,9 @@ impl Review<'_> {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
+        if self.findings.len() == MOST {
+            return;
+        }
         let (line, column) =
             span.as_ref().map_or((1, 1), |span| line_column(self.text, span.start));
         self.findings.push(Diagnostic {
@@ -255,6 +262,9 @@ impl Review<'_> {
 
     /// Reports the value at `path`.
     fn value(&mut self, code: &'static str, path: &str, message: impl Into<String>, help: &str) {
+        if self.findings.len() == MOST {
+            return;
+        }
         let span = yaml::value_span(self.text, &yaml::steps(path));
         self.report(code, span, message, help);
     }

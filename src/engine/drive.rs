@@ -52,8 +52,9 @@ pub fn drive(started: &mut Started) -> Finish {
             Finish {
                 outcome: "interrupted".to_owned(),
                 exit,
-                reason: "A signal stopped it; what was judged is kept, and `iterate --resume` goes on."
-                    .to_owned(),
+                reason:
+                    "A signal stopped it; what was judged is kept, and `iterate --resume` goes on."
+                        .to_owned(),
                 signal: Some(signal),
                 failure: None,
             }

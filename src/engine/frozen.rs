@@ -106,9 +106,8 @@ pub(super) fn read_specs(
             .map_err(|source| FrozenError::Glob { glob: glob.clone(), source })?;
         builder.add(parsed);
     }
-    let set = builder
-        .build()
-        .map_err(|source| FrozenError::Glob { glob: globs.join(", "), source })?;
+    let set =
+        builder.build().map_err(|source| FrozenError::Glob { glob: globs.join(", "), source })?;
     let mut specs = Vec::new();
     // Only below the directories that the globs begin with: a product may have 50,000 files.
     let mut starts: BTreeSet<String> = BTreeSet::new();
@@ -150,7 +149,9 @@ pub(super) fn read_earlier(root: &Path) -> Vec<Point> {
             let name = entry.file_name();
             name.to_str().is_some_and(|n| n.starts_with("feedback_iter_") && n.ends_with(".md"))
         })
-        .filter_map(|entry| crate::feedback::read_point(&std::fs::read_to_string(entry.path()).ok()?))
+        .filter_map(|entry| {
+            crate::feedback::read_point(&std::fs::read_to_string(entry.path()).ok()?)
+        })
         .collect();
     points.sort_by_key(|point| point.iteration);
     points

@@ -162,10 +162,11 @@ fn step<H: Host>(
         Some(handler) => handler.handle(node, host)?,
         None if matches!(node.kind.as_str(), "start" | "exit") => NodeOutcome::of(Status::Success),
         None => {
-            return Err(
-                Failure::plain("graph", format!("nothing handles nodes of type `{}`", node.kind))
-                    .into(),
-            );
+            return Err(Failure::plain(
+                "graph",
+                format!("nothing handles nodes of type `{}`", node.kind),
+            )
+            .into());
         }
     };
     host.record(Some(id), RunEvent::NodeFinished { visit, attempt, outcome })
@@ -200,7 +201,9 @@ mod tests {
         fn apply(&mut self, node: Option<&NodeId>, event: &RunEvent) {
             let Some(node) = node else { return };
             match event {
-                RunEvent::NodeStarted { visit, attempt } => self.walk.started(node, *visit, *attempt),
+                RunEvent::NodeStarted { visit, attempt } => {
+                    self.walk.started(node, *visit, *attempt)
+                }
                 RunEvent::NodeFinished { attempt, outcome, .. } => {
                     self.walk.finished(node, *attempt, outcome);
                 }
@@ -273,8 +276,21 @@ mod tests {
     }
 
     const WAY: [&str; 15] = [
-        "begin", "prepare", "gates", "decide", "feedback", "agent", "deliver", "prepare", "gates",
-        "scenarios", "decide", "feedback", "agent", "deliver", "decide",
+        "begin",
+        "prepare",
+        "gates",
+        "decide",
+        "feedback",
+        "agent",
+        "deliver",
+        "prepare",
+        "gates",
+        "scenarios",
+        "decide",
+        "feedback",
+        "agent",
+        "deliver",
+        "decide",
     ];
 
     #[test]

@@ -1,12 +1,13 @@
 //! What a run has found of a candidate, as values and as `scenario_results.json`.
 
 use crate::clock::{Clock as _, SystemClock};
-use crate::feedback::{LastTurn, Point};
 use crate::convergence::Step;
 use crate::event::{DeliveryDetail, Summary, TurnDelivery};
+use crate::feedback::{LastTurn, Point};
 use crate::journal::write_durably;
 use crate::report::results::Results;
 use crate::scenario::Entry;
+use crate::text::plural;
 use crate::verdict::{GateResult, Judged, Obstacle, Verdict, satisfaction};
 
 use super::{Failure, Halt, Run};
@@ -45,20 +46,36 @@ impl Run {
     /// # Errors
     /// A blob can't be read.
     pub fn last_turn(&self) -> Result<Option<LastTurn>, Halt> {
-        let Some((turn, delivery)) =
-            self.summary().turns.iter().rev().find_map(|turn| Some((turn, turn.delivery.as_ref()?)))
+        let Some((turn, delivery)) = self
+            .summary()
+            .turns
+            .iter()
+            .rev()
+            .find_map(|turn| Some((turn, turn.delivery.as_ref()?)))
         else {
             return Ok(None);
         };
         let detail: DeliveryDetail = self.recorder.get_json(delivery.detail())?;
         Ok(Some(LastTurn {
-            outcome: turn.class.clone().unwrap_or_default(),
+            outcome: outcome_of(turn.class.as_deref().unwrap_or_default(), delivery),
             dropped: detail.dropped,
             refused: detail.refused,
             not_delivered: detail.ignored,
             unchanged: matches!(delivery, TurnDelivery::Unchanged { .. }),
             interrupted: turn.interrupted > 0,
         }))
+    }
+}
+
+/// Returns what a turn came to, as a fragment.
+fn outcome_of(class: &str, delivery: &TurnDelivery) -> String {
+    match (class, delivery) {
+        ("done", TurnDelivery::Accepted { files, .. }) => {
+            format!("delivered {}", plural(*files, "file"))
+        }
+        ("done", TurnDelivery::Unchanged { .. }) => "delivered nothing".to_owned(),
+        ("done", TurnDelivery::Refused { .. }) => "refused as a whole".to_owned(),
+        (class, _) => format!("ended as `{class}`; nothing of it was taken"),
     }
 }
 
@@ -79,8 +96,8 @@ pub fn trajectory(earlier: &[Point], summary: &Summary) -> Vec<Point> {
                 note: if *iteration == first { "base".to_owned() } else { String::new() },
             },
             Step::Unchanged => {
-                let refused = turn
-                    .is_some_and(|t| matches!(t.delivery, Some(TurnDelivery::Refused { .. })));
+                let refused =
+                    turn.is_some_and(|t| matches!(t.delivery, Some(TurnDelivery::Refused { .. })));
                 let before = points.last().cloned().unwrap_or_default();
                 Point {
                     iteration: *iteration,

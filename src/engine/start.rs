@@ -74,7 +74,9 @@ pub enum StartError {
     #[error("the repository has no commit yet; make one, and the loop begins there")]
     NoCommit,
     /// There are no scenarios.
-    #[error("there are no scenarios in {dir}/; write one (`factory lint --explain S002` shows how), or set `scenarios.dir`")]
+    #[error(
+        "there are no scenarios in {dir}/; write one (`factory lint --explain S002` shows how), or set `scenarios.dir`"
+    )]
     NoScenarios {
         /// Their directory.
         dir: String,
@@ -98,13 +100,17 @@ pub enum StartError {
     #[error("the lock of the repository can't be had")]
     Lock(#[source] std::io::Error),
     /// A tier that is asked for can't be had.
-    #[error("isolation `{tier}` is required and can't be had: this version enforces `copy`; set `isolation.require: copy`, or run the loop on a machine of its own")]
+    #[error(
+        "isolation `{tier}` is required and can't be had: this version enforces `copy`; set `isolation.require: copy`, or run the loop on a machine of its own"
+    )]
     Isolation {
         /// The tier.
         tier: Tier,
     },
     /// The loop does not run in the checkout.
-    #[error("isolation `move` is for agents that you start in the checkout yourself, between `shuffle-scenarios hide` and `restore`; `iterate` gives a copy, which keeps more")]
+    #[error(
+        "isolation `move` is for agents that you start in the checkout yourself, between `shuffle-scenarios hide` and `restore`; `iterate` gives a copy, which keeps more"
+    )]
     Move,
     /// The environment lacks something.
     #[error(transparent)]
@@ -140,7 +146,9 @@ pub enum StartError {
         run: RunId,
     },
     /// The run waits for an answer, and there is none.
-    #[error("run {run} waits for an answer to the agent's question (`factory show` has it); give it with `--answer TEXT`")]
+    #[error(
+        "run {run} waits for an answer to the agent's question (`factory show` has it); give it with `--answer TEXT`"
+    )]
     NoAnswer {
         /// The run.
         run: RunId,
@@ -288,8 +296,8 @@ pub fn resume(request: Request, asked: &Resume) -> Result<Started, StartError> {
     let Some(summary) = Summary::of(&events) else {
         return Err(StoreError::NotBegun { path: dir }.into());
     };
-    let frozen: Frozen = serde_json::from_slice(&journal.get(&summary.started.frozen)?)
-        .map_err(StoreError::from)?;
+    let frozen: Frozen =
+        serde_json::from_slice(&journal.get(&summary.started.frozen)?).map_err(StoreError::from)?;
     let journal = journal.with_redaction(secrets(&frozen, &request.env));
     let from = where_to_go_on(&summary, asked)?;
     if summary.started.agent.is_some() {
@@ -304,10 +312,8 @@ pub fn resume(request: Request, asked: &Resume) -> Result<Started, StartError> {
         request.reporters,
         request.settings.die_after,
     );
-    recorder.record(
-        None,
-        RunEvent::RunResumed { max_iterations: asked.max_iterations, node: from },
-    )?;
+    recorder
+        .record(None, RunEvent::RunResumed { max_iterations: asked.max_iterations, node: from })?;
     if let Some(answer) = &asked.answer {
         let answer = recorder.put(Label::Internal, answer.as_bytes())?;
         recorder.record(None, RunEvent::QuestionAnswered { answer })?;
@@ -356,8 +362,16 @@ fn where_to_go_on(summary: &Summary, asked: &Resume) -> Result<Option<NodeId>, S
         "asked" => {}
         "exhausted" if more_turns => {}
         "exhausted" => return Err(over("give it more turns with `--max-iterations`")),
-        "stalled" => return Err(over("look at `factory show`, change specs or scenarios, and begin a new run")),
-        _ => return Err(over("`factory show` tells more, and `factory apply` brings its best candidate to your branch")),
+        "stalled" => {
+            return Err(over(
+                "look at `factory show`, change specs or scenarios, and begin a new run",
+            ));
+        }
+        _ => {
+            return Err(over(
+                "`factory show` tells more, and `factory apply` brings its best candidate to your branch",
+            ));
+        }
     }
     let graph = crate::pipeline::builtin(&summary.started.graph);
     Ok(graph.and_then(|graph| {
@@ -365,12 +379,12 @@ fn where_to_go_on(summary: &Summary, asked: &Resume) -> Result<Option<NodeId>, S
     }))
 }
 
-fn head_of(
-    repo: &Repo,
-    in_place: bool,
-) -> Result<(Option<Oid>, Option<String>), StartError> {
+fn head_of(repo: &Repo, in_place: bool) -> Result<(Option<Oid>, Option<String>), StartError> {
     match repo.head()? {
-        Head::Branch { name, commit } => Ok((Some(commit), Some(name))),
+        Head::Branch { name, commit } => {
+            let short = name.strip_prefix("refs/heads/").unwrap_or(&name).to_owned();
+            Ok((Some(commit), Some(short)))
+        }
         Head::Detached { commit } => Ok((Some(commit), None)),
         Head::Unborn { .. } if in_place => Ok((None, None)),
         Head::Unborn { .. } => Err(StartError::NoCommit),
@@ -524,6 +538,7 @@ fn keep_out_of_git(root: &Path) -> Result<(), StartError> {
 /ci_output.log
 /dark-factory.lock
 /runs/
+/satisfied.json
 /scenario_results.json
 ";
     let path = root.join("artifacts/factory/.gitignore");

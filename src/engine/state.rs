@@ -45,7 +45,9 @@ impl RunPaths {
 
 /// Who holds a repository.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("another run is active here (process {pid}, run {run}); wait for it, or end it with `kill {pid}`")]
+#[error(
+    "another run is active here (process {pid}, run {run}); wait for it, or end it with `kill {pid}`"
+)]
 pub struct Held {
     /// The process.
     pub pid: String,
@@ -107,8 +109,12 @@ impl RepoState {
     /// # Errors
     /// The inner error tells who holds it, the outer one that the file can't be had.
     pub fn lock(&self, run: &RunId) -> std::io::Result<Result<Lock, Held>> {
-        let mut file =
-            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&self.lock)?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&self.lock)?;
         match file.try_lock() {
             Ok(()) => {
                 file.set_len(0)?;

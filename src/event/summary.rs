@@ -413,7 +413,9 @@ impl Summary {
     /// interrupted, or it ended in a way that a person can change.
     pub fn is_resumable(&self) -> bool {
         match &self.ended {
-            None | Some(Ended::Paused | Ended::Interrupted { .. } | Ended::Failed { .. }) => !self.started.in_place,
+            None | Some(Ended::Paused | Ended::Interrupted { .. } | Ended::Failed { .. }) => {
+                !self.started.in_place
+            }
             Some(Ended::Finished { exit, .. }) => *exit == 5,
         }
     }

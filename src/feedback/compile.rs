@@ -262,8 +262,9 @@ fn head(input: &Input<'_>) -> String {
                 parts(&sum)
             );
             if sum.critical_missing > 0 {
-                let count = plural(sum.critical_missing, "critical scenario");
-                let _ = writeln!(out, "- {count} not satisfied: nothing converges without");
+                let count = sum.critical_missing;
+                let _ =
+                    writeln!(out, "- Critical and not satisfied: {count}; nothing converges so");
             }
             if sum.undecided > 0 {
                 out.push_str("- What is undecided is the factory's to solve, not yours\n");
@@ -273,7 +274,7 @@ fn head(input: &Input<'_>) -> String {
     let failed: Vec<_> =
         input.gates.iter().filter(|gate| !gate.passed()).map(|gate| code(&gate.name)).collect();
     match (input.gates.len(), failed.len()) {
-        (0, _) => out.push_str("- Gates: there are none\n"),
+        (0, _) => out.push_str("- Gates: none was run\n"),
         (count, 0) => {
             let _ = writeln!(out, "- Gates: {} passed", plural(count, "gate"));
         }
@@ -639,10 +640,15 @@ fn summary(one: &FailedScenario<'_>) -> String {
     }
     [&one.stderr, &one.stdout]
         .into_iter()
-        .filter_map(|text| text.lines().map(str::trim).rfind(|line| !line.is_empty()))
+        .filter_map(|text| text.lines().map(str::trim).rfind(|line| says_something(line)))
         .map(|line| one_line(line, 200))
         .next()
         .unwrap_or_default()
+}
+
+/// Returns whether a line is more than a rule or the head of a difference.
+fn says_something(line: &str) -> bool {
+    line.contains(char::is_alphanumeric) && !line.starts_with("--- ") && !line.starts_with("+++ ")
 }
 
 fn quality(input: &Input<'_>, cleaner: &mut Cleaner<'_>, cut: &mut Vec<String>) -> String {

@@ -112,9 +112,9 @@ pub struct Mask {
 /// A text that was looked through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Masked {
-    /// The text with `[masked]` for each run of the holdout's.
+    /// The text with `[masked]` for each run of the holdout's in a line.
     pub text: String,
-    /// How many runs were masked.
+    /// How many marks that made.
     pub count: usize,
 }
 
@@ -149,8 +149,8 @@ impl Mask {
         mask
     }
 
-    /// Returns `text` with every run of the holdout's replaced by `[masked]`, and how many runs
-    /// there were. A text that shares nothing with the holdout comes back as it is; so does one
+    /// Returns `text` with every run of the holdout's replaced by `[masked]`, line by line where it
+    /// has several, and how many marks that made. A text that shares nothing with the holdout comes back as it is; so does one
     /// that was masked before.
     pub fn apply(&self, text: &str) -> Masked {
         if self.windows.is_empty() && self.pieces.is_empty() {
@@ -168,9 +168,14 @@ impl Mask {
             masked.text.push_str(&text[done..view[at].start]);
             masked.text.push_str(MARK);
             masked.count += 1;
-            while at < view.len() && hit[at] {
+            // A mark for each line of a run, so that what stands around it keeps its place.
+            loop {
                 done = view[at].end;
                 at += 1;
+                let goes_on = at < view.len() && hit[at];
+                if !goes_on || text[done..view[at].start].contains('\n') {
+                    break;
+                }
             }
         }
         masked.text.push_str(&text[done..]);
@@ -463,7 +468,7 @@ mod tests {
         check("\\n7f3a9b\\n", "\\n[masked]\\n");
         check("exit 4711.", "exit [masked].");
         check("port 14711, 471", "port 14711, 471");
-        check("by \"zoe\n    quill\"!", "by \"[masked]\"!");
+        check("by \"zoe\n    quill\"!", "by \"[masked]\n    [masked]\"!");
     }
 
     #[test]
@@ -489,8 +494,8 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_evaluation_becomes_one_mark() {
-        check(CODE, "[masked]\n");
+    fn a_whole_evaluation_becomes_marks_and_keeps_its_lines() {
+        check(CODE, "[masked]\n[masked]\n[masked]\"\n[masked]\n");
     }
 
     #[test]

@@ -76,9 +76,9 @@ mod tests {
     /// A checkout with `a`, and a commit ahead of it with `a` changed and `new` added.
     fn behind() -> (Fixture, Oid) {
         let fixture = fixture(ObjectFormat::Sha1);
-        let first = fixture.commit(&fixture.tree(&[("a", "1\n")]), &[fixture.head()]);
+        let first = fixture.commit(&fixture.tree(&[("a", "1\n")]), &[&fixture.head()]);
         let second = fixture.tree(&[("a", "2\n"), ("new", "n\n")]);
-        let second = fixture.commit(&second, &[first.clone()]);
+        let second = fixture.commit(&second, &[&first]);
         git(fixture.repo.root(), &["reset", "--quiet", "--hard", first.as_str()]);
         (fixture, second)
     }

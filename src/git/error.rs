@@ -85,6 +85,13 @@ pub enum GitError {
     },
 }
 
+impl GitError {
+    /// Returns whether what was asked for makes no sense, rather than git or the disk failing.
+    pub fn is_request(&self) -> bool {
+        matches!(self, Self::NotARepository { .. } | Self::NoCheckout { .. })
+    }
+}
+
 fn shown(oid: &Option<Oid>) -> &str {
     oid.as_ref().map_or("nothing", Oid::short)
 }

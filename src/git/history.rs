@@ -44,7 +44,7 @@ impl Repo {
             set("DATE", &date);
         }
         let call = fed(call.args(["-F", "-"]), message.as_bytes().to_vec());
-        oid_line("commit-tree", output(&call, "commit-tree")?)
+        oid_line("commit-tree", &output(&call, "commit-tree")?)
     }
 
     /// Returns whether `ancestor` is `of` or lies in its history.
@@ -67,7 +67,7 @@ impl Repo {
     pub fn merge_base(&self, a: &Oid, b: &Oid) -> Result<Option<Oid>, GitError> {
         let answer = self.ask("merge-base", [a.as_str(), b.as_str()])?;
         match answer.code {
-            0 => oid_line("merge-base", answer.stdout).map(Some),
+            0 => oid_line("merge-base", &answer.stdout).map(Some),
             1 => Ok(None),
             _ => Err(answer.into_error("merge-base")),
         }
@@ -160,15 +160,15 @@ mod tests {
     fn two_commits() -> (Fixture, Oid, Oid) {
         let fixture = fixture(ObjectFormat::Sha1);
         let base = fixture.head();
-        let one = fixture.commit(&fixture.tree(&[("a", "1\n")]), &[base]);
-        let two = fixture.commit(&fixture.tree(&[("a", "2\n")]), &[one.clone()]);
+        let one = fixture.commit(&fixture.tree(&[("a", "1\n")]), &[&base]);
+        let two = fixture.commit(&fixture.tree(&[("a", "2\n")]), &[&one]);
         (fixture, one, two)
     }
 
     #[test]
     fn a_commit_is_the_same_bytes_each_time() {
         let (fixture, one, two) = two_commits();
-        let again = fixture.commit(&fixture.repo.tree_of(&two).unwrap(), &[one]);
+        let again = fixture.commit(&fixture.repo.tree_of(&two).unwrap(), &[&one]);
         assert_eq!(again, two);
         let shown = git(
             fixture.repo.root(),

@@ -21,7 +21,7 @@ impl Repo {
         if answer.code != 0 {
             return Err(GitError::Missing { oid: commit.to_string() });
         }
-        oid_line("rev-parse", answer.stdout)
+        oid_line("rev-parse", &answer.stdout)
     }
 
     /// Returns everything in a tree or in a commit's tree.
@@ -170,7 +170,7 @@ impl Repo {
                 return Err(answer.into_error("update-index"));
             }
         }
-        oid_line("write-tree", output(&with_index("write-tree"), "write-tree")?)
+        oid_line("write-tree", &output(&with_index("write-tree"), "write-tree")?)
     }
 
     fn index_info(&self, changes: &[Change]) -> Vec<u8> {
@@ -392,7 +392,7 @@ mod tests {
         }
         let (one, two) = (fixture.tree(&[("a", "1\n")]), fixture.tree(&[("a", "2\n")]));
         let head = fixture.head();
-        let commit = fixture.commit(&two, &[head.clone()]);
+        let commit = fixture.commit(&two, &[&head]);
         let repo = &fixture.repo;
         repo.update_ref("refs/heads/factory/x", &commit, None, "test").unwrap();
         repo.log(&head, &commit).unwrap();

@@ -110,35 +110,6 @@ impl Repo {
         })
     }
 
-    /// Opens the repository whose git directory is `git_dir`, to read objects only: a submodule's,
-    /// for which there may be no checkout.
-    ///
-    /// # Errors
-    /// git can't be started, or finds no repository there.
-    pub fn open_objects(git_dir: &Path, env: Variables) -> Result<Self, GitError> {
-        let missing = || GitError::NotARepository { dir: git_dir.to_owned() };
-        if !git_dir.is_dir() {
-            return Err(missing());
-        }
-        let mut repo = Self {
-            root: git_dir.to_owned(),
-            git_dir: git_dir.to_owned(),
-            common_dir: git_dir.to_owned(),
-            format: ObjectFormat::Sha1,
-            shallow: false,
-            env,
-        };
-        let answer = repo.ask("rev-parse", ["--show-object-format"])?;
-        if answer.code != 0 {
-            return Err(missing());
-        }
-        let text = String::from_utf8_lossy(&answer.stdout).into_owned();
-        repo.format = parse_format(text.trim()).ok_or_else(|| unread("rev-parse", &text))?;
-        let answer = repo.ask("rev-parse", ["--path-format=absolute", "--git-common-dir"])?;
-        repo.common_dir = path_line(answer.stdout)?;
-        Ok(repo)
-    }
-
     /// Returns the top directory of the checkout, absolute.
     pub fn root(&self) -> &Path {
         &self.root
@@ -175,7 +146,7 @@ impl Repo {
             let commit = commit.ok_or_else(|| GitError::Missing { oid: "HEAD".to_owned() })?;
             return Ok(Head::Detached { commit });
         }
-        let name = text_line(answer.stdout);
+        let name = text_line(&answer.stdout);
         Ok(match commit {
             Some(commit) => Head::Branch { name, commit },
             None => Head::Unborn { name },
@@ -192,7 +163,7 @@ impl Repo {
         }
         let wanted = format!("{revision}^{{commit}}");
         let answer = self.ask("rev-parse", ["--verify", "--quiet", &wanted])?;
-        Ok((answer.code == 0).then(|| Oid::parse(&text_line(answer.stdout)).ok()).flatten())
+        Ok((answer.code == 0).then(|| Oid::parse(&text_line(&answer.stdout)).ok()).flatten())
     }
 
     /// Points the ref `name` at `new`.
@@ -257,6 +228,35 @@ impl Repo {
             .collect()
     }
 
+    /// Opens the repository whose git directory is `git_dir`, to read objects only: a submodule's,
+    /// for which there may be no checkout. It gets this repository's environment.
+    ///
+    /// # Errors
+    /// There is no repository at `git_dir`, or git can't be started.
+    pub fn beside(&self, git_dir: &Path) -> Result<Self, GitError> {
+        let missing = || GitError::NotARepository { dir: git_dir.to_owned() };
+        if !git_dir.is_dir() {
+            return Err(missing());
+        }
+        let mut repo = Self {
+            root: git_dir.to_owned(),
+            git_dir: git_dir.to_owned(),
+            common_dir: git_dir.to_owned(),
+            format: ObjectFormat::Sha1,
+            shallow: false,
+            env: self.env.clone(),
+        };
+        let answer = repo.ask("rev-parse", ["--show-object-format"])?;
+        if answer.code != 0 {
+            return Err(missing());
+        }
+        let text = String::from_utf8_lossy(&answer.stdout).into_owned();
+        repo.format = parse_format(text.trim()).ok_or_else(|| unread("rev-parse", &text))?;
+        let answer = repo.ask("rev-parse", ["--path-format=absolute", "--git-common-dir"])?;
+        repo.common_dir = path_line(answer.stdout)?;
+        Ok(repo)
+    }
+
     /// Removes what a killed process of the factory left in the git directory. For the holder of
     /// the run's lock.
     pub fn remove_leftovers(&self) {
@@ -305,18 +305,6 @@ impl Repo {
         let args = args.into_iter().map(|arg| arg.as_ref().to_owned());
         command::output(&self.plumbing(command).args(args), command)
     }
-
-    pub(super) fn env(&self) -> &Variables {
-        &self.env
-    }
-
-    /// Opens a submodule's objects with this repository's environment.
-    ///
-    /// # Errors
-    /// There is no repository at `git_dir`, or git can't be started.
-    pub fn beside(&self, git_dir: &Path) -> Result<Self, GitError> {
-        Self::open_objects(git_dir, self.env().clone())
-    }
 }
 
 const SCRATCH: &str = "dark-factory-tmp-";
@@ -334,13 +322,13 @@ pub(super) fn unread(command: &str, answer: &str) -> GitError {
 }
 
 /// Reads an id that stands alone in an answer.
-pub(super) fn oid_line(command: &str, bytes: Vec<u8>) -> Result<Oid, GitError> {
+pub(super) fn oid_line(command: &str, bytes: &[u8]) -> Result<Oid, GitError> {
     let text = text_line(bytes);
     Oid::parse(&text).map_err(|_| unread(command, &text))
 }
 
-fn text_line(bytes: Vec<u8>) -> String {
-    String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned()
+fn text_line(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_end_matches('\n').to_owned()
 }
 
 fn path_line(mut bytes: Vec<u8>) -> Result<PathBuf, GitError> {
@@ -431,7 +419,7 @@ mod tests {
         let fixture = fixture(ObjectFormat::Sha1);
         let repo = &fixture.repo;
         let (first, tree) = (fixture.head(), fixture.tree(&[("a", "1")]));
-        let second = fixture.commit(&tree, &[first.clone()]);
+        let second = fixture.commit(&tree, &[&first]);
         let name = "refs/heads/factory/run";
         repo.update_ref(name, &first, None, "begin").unwrap();
         let error = repo.update_ref(name, &second, None, "again").unwrap_err();

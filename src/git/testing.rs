@@ -56,10 +56,11 @@ impl Fixture {
         self.repo.write_tree(None, &changes).unwrap()
     }
 
-    pub(crate) fn commit(&self, tree: &Oid, parents: &[Oid]) -> Oid {
+    pub(crate) fn commit(&self, tree: &Oid, parents: &[&Oid]) -> Oid {
+        let parents: Vec<Oid> = parents.iter().map(|oid| (*oid).clone()).collect();
         let author = Signature { name: "The Factory".into(), email: "factory@localhost".into() };
         let at = Timestamp::from_unix_millis(1_795_166_100_250);
-        self.repo.commit(tree, parents, "Do it\n\nTrailer: yes\n", &author, at).unwrap()
+        self.repo.commit(tree, &parents, "Do it\n\nTrailer: yes\n", &author, at).unwrap()
     }
 
     pub(crate) fn head(&self) -> Oid {

@@ -108,6 +108,13 @@ pub enum StoreError {
     Json(#[from] serde_json::Error),
 }
 
+impl StoreError {
+    /// Returns whether what was asked for makes no sense, rather than the store being broken.
+    pub fn is_request(&self) -> bool {
+        matches!(self, Self::NoRun { .. } | Self::NoRuns { .. })
+    }
+}
+
 /// Appends the events of one run.
 pub struct Journal {
     store: Box<dyn RunStore>,

@@ -126,9 +126,8 @@ fn read_brief(path: &Path) -> Result<Vec<Envelope>, StoreError> {
         if is_detail(&line) {
             continue;
         }
-        let event = Envelope::from_line(&String::from_utf8_lossy(&line)).map_err(|source| {
-            StoreError::Line { path: path.to_owned(), line: number, source }
-        })?;
+        let event = Envelope::from_line(&String::from_utf8_lossy(&line))
+            .map_err(|source| StoreError::Line { path: path.to_owned(), line: number, source })?;
         events.push(event);
     }
     Ok(events)

@@ -89,8 +89,7 @@ mod tests {
 
     #[test]
     fn a_placeholder_tells_label_and_size() {
-        let blob =
-            |bytes, label| BlobRef { digest: Digest::of(b""), bytes, label };
+        let blob = |bytes, label| BlobRef { digest: Digest::of(b""), bytes, label };
         assert_eq!(placeholder(&blob(1_234, Label::Holdout)), "[holdout: 1,234 bytes]");
         assert_eq!(placeholder(&blob(999, Label::Internal)), "[internal: 999 bytes]");
         assert_eq!(placeholder(&blob(1_000_000, Label::Public)), "[public: 1,000,000 bytes]");

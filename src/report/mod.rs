@@ -13,6 +13,7 @@ pub mod results;
 pub mod run_text;
 pub mod scenarios;
 mod stream;
+pub mod terminal;
 #[cfg(test)]
 pub(crate) mod testing;
 

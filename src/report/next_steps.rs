@@ -38,7 +38,10 @@ pub fn next_steps(summary: &Summary, active: bool, newest: bool) -> Vec<NextStep
         Some(Ended::Finished { outcome, .. }) => match outcome.as_str() {
             "converged" => vec![],
             "converged_gates_changed" => {
-                vec![show(" --diff", "look at the files that define the gates: the agent changed them")]
+                vec![show(
+                    " --diff",
+                    "look at the files that define the gates: the agent changed them",
+                )]
             }
             "exhausted" => vec![
                 show(" --feedback", "what was still missing"),
@@ -143,19 +146,13 @@ mod tests {
                 &["factory show --feedback", "iterate --resume --max-iterations 10"][..],
             ),
             (Decision::Stalled { steps: 3 }, &["factory show --feedback", "iterate"]),
-            (
-                Decision::Asked,
-                &["factory show --question", "iterate --resume --answer \"...\""],
-            ),
+            (Decision::Asked, &["factory show --question", "iterate --resume --answer \"...\""]),
             (
                 Decision::BelowThreshold { score: None, threshold },
                 &["factory show --feedback", "iterate"],
             ),
             (Decision::NothingToJudge, &["factory lint"]),
-            (
-                Decision::ConvergedGatesChanged { score: 1.0, threshold },
-                &["factory show --diff"],
-            ),
+            (Decision::ConvergedGatesChanged { score: 1.0, threshold }, &["factory show --diff"]),
         ] {
             let mut run = judged();
             run.finished(decision);

@@ -201,8 +201,20 @@ pub struct IterationDetails {
     pub refused: Option<String>,
     /// Files that the agent did not get since they hold an evaluation.
     pub withheld: Vec<String>,
-    /// The patches of attempts that were cut short: files.
-    pub kept_patches: Vec<String>,
+    /// The turn's attempts that were cut short.
+    pub cut_short: Vec<CutShort>,
+    /// What the turn had changed where nothing of it was taken since the agent did not end well:
+    /// a file that `git apply` reads.
+    pub patch: Option<String>,
+}
+
+/// An attempt at a turn that was cut short, its cost unknown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CutShort {
+    /// Its number.
+    pub attempt: u32,
+    /// What it had changed: a file that `git apply` reads; none where nothing.
+    pub patch: Option<String>,
 }
 
 /// A path that was dropped.
@@ -265,10 +277,7 @@ impl RunReport {
             scenarios: started.scenarios,
             question_pending: summary.question.is_some(),
             resumable: !active && summary.is_resumable(),
-            usage: summary
-                .turns
-                .iter()
-                .fold(Usage::default(), |sum, turn| sum.plus(turn.usage)),
+            usage: summary.turns.iter().fold(Usage::default(), |sum, turn| sum.plus(turn.usage)),
             best,
             iterations: iterations(summary),
             next: next_steps(summary, active, newest),
@@ -299,13 +308,11 @@ impl RunReport {
             let number = iteration.turn.as_ref().map(|turn| turn.turn);
             if let Some(turn) = number.and_then(|number| details.turns.get(&number)) {
                 found.withheld = paths(blobs, turn.withheld.as_ref())?;
-                let diffs = turn.interrupted.iter().filter_map(|cut| cut.diff.as_ref());
-                found.kept_patches = diffs
-                    .map(|diff| match blobs.path(diff) {
-                        Some(path) => path.display().to_string(),
-                        None => placeholder(diff),
-                    })
-                    .collect();
+                let cut = turn.interrupted.iter().map(|cut| CutShort {
+                    attempt: cut.attempt,
+                    patch: cut.diff.as_ref().map(|diff| file(blobs, diff)),
+                });
+                found.cut_short = cut.collect();
             }
             let delivery = summary
                 .turns
@@ -333,9 +340,15 @@ fn add_delivery(
     found.accepted = known.accepted;
     found.not_delivered = known.ignored;
     found.refused = known.refused;
+    found.patch = known.patch.as_ref().map(|patch| file(blobs, patch));
     found.dropped =
         known.dropped.into_iter().map(|(path, reason)| DroppedPath { path, reason }).collect();
     Ok(())
+}
+
+/// Returns the file of a blob, or what stands in its place.
+fn file(blobs: &Blobs, blob: &BlobRef) -> String {
+    blobs.path(blob).map_or_else(|| placeholder(blob), |path| path.display().to_string())
 }
 
 /// Reads a blob that is a list of paths.
@@ -359,9 +372,7 @@ fn ending(
         None => (State::CutShort, None, None),
         Some(Ended::Paused) => (State::Paused, Some(5), None),
         Some(Ended::Interrupted { exit }) => (State::Interrupted, Some(*exit), None),
-        Some(Ended::Failed { message, .. }) => {
-            (State::Failed, Some(3), Some(blobs.text(message)?))
-        }
+        Some(Ended::Failed { message, .. }) => (State::Failed, Some(3), Some(blobs.text(message)?)),
         Some(Ended::Finished { exit, .. }) => {
             let reason = summary.decision.as_ref().map(crate::convergence::Decision::reason);
             (State::Finished, Some(*exit), reason)

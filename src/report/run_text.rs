@@ -22,7 +22,10 @@ pub fn status(report: &RunReport, process: Option<&str>, now: Timestamp) -> Vec<
     }
     lines.push(String::new());
     let mut field = |name: &str, value: String| lines.push(format!("  {name:<12}{value}"));
-    field("began", format!("{}, last event {}", ago(report.started_at, now), ago(report.last_event_at, now)));
+    field(
+        "began",
+        format!("{}, last event {}", ago(report.started_at, now), ago(report.last_event_at, now)),
+    );
     if report.state != State::Finished {
         let node = report.node.as_deref().unwrap_or("the beginning");
         field("at", format!("{node}, iteration {}", report.iteration));
@@ -57,7 +60,8 @@ pub fn without_runs(results: Option<&Results>, now: Timestamp) -> Vec<String> {
         ];
     };
     let when = results.timestamp.parse().map(|at| format!(", {}", ago(at, now)));
-    let mut lines = vec![format!("no run yet; the working tree was judged{}", when.unwrap_or_default())];
+    let mut lines =
+        vec![format!("no run yet; the working tree was judged{}", when.unwrap_or_default())];
     lines.push(String::new());
     if results.gate1_failed {
         lines.push("  a gate failed, so that no scenario was judged".to_owned());
@@ -100,7 +104,8 @@ pub fn runs(rows: &[Row], now: Timestamp) -> Vec<String> {
     if rows.is_empty() {
         return vec!["no runs yet; `iterate` begins one".to_owned()];
     }
-    let mut cells = vec![["RUN", "BEGAN", "BASE", "OUTCOME", "TURNS", "BEST", "BRANCH"].map(str::to_owned)];
+    let mut cells =
+        vec![["RUN", "BEGAN", "BASE", "OUTCOME", "TURNS", "BEST", "BRANCH"].map(str::to_owned)];
     let mut damaged = Vec::new();
     for row in rows {
         match row {
@@ -132,23 +137,34 @@ pub fn show(report: &RunReport, now: Timestamp) -> Vec<String> {
     let mut field = |name: &str, value: String| lines.push(format!("{name:<10}{value}"));
     field(
         "Began",
-        format!("{}, {}; {} until its last event", minute(report.started_at), ago(report.started_at, now), human(took)),
+        format!(
+            "{}, {}; {} until its last event",
+            minute(report.started_at),
+            ago(report.started_at, now),
+            human(took)
+        ),
     );
     field("Base", base(report));
     if let Some(branch) = &report.branch {
         field("Branch", format!("{branch} at {}", short(&report.tip)));
     }
-    field("Agent", match &report.agent {
-        Some(agent) => format!("{agent}; {} taken{}", turns(report), spent(report)),
-        None => "none: the base was judged, and that is all".to_owned(),
-    });
+    field(
+        "Agent",
+        match &report.agent {
+            Some(agent) => format!("{agent}; {} taken{}", turns(report), spent(report)),
+            None => "none: the base was judged, and that is all".to_owned(),
+        },
+    );
     field("Enforced", enforced(report));
-    field("Judged", format!(
-        "{} by dark-factory {}, threshold {}",
-        plural(report.scenarios, "scenario"),
-        report.version,
-        shown_score(Some(report.threshold)),
-    ));
+    field(
+        "Judged",
+        format!(
+            "{} by dark-factory {}, threshold {}",
+            plural(report.scenarios, "scenario"),
+            report.version,
+            shown_score(Some(report.threshold)),
+        ),
+    );
     if let Some(best) = best(report) {
         field("Best", best);
     }
@@ -158,8 +174,11 @@ pub fn show(report: &RunReport, now: Timestamp) -> Vec<String> {
         ("Regressions: satisfied before, and then no longer", regressions(report)),
         ("Not delivered", not_delivered(report)),
         ("Gate definitions that differ from the base's; look at them", changed_gates(report)),
-        ("Kept from the agent, since an evaluation of the holdout stands in them", withheld(report)),
-        ("Turns that were cut short, their cost unknown", interrupted(report)),
+        (
+            "Kept from the agent, since an evaluation of the holdout stands in them",
+            withheld(report),
+        ),
+        ("Not taken, since the agent did not end well", not_taken(report)),
         ("Not satisfied at the end", unsatisfied(report)),
     ] {
         if !section.is_empty() {
@@ -258,7 +277,9 @@ fn enforced(report: &RunReport) -> String {
         return "nothing: no agent was started".to_owned();
     }
     let means = match report.isolation.as_str() {
-        "copy" => "the agent worked in a tree without the scenarios; what the same user can read elsewhere on the disk, it could",
+        "copy" => {
+            "the agent worked in a tree without the scenarios; what the same user can read elsewhere on the disk, it could"
+        }
         "move" => "the scenarios were moved away while the agent worked in the checkout",
         "sandbox" => "the agent worked in a tree without the scenarios, confined by the kernel",
         _ => "",
@@ -321,7 +342,8 @@ fn token(iteration: &Iteration) -> String {
 }
 
 fn trajectory_table(iterations: &[Iteration]) -> Vec<String> {
-    let mut cells = vec![["ITERATION", "SCORE", "SATISFIED", "TURN", "WHAT IT DID"].map(str::to_owned)];
+    let mut cells =
+        vec![["ITERATION", "SCORE", "SATISFIED", "TURN", "WHAT IT DID"].map(str::to_owned)];
     for iteration in iterations {
         let satisfied = match iteration.result {
             IterationResult::Judged => format!("{}/{}", iteration.passed, iteration.total),
@@ -359,6 +381,9 @@ fn what_it_did(iteration: &Iteration) -> String {
     match &iteration.turn {
         None => parts.push("the base".to_owned()),
         Some(turn) => match iteration.result {
+            IterationResult::Unchanged if turn.ended.as_deref() != Some("done") => {
+                parts.push("nothing of it was taken".to_owned());
+            }
             IterationResult::Unchanged => parts.push("changed nothing".to_owned()),
             IterationResult::Refused => parts.push("was refused as a whole".to_owned()),
             IterationResult::Pending if turn.files == 0 => {}
@@ -441,7 +466,11 @@ fn changed_gates(report: &RunReport) -> Vec<String> {
                 && (Some(iteration.iteration) == best
                     || last.is_some_and(|last| last.iteration == iteration.iteration)) =>
         {
-            vec![format!("iteration {}: {}", iteration.iteration, listed(&details.changed_gate_files))]
+            vec![format!(
+                "iteration {}: {}",
+                iteration.iteration,
+                listed(&details.changed_gate_files)
+            )]
         }
         _ => Vec::new(),
     })
@@ -456,27 +485,37 @@ fn withheld(report: &RunReport) -> Vec<String> {
     if paths.is_empty() { Vec::new() } else { vec![listed(&paths)] }
 }
 
-fn interrupted(report: &RunReport) -> Vec<String> {
+fn not_taken(report: &RunReport) -> Vec<String> {
     sections(report, |iteration| {
-        let Some(turn) = iteration.turn.as_ref().filter(|turn| turn.interrupted > 0) else {
+        let (Some(details), Some(turn)) = (&iteration.details, &iteration.turn) else {
             return Vec::new();
         };
-        let times = plural(turn.interrupted as usize, "attempt");
-        let patches = iteration.details.as_ref().map(|details| details.kept_patches.as_slice());
-        let kept: Vec<String> =
-            patches.unwrap_or_default().iter().map(|path| format!("git apply {path}")).collect();
-        if kept.is_empty() {
-            return vec![format!("turn {}, {times}: nothing had been changed", turn.turn)];
+        let mut lines = Vec::new();
+        for cut in &details.cut_short {
+            let kept = match &cut.patch {
+                Some(patch) => format!("its changes: git apply {patch}"),
+                None => "it had changed nothing".to_owned(),
+            };
+            let attempt = cut.attempt;
+            lines.push(format!(
+                "turn {}, attempt {attempt}: cut short, its cost unknown; {kept}",
+                turn.turn
+            ));
         }
-        let mut lines = vec![format!("turn {}, {times}; what had been changed:", turn.turn)];
-        lines.extend(kept.into_iter().map(|line| format!("  {line}")));
+        if let Some(patch) = &details.patch {
+            let class = turn.ended.as_deref().unwrap_or("unknown").replace('_', " ");
+            lines.push(format!("turn {}: {class}; its changes: git apply {patch}", turn.turn));
+        }
         lines
     })
 }
 
 fn unsatisfied(report: &RunReport) -> Vec<String> {
-    let last =
-        report.iterations.iter().rev().find(|iteration| iteration.result == IterationResult::Judged);
+    let last = report
+        .iterations
+        .iter()
+        .rev()
+        .find(|iteration| iteration.result == IterationResult::Judged);
     match last.and_then(|last| last.details.as_ref()) {
         Some(details) if !details.unsatisfied.is_empty() => {
             let ids = &details.unsatisfied;

@@ -83,10 +83,6 @@ impl TestRun {
         RunsDir::of(&self.root).run(&self.id)
     }
 
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
-    }
-
     pub(crate) fn put(&self, label: Label, text: impl Into<Vec<u8>>) -> BlobRef {
         self.journal.put(label, text.into()).unwrap()
     }
@@ -98,7 +94,9 @@ impl TestRun {
     pub(crate) fn event(&mut self, event: RunEvent) -> &mut Self {
         let node = matches!(
             event,
-            RunEvent::NodeStarted { .. } | RunEvent::NodeFinished { .. } | RunEvent::EdgeTaken { .. }
+            RunEvent::NodeStarted { .. }
+                | RunEvent::NodeFinished { .. }
+                | RunEvent::EdgeTaken { .. }
         )
         .then(|| self.node.clone());
         self.journal.append(node.as_ref(), Some(self.iteration), event).unwrap();
@@ -212,8 +210,7 @@ impl TestRun {
     }
 
     pub(crate) fn refused(&mut self, class: &str, why: &str) -> &mut Self {
-        let detail =
-            DeliveryDetail { refused: Some(why.to_owned()), ..DeliveryDetail::default() };
+        let detail = DeliveryDetail { refused: Some(why.to_owned()), ..DeliveryDetail::default() };
         let detail = self.json(Label::Internal, &detail);
         self.event(RunEvent::DeliveryRefused { turn: self.turn, class: class.to_owned(), detail });
         self.iteration += 1;
@@ -240,7 +237,10 @@ fn oid(text: &str) -> String {
 /// converges.
 pub(crate) fn eventful(run: &mut TestRun) {
     let (yes, no) = ("satisfied", "unsatisfied");
-    run.judged("c0ffee0000c0ffee0000c0ffee0000c0ffee0000", &[("a", yes), ("b", no), ("c", no), ("d", no)]);
+    run.judged(
+        "c0ffee0000c0ffee0000c0ffee0000c0ffee0000",
+        &[("a", yes), ("b", no), ("c", no), ("d", no)],
+    );
     run.decided(Decision::Continue { turns_left: 5 }).turn("done");
     run.accepted("1111", &["src/b.py", "src/c.py"], &[("scenarios/x.md", "the path is protected")]);
     run.judged("1111", &[("a", no), ("b", yes), ("c", yes), ("d", no)]);

@@ -68,6 +68,9 @@ struct Finding {
 /// Programs that succeed whatever is piped into them.
 const SWALLOWERS: [&str; 9] = ["tee", "cat", "head", "tail", "sed", "sort", "uniq", "wc", "column"];
 
+/// The deepest nesting that is looked into; what nests deeper was not written by a person.
+const DEEPEST: usize = 32;
+
 fn cannot_fail(script: &str) -> Option<Finding> {
     let tokens = Lexer::new(script).tokens()?;
     let options = options(&tokens);
@@ -148,6 +151,9 @@ fn split<'a>(
     let mut cases = 0_usize;
     let mut leading = true;
     for (index, token) in tokens.iter().enumerate() {
+        if depth > DEEPEST {
+            return None;
+        }
         match &token.kind {
             Kind::Word(word) if leading => {
                 match word.as_str() {
@@ -396,19 +402,21 @@ fn word_length(text: &str) -> Option<usize> {
             ' ' | '\t' | '\r' | '\n' | ';' | '|' | '(' | ')' => break,
             // `>&2` and `&>log` are a part of the word; else `&` ends it.
             '&' if !text[..at].ends_with(['>', '<']) && !text[at..].starts_with("&>") => break,
-            _ => step(&text[at..])?,
+            _ => step(&text[at..], DEEPEST)?,
         };
     }
     Some(at)
 }
 
-/// Returns the length of the quoted text, substitution or character at the head of `text`.
-fn step(text: &str) -> Option<usize> {
+/// Returns the length of the quoted text, substitution or character at the head of `text`; none
+/// when it is open or nests deeper than `depth`.
+fn step(text: &str, depth: usize) -> Option<usize> {
+    let depth = depth.checked_sub(1)?;
     if text.starts_with("$(") || text.starts_with("<(") || text.starts_with(">(") {
-        return closed_by(text, 2, ')');
+        return closed_by(text, ')', depth);
     }
     if text.starts_with("${") {
-        return closed_by(text, 2, '}');
+        return closed_by(text, '}', depth);
     }
     match text.chars().next()? {
         '\\' => Some(1 + text[1..].chars().next().map_or(0, char::len_utf8)),
@@ -420,7 +428,7 @@ fn step(text: &str) -> Option<usize> {
                 at += match text[at..].chars().next()? {
                     '"' => return Some(at + 1),
                     '\'' => 1,
-                    _ => step(&text[at..])?,
+                    _ => step(&text[at..], depth)?,
                 };
             }
         }
@@ -428,22 +436,22 @@ fn step(text: &str) -> Option<usize> {
     }
 }
 
-/// Returns the length of what begins with `skip` bytes and ends with `close`, nested ones
-/// included.
-fn closed_by(text: &str, skip: usize, close: char) -> Option<usize> {
+/// Returns the length of what begins with two characters such as `$(` and ends with `close`,
+/// nested ones included.
+fn closed_by(text: &str, close: char, depth: usize) -> Option<usize> {
     let open = if close == ')' { '(' } else { '{' };
-    let mut at = skip;
-    let mut depth = 1;
-    while depth > 0 {
+    let mut at = 2;
+    let mut unclosed = 1;
+    while unclosed > 0 {
         let c = text[at..].chars().next()?;
         if c == close {
-            depth -= 1;
+            unclosed -= 1;
             at += 1;
         } else if c == open {
-            depth += 1;
+            unclosed += 1;
             at += 1;
         } else {
-            at += step(&text[at..])?;
+            at += step(&text[at..], depth)?;
         }
     }
     Some(at)
@@ -557,6 +565,15 @@ mod tests {
         let scenario = parse("s.md", source.as_bytes()).scenario.unwrap();
         let found = super::check("s.md", source, &scenario);
         assert_eq!((found[0].line, found[0].column), (8, 1));
+    }
+
+    #[test]
+    fn what_nests_without_end_is_left_alone() {
+        for part in ["$(", "\"$(", "${", "if ", "{ ", "( "] {
+            assert!(cannot_fail(&part.repeat(100_000)).is_none());
+        }
+        let ifs = format!("{}true{}", "if a; then ".repeat(9_999), "; fi".repeat(9_999));
+        assert!(cannot_fail(&ifs).is_none());
     }
 
     proptest! {

@@ -9,10 +9,13 @@ use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, T
 
 use super::checks::check_of;
 use super::{CodeBlock, Diagnostic, EvidenceItem, FrontMatter, Precondition, Scenario, Severity};
-use crate::text::{line_column, nearest, yaml};
+use crate::text::{Lines, line_column, nearest, yaml};
 
 /// The most that a scenario file may hold, in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
+
+/// The most findings of one kind about one list: the person knows by then.
+const MOST_ALIKE: usize = 16;
 
 /// What reading one file came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +37,7 @@ pub fn parse(file: &str, bytes: &[u8]) -> Parsed {
         Err(diagnostic) => Parsed {
             name: None,
             category: String::new(),
-            scenario: Err(vec![diagnostic]),
+            scenario: Err(vec![*diagnostic]),
             warnings: Vec::new(),
         },
     }
@@ -49,22 +52,35 @@ pub(super) fn diagnostic(
     message: impl Into<String>,
     help: impl Into<String>,
 ) -> Diagnostic {
-    let (line, column) = span.as_ref().map_or((1, 1), |span| line_column(source, span.start));
+    let place = span.as_ref().map_or((1, 1), |span| line_column(source, span.start));
+    placed(code, file, place, span, message.into(), help.into())
+}
+
+fn placed(
+    code: &'static str,
+    file: &str,
+    (line, column): (usize, usize),
+    span: Option<Range<usize>>,
+    message: String,
+    help: String,
+) -> Diagnostic {
     Diagnostic {
         code: code.to_owned(),
         severity: check_of(code).map_or(Severity::Error, |check| check.severity),
-        message: message.into(),
+        message,
         file: file.to_owned(),
         span,
         line,
         column,
-        help: help.into(),
+        help,
     }
 }
 
 /// Returns the file as text, or why nothing can be made of it.
-fn readable<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Diagnostic> {
-    let whole = |code, message: String, help: &str| diagnostic(code, file, "", None, message, help);
+fn readable<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Box<Diagnostic>> {
+    let whole = |code, message: String, help: &str| {
+        Box::new(diagnostic(code, file, "", None, message, help))
+    };
     if bytes.len() > MAX_BYTES {
         return Err(whole(
             "S013",
@@ -86,21 +102,16 @@ fn readable<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Diagnostic> {
                 "save the file as UTF-8",
             );
             (found.line, found.column) = line_column(before, at);
-            return Err(found);
+            return Err(Box::new(found));
         }
     };
     if source.trim_start_matches('\u{feff}').trim().is_empty() {
         return Err(whole("S012", "the file is empty".to_owned(), "write a scenario or remove it"));
     }
     if let Some(at) = source.find('\0') {
-        return Err(diagnostic(
-            "S008",
-            file,
-            source,
-            Some(at..at + 1),
-            "the file holds a NUL character",
-            "remove it; is this a text file?",
-        ));
+        let help = "remove it; is this a text file?";
+        let message = "the file holds a NUL character";
+        return Err(Box::new(diagnostic("S008", file, source, Some(at..at + 1), message, help)));
     }
     Ok(source)
 }
@@ -214,7 +225,7 @@ struct Piece {
 }
 
 fn read(file: &str, source: &str) -> Parsed {
-    let mut reader = Reader { file, source, found: Vec::new() };
+    let mut reader = Reader { file, source, lines: Lines::of(source), found: Vec::new() };
     let Some((front, body)) = reader.front_matter() else {
         // Without its end nobody can say what is markdown.
         return Parsed {
@@ -408,14 +419,18 @@ fn text_of(source: &str, pieces: &[Piece], section: Section) -> String {
     text[start..].trim_end().to_owned()
 }
 
+/// Returns whether the byte `at` belongs to `section`; the pieces are in their order.
 fn within(pieces: &[Piece], section: Section, at: usize) -> bool {
-    pieces.iter().any(|piece| piece.section == section && piece.span.contains(&at))
+    let next = pieces.partition_point(|piece| piece.span.start <= at);
+    next.checked_sub(1)
+        .is_some_and(|index| pieces[index].section == section && pieces[index].span.contains(&at))
 }
 
 /// Collects what is found while a file is read.
 struct Reader<'a> {
     file: &'a str,
     source: &'a str,
+    lines: Lines<'a>,
     found: Vec<Diagnostic>,
 }
 
@@ -427,7 +442,8 @@ impl Reader<'_> {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.found.push(diagnostic(code, self.file, self.source, span, message, help));
+        let place = span.as_ref().map_or((1, 1), |span| self.lines.line_column(span.start));
+        self.found.push(placed(code, self.file, place, span, message.into(), help.into()));
     }
 
     /// Reads the front matter; returns it and where the markdown begins; none when it has
@@ -479,12 +495,12 @@ impl Reader<'_> {
             let help = "leave the file out of the directory to leave the scenario out";
             self.report("S009", place("weight"), message, help);
         }
-        for (index, fixture) in front.needs.iter().enumerate() {
+        for (index, fixture) in front.needs.iter().enumerate().take(MOST_ALIKE) {
             let message = format!("there is no fixture `{fixture}`");
             let help = "start what the evaluation needs within the evaluation";
             self.report("S019", place(&format!("needs[{index}]")), message, help);
         }
-        for name in front.env.keys() {
+        for name in front.env.keys().take(MOST_ALIKE) {
             let head = name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
             if !head || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
                 let span = yaml::key_span(text, &yaml::steps("env"), name)
@@ -507,7 +523,7 @@ impl Reader<'_> {
             if let Some(section) = section {
                 match seen.iter().find(|(other, _)| *other == section) {
                     Some((_, first)) => {
-                        let (line, _) = line_column(self.source, *first);
+                        let (line, _) = self.lines.line_column(*first);
                         let message = format!(
                             "the section `{}` occurs twice; the first is on line {line}",
                             section.name()
@@ -553,7 +569,7 @@ impl Reader<'_> {
                         let help = "write the command that judges, or remove the block";
                         self.report("S003", Some(first), "this block runs nothing", help);
                     }
-                    let (line, _) = line_column(self.source, fence.span.start);
+                    let (line, _) = self.lines.line_column(fence.span.start);
                     let code = fence.code.replace("\r\n", "\n");
                     blocks.push(CodeBlock { code, line: line + 1 });
                 }
@@ -628,7 +644,7 @@ impl Reader<'_> {
                 let help = "write the item as ``check: `command` ``";
                 self.report("S017", Some(item.span.clone()), message, help);
             }
-            let (line, _) = line_column(self.source, item.span.start);
+            let (line, _) = self.lines.line_column(item.span.start);
             out.push(Precondition { text: item.written(self.source), check, line });
         }
         for fence in &outline.fences {
@@ -636,7 +652,7 @@ impl Reader<'_> {
                 let first = first_line(self.source, &fence.span);
                 let help = "write it as an item, ``- check: `command` ``";
                 self.report("S017", Some(first), "a fence under Preconditions is not run", help);
-                let (line, _) = line_column(self.source, fence.span.start);
+                let (line, _) = self.lines.line_column(fence.span.start);
                 out.push(Precondition { text: fence.code.trim().to_owned(), check: None, line });
             }
         }
@@ -935,6 +951,26 @@ exit 0
         assert_eq!(&source[found.span.unwrap()], "wieght");
         assert_eq!((found.line, found.column), (3, 1));
         assert_eq!(found.message, "unknown key `wieght`; did you mean `weight`?");
+    }
+
+    #[test]
+    fn a_large_file_of_one_kind_is_read_without_a_pause() {
+        let many = |part: &str| part.repeat(MAX_BYTES / 16 / part.len());
+        for source in [
+            many("## Evidence\n- `/x`\n"),
+            many("# Scenario: a\n## Evaluation\n```\na\n```\n"),
+            many("- "),
+            many("> "),
+            many("`"),
+            many("```\n"),
+            many("#\n"),
+            many("Evaluatoin\n==\n"),
+            many("[a]: b\n"),
+            many("*a_"),
+            format!("---\nneeds: [{}]\n---\n", many("a,")),
+        ] {
+            check_spans(source.as_bytes());
+        }
     }
 
     fn check_spans(bytes: &[u8]) {

@@ -9,6 +9,6 @@ pub mod yaml;
 
 pub use cut::{first_line, one_line, plural, tail, visible};
 pub use nearest::nearest;
-pub use place::{line_column, line_span};
+pub use place::{Lines, line_column, line_span};
 pub use redact::Redaction;
 pub use tree_path::{TreePath, TreePathError};

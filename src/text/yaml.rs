@@ -6,6 +6,7 @@ use std::ops::Range;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny};
 
 use super::nearest;
+use super::place::boundary_at;
 
 /// What is wrong with a YAML text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,7 +162,7 @@ fn plain(text: &str) -> &str {
 /// order mark, which the YAML reader does not get to see.
 fn token_at(source: &str, index: usize) -> Range<usize> {
     let (mark, text) = without_mark(source);
-    let start = text.floor_char_boundary(index);
+    let start = boundary_at(text, index);
     let rest = &text[start..];
     let length = match rest.chars().next() {
         Some(quote @ ('"' | '\'')) => rest[1..].find([quote, '\n']).map_or(rest.len(), |at| at + 2),
@@ -174,7 +175,7 @@ fn token_at(source: &str, index: usize) -> Range<usize> {
         }
     };
     let start = mark + start;
-    start..source.floor_char_boundary((start + length).min(source.len()))
+    start..boundary_at(source, start + length)
 }
 
 fn find(source: &str, target: Target<'_>) -> Option<Range<usize>> {

@@ -388,7 +388,7 @@ mod tests {
         fs::write(outside.join("kept"), "").unwrap();
         symlink(&outside, tree.join("a/b/link")).unwrap();
         fs::set_permissions(tree.join("a/b"), fs::Permissions::from_mode(0o500)).unwrap();
-        fs::set_permissions(tree.join("a"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(tree.join("a"), fs::Permissions::from_mode(0o0)).unwrap();
         remove_tree(&tree).unwrap();
         assert!(outside.join("kept").exists() && !tree.exists());
         symlink(&outside, &tree).unwrap();

@@ -6,7 +6,6 @@ use crate::agent::{
     self, AgentError, Answer, Ended, PromptContext, Recovered, Turn, TurnLimits, TurnPaths,
     TurnRecord, backend, prepare_home, recover, run_turn,
 };
-use crate::config::Config;
 use crate::engine::handlers::deliver::workspace_patch;
 use crate::engine::handlers::feedback::feedback_path;
 use crate::engine::handlers::prepare::place_in_workspace;
@@ -92,10 +91,8 @@ fn interrupted(
 ) -> Result<(), Halt> {
     let diff = workspace_patch(run)?;
     let diff = diff.map(|patch| run.recorder.put(Label::Internal, patch)).transpose()?;
-    run.recorder.record(
-        Some(&node.id),
-        RunEvent::AgentInterrupted { turn, attempt, ended_processes, diff },
-    )
+    run.recorder
+        .record(Some(&node.id), RunEvent::AgentInterrupted { turn, attempt, ended_processes, diff })
 }
 
 fn take_turn(node: &Node, run: &mut Run, turn: u32, attempt: u32) -> Result<(), Halt> {
@@ -167,10 +164,8 @@ fn finished(
     }
     let chosen = backend(&run.frozen.config.agent).map_err(agent_failure)?;
     let stdout = std::fs::read(paths.stdout_file()).unwrap_or_default();
-    let says = chosen
-        .says(&stdout)
-        .map(|says| run.recorder.put(Label::Internal, says))
-        .transpose()?;
+    let says =
+        chosen.says(&stdout).map(|says| run.recorder.put(Label::Internal, says)).transpose()?;
     run.recorder.record(
         Some(&node.id),
         RunEvent::AgentFinished {
@@ -227,8 +222,7 @@ fn insert_feedback(run: &mut Run, tree: &mut Tree) -> Result<(), Halt> {
         }
     }
     let contents: Vec<&[u8]> = missing.iter().map(|(_, bytes)| bytes.as_slice()).collect();
-    let oids =
-        run.versioned()?.repo.write_blobs(&contents).map_err(git("writing the feedback"))?;
+    let oids = run.versioned()?.repo.write_blobs(&contents).map_err(git("writing the feedback"))?;
     for ((path, _), oid) in missing.iter().zip(oids) {
         tree.insert(path.clone(), TreeEntry { mode: Mode::File, oid });
     }
@@ -276,17 +270,12 @@ fn render_prompt(run: &mut Run, turn: u32, paths: &TurnPaths) -> Result<String, 
         }
         None => None,
     };
-    let protected: Vec<String> = Config::PROTECTED
-        .iter()
-        .map(|glob| (*glob).to_owned())
-        .chain(frozen.config.protected.iter().cloned())
-        .collect();
     let context = PromptContext {
         iteration: run.summary().started.first_iteration + turn,
         turns_left: run.summary().max_iterations.saturating_sub(turn),
         feedback_file: feedback_path(run.summary().iteration()),
         specs: frozen.specs.iter().map(|(path, _)| path.clone()).collect(),
-        protected,
+        protected: frozen.config.protected_globs(),
         write: frozen.config.write.clone(),
         workspace: paths.workspace.display().to_string(),
         answer,

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::Config;
 use crate::delivery::{Delivery, Found, Limits, Policy, Scan, What, decide};
 use crate::engine::run::{git, oid, tree_failure};
 use crate::engine::{Failure, Halt, Handler, Run};
 use crate::event::{DeliveryDetail, Label, RunEvent, TurnDelivery};
-use crate::git::{Change, Mode, Oid};
+use crate::git::{Change, Mode, Oid, Repo};
 use crate::pipeline::{Node, NodeOutcome};
 use crate::text::{TreePath, plural};
 use crate::wall::{ManagedTree, ScanLimits};
@@ -47,12 +46,10 @@ fn deliver(node: &Node, run: &mut Run, turn: u32) -> Result<TurnDelivery, Halt> 
     take_question(node, run, &workspace, turn)?;
     let class = run.summary().turns.last().and_then(|turn| turn.class.clone());
     if class.as_deref() != Some("done") {
-        return cut_short(node, run, turn, class.as_deref().unwrap_or("unknown"));
+        return not_taken(node, run, turn);
     }
     let repo = run.versioned()?.repo.clone();
-    let scan = workspace
-        .scan(&repo, ScanLimits::default())
-        .map_err(tree_failure("reading the agent's workspace"))?;
+    let scan = scan(run, &workspace, &repo)?;
     let tip = run.summary().tip.clone();
     let paths: BTreeSet<TreePath> = run.files_of(&tip)?.into_keys().collect();
     let large = large_files(run, &scan)?;
@@ -113,16 +110,10 @@ fn unchanged(
 
 /// Accepts nothing of a turn that did not end by itself and well; what it had changed is kept as a
 /// patch for people.
-fn cut_short(node: &Node, run: &mut Run, turn: u32, class: &str) -> Result<TurnDelivery, Halt> {
-    let mut detail = DeliveryDetail::default();
-    if let Some(patch) = workspace_patch(run)? {
-        let blob = run.recorder.put(Label::Internal, patch)?;
-        detail.ignored.push(format!(
-            "everything: the turn ended as `{class}`; its changes are kept as blob {}",
-            &blob.digest.as_str()[..12]
-        ));
-    }
-    unchanged(node, run, turn, 0, &detail)
+fn not_taken(node: &Node, run: &mut Run, turn: u32) -> Result<TurnDelivery, Halt> {
+    let patch = workspace_patch(run)?;
+    let patch = patch.map(|patch| run.recorder.put(Label::Internal, patch)).transpose()?;
+    unchanged(node, run, turn, 0, &DeliveryDetail { patch, ..DeliveryDetail::default() })
 }
 
 fn open_workspace(run: &mut Run) -> Result<ManagedTree, Halt> {
@@ -146,7 +137,9 @@ fn take_question(
     }
     let bytes = match workspace.read(&path, QUESTION_LIMIT) {
         Ok(bytes) => bytes,
-        Err(error) => format!("The agent left a question that can't be read: {error}.").into_bytes(),
+        Err(error) => {
+            format!("The agent left a question that can't be read: {error}.").into_bytes()
+        }
     };
     let question = run.recorder.put(Label::Internal, bytes)?;
     run.recorder.record(Some(&node.id), RunEvent::QuestionAsked { turn, question })
@@ -154,13 +147,32 @@ fn take_question(
 
 fn policy(run: &Run) -> Result<Policy, Halt> {
     let config = &run.frozen.config;
-    let protected: Vec<String> = Config::PROTECTED
-        .iter()
-        .map(|glob| (*glob).to_owned())
-        .chain(config.protected.iter().cloned())
-        .collect();
+    let protected = config.protected_globs();
     Policy::new(config.write.as_deref(), &protected, &config.scenarios.dir, Limits::default())
         .map_err(|error| Failure::of("settings", "the delivery policy can't be made", error).into())
+}
+
+/// Returns what the workspace holds beyond the branch's tip: without what lies in a submodule,
+/// which is another repository's, and without the outputs of set-up commands, which the factory
+/// itself put there.
+fn scan(run: &Run, workspace: &ManagedTree, repo: &Repo) -> Result<Scan, Halt> {
+    let mut scan = workspace
+        .scan(repo, ScanLimits::default())
+        .map_err(tree_failure("reading the agent's workspace"))?;
+    let submodules = workspace.submodules();
+    scan.found.retain(|found| !submodules.iter().any(|module| found.path.is_within(module)));
+    let outputs: Vec<TreePath> = run
+        .frozen
+        .config
+        .prepare
+        .iter()
+        .flat_map(|step| &step.outputs)
+        .filter_map(|output| TreePath::parse(output.trim_end_matches('/').to_owned()).ok())
+        .collect();
+    let is_output = |path: &TreePath| outputs.iter().any(|output| path.is_within(output));
+    scan.found.retain(|found| !is_output(&found.path));
+    scan.ignored.retain(|path| !is_output(path));
+    Ok(scan)
 }
 
 /// Returns the differing paths that the candidate keeps in large file storage: what lies there is a
@@ -198,6 +210,7 @@ fn detail(decided: &Delivery, scan: &Scan) -> DeliveryDetail {
             .collect(),
         ignored: scan.ignored.iter().map(ToString::to_string).collect(),
         refused: None,
+        patch: None,
     }
 }
 
@@ -229,11 +242,7 @@ fn commit(
 }
 
 /// Reads the changed files and writes them as blobs.
-fn to_changes(
-    repo: &crate::git::Repo,
-    workspace: &ManagedTree,
-    found: &[Found],
-) -> Result<Vec<Change>, Halt> {
+fn to_changes(repo: &Repo, workspace: &ManagedTree, found: &[Found]) -> Result<Vec<Change>, Halt> {
     let limits = Limits::default();
     let mut contents: Vec<Vec<u8>> = Vec::new();
     let mut expected = Vec::new();
@@ -285,7 +294,7 @@ fn to_changes(
 pub(super) fn workspace_patch(run: &mut Run) -> Result<Option<Vec<u8>>, Halt> {
     let workspace = open_workspace(run)?;
     let repo = run.versioned()?.repo.clone();
-    let Ok(scan) = workspace.scan(&repo, ScanLimits::default()) else { return Ok(None) };
+    let Ok(scan) = scan(run, &workspace, &repo) else { return Ok(None) };
     let tip = run.summary().tip.clone();
     let paths: BTreeSet<TreePath> = run.files_of(&tip)?.into_keys().collect();
     let large = large_files(run, &scan)?;

@@ -79,9 +79,12 @@ fn record(
 /// Opens the log that people follow while the gates run; it holds the last judgement's output.
 fn open_log(root: &Path) -> Result<File, Halt> {
     let path = root.join("artifacts/factory/ci_output.log");
-    path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| File::create(&path)).map_err(
-        |error| Failure::of("disk", format!("writing {} failed", path.display()), error).into(),
-    )
+    path.parent()
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| File::create(&path))
+        .map_err(|error| {
+            Failure::of("disk", format!("writing {} failed", path.display()), error).into()
+        })
 }
 
 /// Returns the make targets of the tree in `root`; empty where it has no Makefile.
@@ -98,8 +101,7 @@ fn flag_changed_definitions(node: &Node, run: &mut Run, frozen: &Frozen) -> Resu
     if run.versioned.is_none() || run.summary().visit.flagged.is_some() {
         return Ok(());
     }
-    let (base, candidate) =
-        (run.summary().started.base.clone(), run.summary().candidate.0.clone());
+    let (base, candidate) = (run.summary().started.base.clone(), run.summary().candidate.0.clone());
     if base == candidate {
         return Ok(());
     }

@@ -346,7 +346,10 @@ mod tests {
         assert_eq!(key(&step(), &tree(&[("package.json", 'a'), ("src/a.js", 'b')])), before);
         assert_ne!(key(&step(), &tree(&[("package.json", 'b'), ("src/a.js", 'a')])), before);
         let other = PrepareSettings { run: "npm install".into(), ..step() };
-        assert_ne!(key(&other, &tree(&[("package.json", 'a')])), key(&step(), &tree(&[("package.json", 'a')])));
+        assert_ne!(
+            key(&other, &tree(&[("package.json", 'a')])),
+            key(&step(), &tree(&[("package.json", 'a')]))
+        );
     }
 
     #[test]

@@ -22,6 +22,13 @@ static SIGNS: LazyLock<[Regex; 7]> = LazyLock::new(|| {
     ]
 });
 
+/// What `diff` and scripts that compare print.
+static DIFFERENCE: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r"(?:^@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@|^\d+(?:,\d+)?[acd]\d+(?:,\d+)?$|^(?:--- )?(?i:expected)\b.*\n(?:.*\n){0,20}?(?:--- )?(?i:actual|got|received)\b)",
+    )
+});
+
 impl Rule for Assertion {
     fn id(&self) -> &'static str {
         "assertion"
@@ -32,11 +39,15 @@ impl Rule for Assertion {
     }
 
     fn find(&self, evidence: &Evidence<'_>) -> Option<Cause> {
-        let said = first_group(&*SIGNS, evidence.text)?;
+        let detail = match first_group(&*SIGNS, evidence.text) {
+            Some(said) => code(said),
+            None if DIFFERENCE.is_match(evidence.text) => "another output than expected".to_owned(),
+            None => return None,
+        };
         Some(Cause::new(
             self,
             evidence,
-            code(said),
+            detail,
             "The product runs and gives another result than the specs ask for; compare what it \
              does with the specs and correct the behaviour, not the check.",
         ))
@@ -93,6 +104,19 @@ mod tests {
             "`Expected values to be strictly equal:`",
         );
         check(&Assertion, "--- FAIL: TestAdd (0.00s)\n    add_test.go:9: got 3\n", "`TestAdd`");
+    }
+
+    #[test]
+    fn a_difference_of_outputs_is_an_assertion_too() {
+        for text in [
+            "--- want.txt\n+++ got.txt\n@@ -1 +1 @@\n-a\n+b\n",
+            "1c1\n< a\n---\n> b\n",
+            "how 12 is listed\n--- expected\n12.00\n--- actual\n12.12\n",
+            "Expected: 3\n     Got: 4\nExpected: 3\nReceived: 4\n",
+        ] {
+            check(&Assertion, text, "another output than expected");
+        }
+        check(&Assertion, "expected a date\n", "");
     }
 
     #[test]

@@ -87,8 +87,7 @@ impl Manifest {
             _ => return None,
         };
         let (mut entries, mut submodules, mut ignored) = (Vec::new(), Vec::new(), Vec::new());
-        let mut count = 0_usize;
-        for record in records {
+        for (count, record) in records.enumerate() {
             let tab = record.iter().position(|byte| *byte == b'\t')?;
             let (head, path) = (std::str::from_utf8(&record[..tab]).ok()?, &record[tab + 1..]);
             let words: Vec<&str> = head.split(' ').collect();
@@ -127,7 +126,6 @@ impl Manifest {
                 }
                 _ => return None,
             }
-            count += 1;
         }
         None
     }

@@ -69,7 +69,7 @@ impl ManagedTree {
             truncated: false,
         };
         let level = Level { prefix: Vec::new(), depth: 0, hidden: false };
-        walk.visit(&self.open_root()?, level, &mut Ignored::default())?;
+        walk.visit(&self.open_root()?, &level, &mut Ignored::default())?;
         walk.finish()
     }
 }
@@ -99,7 +99,7 @@ impl Walk<'_> {
     fn visit(
         &mut self,
         dir: &OwnedFd,
-        level: Level,
+        level: &Level,
         ignored: &mut Ignored,
     ) -> Result<(), TreeError> {
         let names = at::names(dir.as_fd()).map_err(|source| TreeError::Io {
@@ -119,7 +119,7 @@ impl Walk<'_> {
                 break;
             }
             let path = [level.prefix.as_slice(), name].concat();
-            self.look(dir, name, path, &level, ignored)?;
+            self.look(dir, name, path, level, ignored)?;
         }
         ignored.truncate(patterns);
         Ok(())
@@ -192,7 +192,8 @@ impl Walk<'_> {
             return Ok(());
         };
         let before = (self.found.len(), self.ignored.len());
-        self.visit(&inner, Level { prefix, depth: level.depth + 1, hidden }, ignored)?;
+        let inside = Level { prefix, depth: level.depth + 1, hidden };
+        self.visit(&inner, &inside, ignored)?;
         // A new directory whose content is all ignored, as by a `.gitignore` of its own, is one
         // ignored path.
         if !tracked && self.found.len() == before.0 && self.ignored.len() > before.1 {

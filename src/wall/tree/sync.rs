@@ -14,7 +14,7 @@ use super::manifest::{Entry, Manifest, Sorted};
 use super::source::{POINTER_LIMIT, Pointer, Wanted, Wants};
 use super::{ManagedTree, TreeError, is_git_directory, shown};
 use crate::git::{Mode, ObjectFormat, Oid, Repo, Tree, blob_id, blob_id_of};
-use crate::text::TreePath;
+use crate::text::{TreePath, plural};
 use crate::wall::at::{self, Dirs, Kind, MAX_DEPTH, Stat, Trash};
 
 /// What setting a tree came to.
@@ -97,14 +97,9 @@ impl ManagedTree {
         report.notices = wants.notices;
         if let Some(first) = pointers.first() {
             report.notices.push(format!(
-                "{} of Git LFS not on this machine, `{}` {}; run `git lfs fetch` and start again",
-                if pointers.len() == 1 {
-                    "1 file is".to_owned()
-                } else {
-                    format!("{} files are", pointers.len())
-                },
+                "{} left as a pointer, `{}` first: not on this machine; run `git lfs fetch` and start again",
+                plural(pointers.len(), "Git LFS file"),
                 shown(first),
-                if pointers.len() == 1 { "alone" } else { "first" },
             ));
         }
         Ok(report)
@@ -147,7 +142,7 @@ impl Sync<'_> {
         }
         self.write(root, &patterns)?;
         let level = Level { prefix: Vec::new(), depth: 0, keep_all: false };
-        self.visit(root, level, &mut Ignored::default())?;
+        self.visit(root, &level, &mut Ignored::default())?;
         let rest: Vec<usize> = (0..self.done.len()).collect();
         self.write(root, &rest)?;
         for (path, ()) in &self.wants.empty.0 {
@@ -164,7 +159,7 @@ impl Sync<'_> {
     fn visit(
         &mut self,
         dir: &OwnedFd,
-        level: Level,
+        level: &Level,
         ignored: &mut Ignored,
     ) -> Result<bool, TreeError> {
         let fail = |source| TreeError::Io {
@@ -186,7 +181,7 @@ impl Sync<'_> {
         let mut left = false;
         for name in names {
             let path = [level.prefix.as_slice(), &name].concat();
-            left |= self.settle(dir, &name, path, &level, ignored)?;
+            left |= self.settle(dir, &name, path, level, ignored)?;
         }
         ignored.truncate(patterns);
         Ok(left)
@@ -231,7 +226,7 @@ impl Sync<'_> {
             at::unlock(dir.as_fd(), name, &stat).map_err(fail)?;
             let inner = at::open_dir(dir.as_fd(), name).map_err(fail)?;
             let inside = Level { prefix, depth: level.depth + 1, keep_all: hidden };
-            let left = self.visit(&inner, inside, ignored)?;
+            let left = self.visit(&inner, &inside, ignored)?;
             if !left && !needed {
                 rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR)
                     .map_err(|error| fail(error.into()))?;

@@ -1,0 +1,289 @@
+//! `iterate`: the convergence loop.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Parser;
+
+use crate::agent::CrashPoint;
+use crate::config::{Config, Environment};
+use crate::engine::{
+    Finish, Request, Resume, RunSettings, StartError, Started, begin, drive, resume,
+};
+use crate::event::Tier;
+use crate::process::Cancel;
+use crate::report::terminal::{TerminalDetail, TerminalReporter, trajectory};
+use crate::report::{Output, Reporter, show_diagnostic};
+use crate::scenario::Severity;
+use crate::text::plural;
+
+use super::exit::{Exit, Failure, OrExit as _};
+use super::run_scenarios::product_root;
+
+const EXAMPLES: &str = "\
+Examples:
+  iterate                                the loop, as dark-factory.yaml says
+  iterate --agent codex --max-iterations 8 --threshold 0.9
+  iterate --no-agent                     judge the last commit, and stop
+  iterate --no-agent --in-place          judge the working tree, and write the feedback
+  iterate --resume                       go on with the newest run that was stopped
+  iterate --resume --answer 'use UTC'    ... and answer the agent's question
+  iterate --once; iterate --resume --once    one turn at a time
+
+Exit codes: 0 converged, 1 not (stalled, exhausted, below the threshold), 2 the request makes no
+sense, 3 the factory failed, 4 nothing to judge, 5 stopped and resumable, 6 the required isolation
+can't be had, 130 and 143 interrupted.";
+
+/// Judge, tell the agent what is wrong, take what it delivers, and again until it is good.
+#[derive(Debug, Clone, Default, Parser)]
+#[command(name = "iterate", version, after_help = EXAMPLES)]
+pub struct Args {
+    /// How many agent turns the run may take [default: budget.max_iterations, 5]
+    #[arg(long, value_name = "N")]
+    pub max_iterations: Option<u32>,
+    /// The score that converges, above 0 and at most 1 [default: satisfaction.threshold, 0.8]
+    #[arg(long, alias = "satisfaction-threshold", value_name = "SCORE")]
+    pub threshold: Option<f64>,
+    /// The agent: codex, claude, command or replay [default: agent.backend]
+    #[arg(long, value_name = "BACKEND")]
+    pub agent: Option<String>,
+    /// The model, as the agent names it [default: agent.model]
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// Judge and stop; no agent is started
+    #[arg(long, conflicts_with_all = ["agent", "model", "once"])]
+    pub no_agent: bool,
+    /// Judge the working tree as it lies there, and write the feedback into it
+    #[arg(long, requires = "no_agent", conflicts_with = "resume")]
+    pub in_place: bool,
+    /// Stop before the second turn; `--resume --once` takes the next
+    #[arg(long)]
+    pub once: bool,
+    /// Go on with a run that was stopped: the newest, or the one that is named
+    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "")]
+    pub resume: Option<String>,
+    /// The answer to the question that the agent has asked
+    #[arg(long, value_name = "TEXT", requires = "resume")]
+    pub answer: Option<String>,
+    /// What must at least keep the holdout from the agent: copy or sandbox
+    #[arg(long, value_name = "TIER", value_parser = parse_tier)]
+    pub isolation: Option<Tier>,
+    /// The root of the product [default: the top of the git repository]
+    #[arg(long, value_name = "DIR")]
+    pub workdir: Option<PathBuf>,
+    /// Show decisions and warnings only
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+fn parse_tier(text: &str) -> Result<Tier, String> {
+    match text {
+        "copy" => Ok(Tier::Copy),
+        "sandbox" => Ok(Tier::Sandbox),
+        "move" => Ok(Tier::Move),
+        _ => Err(format!("`{text}` is no tier; use copy or sandbox")),
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The run can't begin or go on, or the factory failed on the way.
+pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
+    let root = product_root(args.workdir.as_deref(), env)?;
+    let config = settings(args, &root)?;
+    let cancel = Cancel::on_signals().context("can't watch for signals")?;
+    let plain = env.no_color() || env.is_ci();
+    let live = !plain && std::io::stdout().is_terminal();
+    let reporters: Vec<Box<dyn Reporter>> = vec![Box::new(TerminalReporter::new(
+        Output::stdout(plain),
+        TerminalDetail { quiet: args.quiet, live },
+    ))];
+    let request = Request {
+        root,
+        env: env.clone(),
+        config,
+        no_agent: args.no_agent,
+        in_place: args.in_place,
+        cancel,
+        settings: run_settings(args, env)?,
+        reporters,
+    };
+    let begun = match &args.resume {
+        None => begin(request),
+        Some(run) => resume(
+            request,
+            &Resume {
+                run: Some(run.clone()).filter(|run| !run.is_empty()),
+                answer: args.answer.clone(),
+                max_iterations: args.max_iterations,
+            },
+        ),
+    };
+    let mut started = begun.map_err(start_failure)?;
+    warn(&started, env);
+    let finish = drive(&mut started);
+    report(&started, &finish, env)?;
+    match finish.failure {
+        Some(failure) => Err(failure).or_exit(Exit::Broken),
+        None => Ok(exit_of(&finish)),
+    }
+}
+
+/// Returns the settings of the file with the flags over them.
+fn settings(args: &Args, root: &std::path::Path) -> anyhow::Result<Config> {
+    let mut config = crate::config::load(root).or_exit(Exit::Usage)?;
+    if let Some(threshold) = args.threshold {
+        if !(threshold > 0.0 && threshold <= 1.0) {
+            let message = format!(
+                "--threshold {threshold} makes no sense; use a score above 0 and at most 1"
+            );
+            return Err(Failure::because(Exit::Usage, message));
+        }
+        config.satisfaction.threshold = threshold;
+    }
+    if let Some(turns) = args.max_iterations {
+        config.budget.max_iterations = turns;
+    }
+    if let Some(agent) = &args.agent {
+        config.agent.backend = Some(agent.clone());
+    }
+    if let Some(model) = &args.model {
+        config.agent.model = Some(model.clone());
+    }
+    if let Some(tier) = args.isolation {
+        config.isolation.require = Some(tier);
+    }
+    Ok(config)
+}
+
+/// Reads what only tests of crashes set, and finds the program that supervises the agent.
+fn run_settings(args: &Args, env: &Environment) -> anyhow::Result<RunSettings> {
+    let factory = env.executable().context("can't find this program's own file")?;
+    let text = |name: &str| env.get(name).and_then(|value| value.to_str()).map(str::to_owned);
+    let die_after = match text("DARK_FACTORY_TEST_DIE_AFTER") {
+        Some(seq) => Some(seq.parse().context("DARK_FACTORY_TEST_DIE_AFTER is no number")?),
+        None => None,
+    };
+    let crash = match text("DARK_FACTORY_TEST_SUPERVISOR_DIES") {
+        Some(point) => {
+            Some(point.parse::<CrashPoint>().map_err(|why| Failure::because(Exit::Usage, why))?)
+        }
+        None => None,
+    };
+    Ok(RunSettings { factory, once: args.once, die_after, crash })
+}
+
+/// Returns a run that could not begin as an error with its exit code.
+fn start_failure(error: StartError) -> anyhow::Error {
+    let exit = match &error {
+        StartError::NoScenarios { .. } | StartError::Discover(_) => Exit::Nothing,
+        StartError::Isolation { .. } => Exit::Isolation,
+        StartError::Agent(agent) if !agent.is_request() => Exit::Broken,
+        StartError::Git(git) if !git.is_request() => Exit::Broken,
+        StartError::Git(_)
+        | StartError::NoCommit
+        | StartError::Agent(_)
+        | StartError::Prompt(_)
+        | StartError::Frozen(_)
+        | StartError::Move
+        | StartError::Over { .. }
+        | StartError::InPlace { .. }
+        | StartError::NoAnswer { .. }
+        | StartError::NoQuestion { .. }
+        | StartError::UnknownGraph { .. } => Exit::Usage,
+        StartError::Store(store) if store.is_request() => Exit::Usage,
+        StartError::Held(_)
+        | StartError::Lock(_)
+        | StartError::Environment(_)
+        | StartError::Store(_)
+        | StartError::Tree(_)
+        | StartError::Disk { .. }
+        | StartError::Halt(_) => Exit::Broken,
+    };
+    Failure { exit, error: error.into() }.into()
+}
+
+/// Says what the person should know before the run goes on.
+fn warn(started: &Started, env: &Environment) {
+    let mut output = Output::stderr(env.no_color());
+    let styled = output.is_styled();
+    for notice in &started.notices {
+        output.line(format_args!("note: {notice}"));
+    }
+    let set = &started.run.frozen.set;
+    let invalid: Vec<_> = set.entries.iter().filter_map(|e| e.scenario.as_ref().err()).collect();
+    for found in invalid.iter().flat_map(|found| found.iter()) {
+        if found.severity == Severity::Error {
+            output.line(show_diagnostic(found, None, styled));
+        }
+    }
+    if !invalid.is_empty() {
+        output.line(format_args!(
+            "note: {} can't be judged and will count as unsatisfied; `factory lint` tells more",
+            plural(invalid.len(), "scenario")
+        ));
+    }
+    // There is nobody left to tell.
+    let _ = output.finish();
+}
+
+/// Says what the run came to.
+fn report(started: &Started, finish: &Finish, env: &Environment) -> anyhow::Result<()> {
+    let summary = started.run.summary();
+    let mut output = Output::stdout(env.no_color() || env.is_ci());
+    output.line("");
+    if !summary.steps.is_empty() && !summary.started.in_place {
+        output.line(trajectory(summary));
+    }
+    output.line(format_args!("{}: {}", finish.outcome.replace('_', " "), finish.reason));
+    for line in next_steps(started, finish) {
+        output.line(format_args!("  {line}"));
+    }
+    output.finish().context("can't write to standard output")
+}
+
+/// Returns what a person can do now.
+fn next_steps(started: &Started, finish: &Finish) -> Vec<String> {
+    let summary = started.run.summary();
+    let run = &summary.run;
+    if summary.started.in_place {
+        let iteration = summary.started.first_iteration;
+        return vec![
+            format!("feedback    artifacts/factory/feedback_iter_{iteration}.md"),
+            "results     artifacts/factory/scenario_results.json".to_owned(),
+        ];
+    }
+    let mut steps = vec![format!("factory show {run}    what happened, turn by turn")];
+    let better = summary.best().is_some_and(|(_, best)| best.commit != summary.started.base);
+    if better && finish.signal.is_none() && finish.failure.is_none() {
+        steps.push(format!("factory apply {run}   bring the best candidate to your branch"));
+    }
+    match finish.outcome.as_str() {
+        "asked" => {
+            steps.push("iterate --resume --answer TEXT    answer the agent, and go on".to_owned())
+        }
+        "paused" | "interrupted" | "failed" => {
+            steps.push("iterate --resume    go on".to_owned());
+        }
+        "exhausted" => {
+            steps.push("iterate --resume --max-iterations N    go on with more turns".to_owned());
+        }
+        _ => {}
+    }
+    steps
+}
+
+fn exit_of(finish: &Finish) -> Exit {
+    if let Some(signal) = finish.signal {
+        return Exit::Interrupted(signal);
+    }
+    match finish.exit {
+        0 => Exit::Satisfied,
+        1 => Exit::NotSatisfied,
+        4 => Exit::Nothing,
+        5 => Exit::Resumable,
+        _ => Exit::Broken,
+    }
+}
