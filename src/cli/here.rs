@@ -61,7 +61,15 @@ impl<'a> Here<'a> {
         let active = holder.is_some_and(|held| held.run == run.id.as_str());
         let newest = self.runs.list()?.last() == Some(&run.id);
         let blobs = Blobs::of(&run.dir, Audience(audience));
-        Ok(RunReport::of(&run.summary, active, newest, &blobs)?)
+        let mut report = RunReport::of(&run.summary, active, newest, &blobs)?;
+        // A hint, read without git since a status has to be quick; `factory apply` itself asks.
+        if let Some(branch) = &report.base_branch {
+            let tip = self.root.join(".git/refs/heads").join(branch);
+            if let Ok(commit) = std::fs::read_to_string(tip) {
+                report.set_base_now(commit.trim_end());
+            }
+        }
+        Ok(report)
     }
 
     /// Returns who is at work in the repository; none where nobody is.

@@ -284,6 +284,18 @@ impl RunReport {
         })
     }
 
+    /// Tells the report where the run's base branch is now: what is there already need not be
+    /// applied.
+    pub fn set_base_now(&mut self, commit: &str) {
+        if self.best.as_ref().is_some_and(|best| best.better_than_base && best.commit == commit) {
+            self.next.retain(|step| !step.command.starts_with("factory apply"));
+            self.next.push(NextStep {
+                command: format!("factory discard {}", self.run),
+                why: "its best candidate is applied; removes the run".to_owned(),
+            });
+        }
+    }
+
     /// Adds what single scenarios, gates and paths came to, as far as the reader may see it.
     ///
     /// # Errors
@@ -518,6 +530,20 @@ mod tests {
         assert_eq!(results(&run), [IterationResult::Judged, IterationResult::Pending]);
         run.closed("bb", None, false);
         assert_eq!(results(&run), [IterationResult::Judged, IterationResult::GatesFailed]);
+    }
+
+    #[test]
+    fn what_is_applied_need_not_be_applied_again() {
+        let mut run = TestRun::begin("20261120-091500-0001");
+        eventful(&mut run);
+        let commands = |now: &str| -> Vec<String> {
+            let mut report = report(&run, Label::Holdout, false);
+            report.set_base_now(now);
+            report.next.into_iter().map(|step| step.command).collect()
+        };
+        assert_eq!(commands("c0ffee"), ["factory apply"]);
+        let applied = format!("{:0<40}", "2222");
+        assert_eq!(commands(&applied), ["factory discard 20261120-091500-0001"]);
     }
 
     #[test]

@@ -104,8 +104,9 @@ pub fn runs(rows: &[Row], now: Timestamp) -> Vec<String> {
     if rows.is_empty() {
         return vec!["no runs yet; `iterate` begins one".to_owned()];
     }
-    let mut cells =
-        vec![["RUN", "BEGAN", "BASE", "OUTCOME", "TURNS", "BEST", "BRANCH"].map(str::to_owned)];
+    let mut cells = vec![
+        ["RUN", "BEGAN", "BASE", "OUTCOME", "ITERATIONS", "BEST", "BRANCH"].map(str::to_owned),
+    ];
     let mut damaged = Vec::new();
     for row in rows {
         match row {
@@ -114,7 +115,7 @@ pub fn runs(rows: &[Row], now: Timestamp) -> Vec<String> {
                 ago(report.started_at, now),
                 base(report),
                 headline(report, None),
-                format!("{}/{}", report.turns_taken, report.max_iterations),
+                turns(report),
                 shown_score(report.best.as_ref().and_then(|best| best.score)),
                 report.branch.clone().unwrap_or_else(|| "(in place)".to_owned()),
             ]),
@@ -151,7 +152,7 @@ pub fn show(report: &RunReport, now: Timestamp) -> Vec<String> {
     field(
         "Agent",
         match &report.agent {
-            Some(agent) => format!("{agent}; {} taken{}", turns(report), spent(report)),
+            Some(agent) => format!("{agent}; {} turns taken{}", turns(report), spent(report)),
             None => "none: the base was judged, and that is all".to_owned(),
         },
     );
@@ -179,7 +180,7 @@ pub fn show(report: &RunReport, now: Timestamp) -> Vec<String> {
             withheld(report),
         ),
         ("Not taken, since the agent did not end well", not_taken(report)),
-        ("Not satisfied at the end", unsatisfied(report)),
+        ("Not satisfied in the last judgement", unsatisfied(report)),
     ] {
         if !section.is_empty() {
             lines.push(String::new());
@@ -260,16 +261,15 @@ fn spent(report: &RunReport) -> String {
     if let (Some(input), Some(output)) = (report.usage.input_tokens, report.usage.output_tokens) {
         parts.push(format!("{input} tokens in, {output} out"));
     }
-    if parts.is_empty() {
-        return String::new();
-    }
-    let cut = report.iterations.iter().filter_map(|iteration| iteration.turn.as_ref());
-    let unknown = if cut.map(|turn| turn.interrupted).sum::<u32>() > 0 {
-        ", and what cut-short attempts cost"
-    } else {
-        ""
+    let mut text = match parts.as_slice() {
+        [] => String::new(),
+        parts => format!("; by its own account {}", parts.join(", ")),
     };
-    format!("; the agent says {}{unknown}", parts.join(", "))
+    let turns = report.iterations.iter().filter_map(|iteration| iteration.turn.as_ref());
+    if turns.map(|turn| turn.interrupted).sum::<u32>() > 0 {
+        text.push_str("; what cut-short attempts cost is not known");
+    }
+    text
 }
 
 fn enforced(report: &RunReport) -> String {
