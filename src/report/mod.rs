@@ -5,7 +5,10 @@
 
 pub mod diagnostics;
 mod file;
+pub mod github;
+pub mod markdown;
 pub mod results;
+pub mod run_json;
 pub mod scenarios;
 mod stream;
 pub mod terminal;
@@ -18,6 +21,7 @@ use crate::journal::Journal;
 
 pub use diagnostics::show_diagnostic;
 pub use file::{WriteError, write_atomically};
+pub use run_json::{OutcomeView, RunReport};
 pub use stream::Output;
 
 /// Reads a run's events as they come.
