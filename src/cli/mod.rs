@@ -5,5 +5,6 @@ pub mod exit;
 pub mod hidden;
 pub mod iterate;
 pub mod lint;
+pub mod publish;
 pub mod run_scenarios;
 pub mod shuffle_scenarios;
