@@ -421,3 +421,192 @@ pub fn write_outputs(path: &Path, pairs: &[(String, String)]) -> io::Result<()> 
 fn append(path: &Path, text: &str) -> io::Result<()> {
     OpenOptions::new().create(true).append(true).open(path)?.write_all(text.as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::convergence::Decision;
+    use crate::event::Label;
+    use crate::report::run_json::tests::Told;
+
+    /// Tells a run to a reporter, and returns the lines that it wrote.
+    fn said(run: impl FnOnce(&mut Told<GithubReporter>)) -> Vec<String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let output = Output::new(Box::new(file.reopen().unwrap()), false);
+        let mut told = Told::new(GithubReporter::new(output));
+        run(&mut told);
+        fs::read_to_string(file.path()).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    fn gate_failed(told: &mut Told<GithubReporter>, output: &str) {
+        let result = told.blob(&GateResult {
+            name: "make lint".into(),
+            status: GateStatus::Failed { code: 2 },
+            duration: Duration::from_secs(1),
+            output: output.into(),
+            output_bytes: 0,
+        });
+        let (gate, passed, blocking, ms) = (0, false, true, 1_000);
+        told.tell(RunEvent::GateFinished { gate, passed, blocking, ms, result });
+    }
+
+    /// Returns whether the runner would act on the line, by its own rules.
+    fn commands(line: &str) -> bool {
+        line.trim_start().starts_with("::") || line.contains("##[")
+    }
+
+    #[test]
+    fn a_run_is_told_in_groups_with_annotations() {
+        let lines = said(|told| {
+            told.judged("b", 1, false);
+            let dropped = vec![("specs/a.md".to_owned(), "The path is protected.".to_owned())];
+            told.delivered(1, "1", &DeliveryDetail { dropped, ..DeliveryDetail::default() });
+            told.judged("1", 4, false);
+            told.finished(Decision::Converged { score: 1.0, threshold: 0.8 });
+        });
+        assert_eq!(
+            lines,
+            [
+                "run r1: 4 scenarios, threshold 0.80, at most 5 agent turns",
+                "agent replay; isolation `copy`",
+                "::group::iteration 0",
+                "iteration 0: 1 of 4 satisfied, 3 failed, 0 skipped, 0 undecided; score 0.25",
+                "turn 1: the agent was started",
+                "turn 1: the agent ended as `done` after 2.0 s",
+                "turn 1: 2 files delivered",
+                "::warning title=Turn 1%3A 1 path not delivered::specs/a.md: The path is protected.",
+                "::endgroup::",
+                "::group::iteration 1",
+                "iteration 1: 4 of 4 satisfied, 0 failed, 0 skipped, 0 undecided; score 1.00",
+                "decision: converged: The score 1.00 reaches the threshold 0.80, and every gate passed.",
+                "::endgroup::",
+                "::notice title=Converged::The score 1.00 reaches the threshold 0.80, and every gate passed.",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_run_that_ends_badly_is_an_error() {
+        let lines = said(|told| {
+            told.judged("b", 1, false);
+            gate_failed(told, "lots\nerror: 100% wrong\n\n");
+            told.refused(1, "Too much.");
+            told.finished(Decision::Stalled { steps: 3 });
+        });
+        let gate = "::warning title=Gate failed%3A make lint::Iteration 0. It exited with 2.%0A\
+                    error: 100%25 wrong";
+        assert!(lines.iter().any(|line| line == gate), "{lines:#?}");
+        assert!(lines.contains(&"::warning title=Turn 1 was refused::Too much.".to_owned()));
+        let last = lines.last().unwrap();
+        assert!(last.starts_with("::error title=Stalled::The last 3 iterations"), "{last}");
+    }
+
+    #[test]
+    fn nothing_from_outside_commands_the_runner() {
+        let evil = "\n::error::x\r::set-env name=A::b\u{85}##[add-path]c";
+        let mut count = 0;
+        let lines = said(|told| {
+            told.names.gates = vec![evil.into()];
+            told.judged("b", 1, false);
+            gate_failed(told, evil);
+            let list = vec![(evil.to_owned(), evil.to_owned())];
+            let ignored = vec![evil.to_owned()];
+            told.delivered(
+                1,
+                "1",
+                &DeliveryDetail { dropped: list, ignored, ..DeliveryDetail::default() },
+            );
+            told.refused(2, evil);
+            let paths = told.blob(&[evil]);
+            told.tell(RunEvent::GatesFlagged { files: 1, paths });
+            let question = told.journal.put(Label::Internal, evil.into()).unwrap();
+            told.tell(RunEvent::QuestionAsked { turn: 2, question });
+            let message = told.journal.put(Label::Internal, evil.into()).unwrap();
+            told.tell(RunEvent::RunFailed { class: "git".into(), message });
+        });
+        for line in &lines {
+            assert!(!line.contains('\r') && !line.contains('\u{85}'), "{line}");
+            if commands(line) {
+                count += 1;
+                let ours = ["::group::", "::endgroup::", "::warning title=", "::error title="];
+                assert!(ours.iter().any(|ours| line.starts_with(ours)), "{line}");
+                // A comma would begin another property.
+                let title = line.split("::").nth(1).unwrap();
+                assert!(!title.contains(','), "{line}");
+            }
+        }
+        assert_eq!(count, 8, "{lines:#?}");
+    }
+
+    #[test]
+    fn a_line_that_would_command_is_made_harmless() {
+        for text in ["::error::x", "  ::error::x", "a ##[error]x", "\n::x::", "a\n::error::b"] {
+            assert!(!commands(&harmless(text)), "{text:?}");
+            assert!(!harmless(text).contains('\n'));
+        }
+        assert_eq!(harmless("a: b::c # d"), "a: b::c # d");
+        let error = annotation(Level::Error, "a,b:c\n::d", "1%\n::error::x");
+        assert_eq!(error, "::error title=a%2Cb%3Ac %3A%3Ad::1%25%0A::error::x");
+    }
+
+    #[test]
+    fn the_eleventh_warning_is_a_line() {
+        let lines = said(|told| (0..12).for_each(|_| gate_failed(told, "no")));
+        let shown = lines.iter().filter(|line| line.starts_with("::warning")).count();
+        let told = lines.iter().filter(|line| line.starts_with("warning: Gate failed")).count();
+        assert_eq!((shown, told), (10, 2));
+    }
+
+    #[test]
+    fn the_outputs_are_those_of_the_offered_candidate() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let output = Output::new(Box::new(file.reopen().unwrap()), false);
+        let mut told = Told::new(GithubReporter::new(output));
+        told.tell(RunEvent::DecisionMade { decision: Decision::NothingToJudge });
+        let pairs = outputs(&told.summary, &told.outcome());
+        let expected = [
+            ("satisfied", "false"),
+            ("final_score", ""),
+            ("iterations", "0"),
+            ("outcome", "nothing_to_judge"),
+        ];
+        assert_eq!(pairs, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        told.judged("b", 1, false);
+        told.delivered(1, "1", &DeliveryDetail::default());
+        told.judged("1", 4, false);
+        told.finished(Decision::Converged { score: 1.0, threshold: 0.8 });
+        let values: Vec<_> =
+            outputs(&told.summary, &told.outcome()).into_iter().map(|(_, value)| value).collect();
+        assert_eq!(values, ["true", "1.00", "1", "converged"]);
+    }
+
+    #[test]
+    fn a_value_cannot_end_itself_or_name_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let (outputs, summary) = (dir.path().join("o"), dir.path().join("s"));
+        let hostile = format!("a\nend-{}\nevil=1", Digest::of(b"a"));
+        let variables = [
+            ("GITHUB_OUTPUT".into(), outputs.clone().into()),
+            ("GITHUB_STEP_SUMMARY".into(), summary.clone().into()),
+        ];
+        let env = Environment::from_parts(variables.into(), dir.path().to_owned());
+        fs::write(&outputs, "kept=1\n").unwrap();
+        write_job_files(&env, &[("name".into(), hostile.clone())], "# S").unwrap();
+        let text = fs::read_to_string(&outputs).unwrap();
+        let (head, rest) = text.strip_prefix("kept=1\n").unwrap().split_once('\n').unwrap();
+        let delimiter = head.strip_prefix("name<<").unwrap();
+        assert!(!hostile.contains(delimiter));
+        assert_eq!(rest, format!("{hostile}\n{delimiter}\n"));
+        assert_eq!(fs::read_to_string(&summary).unwrap(), "# S\n");
+        let nowhere = Environment::from_parts(
+            [("GITHUB_OUTPUT".into(), "/no/such/file".into())].into(),
+            dir.path().to_owned(),
+        );
+        let error = write_job_files(&nowhere, &[], "").unwrap_err();
+        assert!(error.to_string().ends_with("which GITHUB_OUTPUT names"), "{error}");
+        let nothing = Environment::from_parts([].into(), dir.path().to_owned());
+        write_job_files(&nothing, &[], "").unwrap();
+    }
+}

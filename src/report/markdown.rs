@@ -279,3 +279,102 @@ fn fence(text: &str) -> String {
     let text = visible(text.trim_end());
     format!("{ticks}text\n{text}\n{ticks}\n\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convergence::Decision;
+    use crate::event::{DeliveryDetail, Envelope};
+    use crate::report::run_json::tests::Told;
+    use crate::report::run_json::{DroppedPath, IterationReport};
+    use crate::report::{Reporter, Scene};
+
+    struct Nobody;
+
+    impl Reporter for Nobody {
+        fn event(&mut self, _: &Scene<'_>, _: &Envelope) {}
+    }
+
+    fn report(dropped: &[(&str, &str)]) -> RunReport {
+        let mut told = Told::new(Nobody);
+        told.judged("b", 1, false);
+        let own = |(a, b): &(&str, &str)| ((*a).to_owned(), (*b).to_owned());
+        let dropped = dropped.iter().map(own).collect();
+        told.delivered(1, "1", &DeliveryDetail { dropped, ..DeliveryDetail::default() });
+        told.judged("1", 3, false);
+        told.refused(2, "Too much.");
+        told.finished(Decision::Stalled { steps: 1 });
+        told.report()
+    }
+
+    #[test]
+    fn a_page_tells_what_happened_and_what_is_next() {
+        let page = page(&report(&[("specs/a.md", "The path is protected.")]), 1_000_000);
+        assert_eq!(
+            page,
+            "**Stalled: the last iterations were no better than the best before them.**\n\n\
+             `The last 1 iteration were no better than the best before them.`\n\n\
+             Run `r1`, 2 agent turns; score 0.75 of the best candidate, threshold 0.80.\n\n\
+             ### Trajectory\n\n\
+             | Iteration | Commit | Gates | Scenarios | Score | |\n|---|---|---|---|---|---|\n\
+             | 0 | `bbbbbbbbbb` | passed | 1 of 4 | 0.25 | base |\n\
+             | 1 | `1111111111` | passed | 3 of 4 | 0.75 | best |\n\
+             | 2 | `1111111111` | passed | 3 of 4 | 0.75 | refused |\n\n\
+             ### Turns\n\n\
+             | Turn | Agent | Delivery | Files | Dropped |\n|---|---|---|---|---|\n\
+             | 1 | `done` | `accepted` | 2 | 1 |\n\
+             | 2 | `unfinished` | `refused` | 0 | 0 |\n\n\
+             - Turn 2 was refused: `Too much.`\n\n\
+             ### Dropped\n\n\
+             - turn 1: `specs/a.md`: `The path is protected.`\n\n\
+             ### Enforced\n\n\
+             - Isolation `copy`: the agent worked in a copy that never had the scenarios; what the \
+             same user can read elsewhere on the machine, it could read.\n\
+             - Scenarios, settings and gates are those of the beginning of the run.\n\
+             - The files that define the gates are as the base has them.\n\n\
+             ### Next\n\n\
+             Read the last feedback, change specs or scenarios, and begin a new run.\n"
+        );
+    }
+
+    #[test]
+    fn text_from_outside_is_code_on_its_line() {
+        let report = report(&[("a`|\\| <img>\n# b", "@all fixes #1")]);
+        let page = page(&report, 1_000_000);
+        assert!(page.contains("- turn 1: `a'|\\| <img> # b`: `@all fixes #1`\n"), "{page}");
+        assert_eq!(cell("a\\|`@b`", 20), "`a\\¦'@b'`");
+    }
+
+    #[test]
+    fn a_long_run_fits_and_says_what_is_left_out() {
+        let mut report = report(&[]);
+        let one = report.iterations[1].clone();
+        let many = |iteration| IterationReport { iteration, ..one.clone() };
+        report.iterations.extend((3..2_000).map(many));
+        let path = DroppedPath { path: "p/".repeat(100), reason: "r".repeat(200) };
+        for turn in &mut report.turns {
+            turn.dropped = 100_000;
+            turn.dropped_paths = vec![path.clone(); 200];
+        }
+        report.question = Some("é".repeat(4_000));
+        report.failure = Some("x".repeat(4_000));
+        report.gates_changed = vec!["g".repeat(200); 200];
+        let page = page(&report, 60_000);
+        assert!(page.len() <= 60_000, "{}", page.len());
+        assert!(page.contains("earlier iterations that the report of the run tells of"), "{page}");
+        assert!(page.contains("\nand 1999"), "{page}");
+    }
+
+    #[test]
+    fn a_score_is_never_rounded_up() {
+        for (value, shown) in [(0.799, "0.79"), (0.29, "0.29"), (0.57, "0.57"), (1.0, "1.00")] {
+            assert_eq!(score(Some(value)), shown);
+        }
+        assert_eq!(score(None), "-");
+    }
+
+    #[test]
+    fn a_fence_outgrows_what_it_holds() {
+        assert_eq!(fence("a ```` b\n"), "`````text\na ```` b\n`````\n\n");
+    }
+}

@@ -320,3 +320,233 @@ fn bounded(text: &str) -> String {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::SteppingClock;
+    use crate::convergence::Decision;
+    use crate::event::{Envelope, RunEvent, RunStarted};
+    use crate::id::NodeId;
+    use crate::journal::{DirStore, Journal};
+    use crate::report::{Names, Reporter, Scene};
+    use crate::text::Redaction;
+    use crate::verdict::Satisfaction;
+
+    /// A run as it is recorded, told to one reporter.
+    pub(crate) struct Told<R> {
+        pub(crate) journal: Journal,
+        pub(crate) summary: Summary,
+        pub(crate) names: Names,
+        pub(crate) reporter: R,
+        _dir: tempfile::TempDir,
+    }
+
+    impl<R: Reporter> Told<R> {
+        pub(crate) fn new(reporter: R) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let store = Box::new(DirStore::open(dir.path()).unwrap());
+            let run = RunId::parse("r1").unwrap();
+            let clock = Arc::new(SteppingClock::starting_at(Timestamp::from_unix_millis(0)));
+            let mut journal = Journal::begin(store, run, clock, Redaction::default());
+            let frozen = journal.put(Label::Holdout, b"EXAM".to_vec()).unwrap();
+            let begun = journal
+                .append(
+                    None,
+                    Some(0),
+                    RunEvent::RunStarted(Box::new(RunStarted {
+                        version: "0.1.0".into(),
+                        graph: "converge".into(),
+                        base: "b".repeat(40),
+                        tree: "t".repeat(40),
+                        base_branch: Some("refs/heads/main".into()),
+                        branch: "factory/r1".into(),
+                        first_iteration: 0,
+                        threshold: 0.8,
+                        stalled_after: 3,
+                        max_iterations: 5,
+                        scenarios: 4,
+                        agent: Some("replay".into()),
+                        tier: Tier::Copy,
+                        in_place: false,
+                        frozen,
+                    })),
+                )
+                .unwrap();
+            let summary = Summary::begin(&begun).unwrap();
+            let names = Names { gates: vec!["make lint".into()], ..Names::default() };
+            let mut told = Self { journal, summary, names, reporter, _dir: dir };
+            told.show(&begun);
+            told
+        }
+
+        fn show(&mut self, envelope: &Envelope) {
+            let scene =
+                Scene { summary: &self.summary, names: &self.names, journal: &self.journal };
+            self.reporter.event(&scene, envelope);
+        }
+
+        pub(crate) fn tell(&mut self, event: RunEvent) {
+            let node = NodeId::parse("n").unwrap();
+            let iteration = Some(self.summary.iteration());
+            let envelope = self.journal.append(Some(&node), iteration, event).unwrap();
+            self.summary.apply(&envelope);
+            self.show(&envelope);
+        }
+
+        pub(crate) fn blob(&self, value: &impl Serialize) -> BlobRef {
+            self.journal.put(Label::Internal, serde_json::to_vec(value).unwrap()).unwrap()
+        }
+
+        pub(crate) fn judged(&mut self, commit: &str, passed: usize, gates_changed: bool) {
+            self.tell(RunEvent::NodeStarted { visit: 1, attempt: 1 });
+            self.tell(RunEvent::CandidateJudged(Judgement {
+                commit: commit.repeat(40),
+                tree: commit.repeat(40),
+                gates_passed: true,
+                gates_changed,
+                satisfaction: Some(Satisfaction {
+                    total: 4,
+                    passed,
+                    failed: 4 - passed,
+                    weight_satisfied: passed as f64,
+                    weight_judged: 4.0,
+                    ..Satisfaction::default()
+                }),
+            }));
+        }
+
+        pub(crate) fn delivered(&mut self, turn: u32, commit: &str, detail: &DeliveryDetail) {
+            let prompt = self.blob(&"p");
+            self.tell(RunEvent::AgentStarted { turn, attempt: 1, prompt });
+            self.tell(RunEvent::AgentFinished {
+                turn,
+                attempt: 1,
+                class: "done".into(),
+                ms: 2_000,
+                usage: Usage { input_tokens: Some(3), ..Usage::default() },
+                reaped: 0,
+                says: None,
+            });
+            let detail_blob = self.blob(detail);
+            self.tell(RunEvent::DeliveryAccepted {
+                turn,
+                commit: commit.repeat(40),
+                tree: commit.repeat(40),
+                files: 2,
+                dropped: detail.dropped.len(),
+                detail: detail_blob,
+            });
+        }
+
+        pub(crate) fn refused(&mut self, turn: u32, why: &str) {
+            let detail = DeliveryDetail { refused: Some(why.into()), ..DeliveryDetail::default() };
+            let detail = self.blob(&detail);
+            self.tell(RunEvent::DeliveryRefused { turn, class: "too_many_files".into(), detail });
+        }
+
+        pub(crate) fn finished(&mut self, decision: Decision) {
+            let (outcome, exit) = (decision.class().to_owned(), decision.exit_code());
+            self.tell(RunEvent::DecisionMade { decision });
+            self.tell(RunEvent::RunFinished { outcome, exit });
+        }
+
+        pub(crate) fn outcome(&self) -> OutcomeView {
+            let decision = self.summary.decision.as_ref().unwrap();
+            OutcomeView {
+                outcome: decision.class().to_owned(),
+                exit: decision.exit_code(),
+                reason: decision.reason(),
+                failure: None,
+            }
+        }
+
+        pub(crate) fn report(&self) -> RunReport {
+            RunReport::new(&self.summary, &self.outcome(), &|blob| self.journal.get(blob).ok())
+        }
+    }
+
+    struct Nobody;
+
+    impl Reporter for Nobody {
+        fn event(&mut self, _: &Scene<'_>, _: &Envelope) {}
+    }
+
+    fn dropped(path: &str, reason: &str) -> DeliveryDetail {
+        DeliveryDetail {
+            dropped: vec![(path.to_owned(), reason.to_owned())],
+            ..DeliveryDetail::default()
+        }
+    }
+
+    #[test]
+    fn a_report_tells_each_iteration_and_turn() {
+        let mut told = Told::new(Nobody);
+        told.judged("b", 1, false);
+        told.delivered(1, "1", &dropped("specs/a.md", "It is protected."));
+        told.judged("1", 3, false);
+        told.refused(2, "Too much.");
+        told.finished(Decision::Stalled { steps: 1 });
+        let report = told.report();
+        assert_eq!(serde_json::from_slice::<RunReport>(&report.to_json()).unwrap(), report);
+        let iterations: Vec<_> = report
+            .iterations
+            .iter()
+            .map(|one| (one.iteration, one.note.as_str(), one.score, &one.commit[..1]))
+            .collect();
+        assert_eq!(
+            iterations,
+            [
+                (0, "base", Some(0.25), "b"),
+                (1, "", Some(0.75), "1"),
+                (2, "refused", Some(0.75), "1")
+            ]
+        );
+        let best = report.better_than_base().unwrap();
+        assert_eq!((best.iteration, best.score, report.satisfied), (1, Some(0.75), false));
+        assert_eq!(report.turns[0].dropped_paths[0].path, "specs/a.md");
+        assert_eq!(report.turns[1].refused.as_deref(), Some("Too much."));
+        assert_eq!((report.turns_taken(), report.usage.input_tokens), (2, Some(3)));
+    }
+
+    #[test]
+    fn a_base_that_stays_the_best_is_offered_to_nobody() {
+        let mut told = Told::new(Nobody);
+        told.judged("b", 1, false);
+        told.delivered(1, "1", &DeliveryDetail::default());
+        told.judged("1", 1, false);
+        told.finished(Decision::Exhausted { turns: 1 });
+        assert_eq!(told.report().best.map(|best| best.iteration), Some(0));
+        assert_eq!(told.report().better_than_base(), None);
+    }
+
+    #[test]
+    fn what_converged_is_offered_even_after_a_higher_score() {
+        let mut told = Told::new(Nobody);
+        told.judged("b", 4, false);
+        told.delivered(1, "1", &DeliveryDetail::default());
+        told.judged("1", 3, true);
+        let paths = told.blob(&["Makefile"]);
+        told.tell(RunEvent::GatesFlagged { files: 1, paths });
+        told.finished(Decision::ConvergedGatesChanged { score: 0.75, threshold: 0.7 });
+        let report = told.report();
+        assert_eq!(report.best.map(|best| best.iteration), Some(1));
+        assert_eq!((report.satisfied, report.exit, report.gates_changed.len()), (false, 5, 1));
+    }
+
+    #[test]
+    fn holdout_text_is_left_out_even_where_a_blob_points_to_it() {
+        let mut told = Told::new(Nobody);
+        told.judged("b", 1, false);
+        let question = told.journal.put(Label::Holdout, b"EXAM".to_vec()).unwrap();
+        told.tell(RunEvent::QuestionAsked { turn: 1, question });
+        told.finished(Decision::Asked);
+        assert_eq!(told.report().question, None);
+
+        let long = told.journal.put(Label::Internal, vec![b'q'; 5_000]).unwrap();
+        told.summary.question = Some(long);
+        assert!(told.report().question.unwrap().ends_with("q\n[1000 more characters]"));
+    }
+}
