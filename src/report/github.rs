@@ -154,11 +154,12 @@ impl GithubReporter {
         if !detail.ignored.is_empty() {
             let listed: Vec<&str> =
                 detail.ignored.iter().take(LISTED).map(String::as_str).collect();
-            self.line(&format!(
-                "turn {turn}: {} ignored by git, not delivered: {}",
-                plural(detail.ignored.len(), "new path"),
-                one_line(&listed.join(", "), 400)
-            ));
+            let rest = match detail.ignored.len().saturating_sub(LISTED) {
+                0 => String::new(),
+                rest => format!(" and {rest} more"),
+            };
+            let listed = one_line(&listed.join(", "), 400);
+            self.line(&format!("turn {turn}: not delivered: {listed}{rest}"));
         }
         if let Some(refused) = &detail.refused {
             self.warn(&format!("Turn {turn} was refused"), &one_line(refused, 400));
