@@ -192,7 +192,7 @@ fn check_report(report: &RunReport, base: &str) -> Result<(), String> {
         return Err(format!("{} is no outcome", shown(&report.outcome)));
     }
     match &report.base_branch {
-        Some(branch) if *branch != format!("refs/heads/{base}") => {
+        Some(branch) if branch != base => {
             return Err(format!("the run began from {}, not from {}", shown(branch), shown(base)));
         }
         _ => {}
@@ -790,7 +790,7 @@ esac
                 started_at: Timestamp::from_unix_millis(0),
                 ended_at: Timestamp::from_unix_millis(0),
                 base: self.base.to_string(),
-                base_branch: Some("refs/heads/main".into()),
+                base_branch: Some("main".into()),
                 branch: BRANCH.into(),
                 best: Some(BestCandidate {
                     iteration: iteration as u32,
@@ -983,7 +983,7 @@ esac
         let changes: [(Change, &str); 12] = [
             (|r| r.branch = "../../main".into(), "its branch is `../../main`"),
             (|r| r.branch = "factory/other".into(), "its branch is"),
-            (|r| r.base_branch = Some("refs/heads/other".into()), "began from `refs/heads/other`"),
+            (|r| r.base_branch = Some("other".into()), "began from `other`"),
             (|r| r.base = "main; rm -rf".into(), "is no id of a commit"),
             (|r| r.base = "a".repeat(40), "not in the history of `main`"),
             (|r| r.outcome = "converged\n::error::x".into(), "is no outcome"),

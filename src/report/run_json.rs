@@ -62,7 +62,7 @@ pub struct RunReport {
     pub ended_at: Timestamp,
     /// The base commit.
     pub base: String,
-    /// The branch that was checked out, in full (`refs/heads/main`); none on a detached head.
+    /// The branch that was checked out (`main`); none on a detached head.
     pub base_branch: Option<String>,
     /// The branch that has the agent's work, `factory/RUN`; empty for a run in place.
     pub branch: String,
@@ -361,7 +361,7 @@ pub(super) mod tests {
                         graph: "converge".into(),
                         base: "b".repeat(40),
                         tree: "t".repeat(40),
-                        base_branch: Some("refs/heads/main".into()),
+                        base_branch: Some("main".into()),
                         branch: "factory/r1".into(),
                         first_iteration: 0,
                         threshold: 0.8,
