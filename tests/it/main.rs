@@ -9,3 +9,4 @@
 
 mod demo;
 mod support;
+mod tidy;
