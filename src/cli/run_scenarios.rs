@@ -283,6 +283,11 @@ fn judge(
     if written.is_ok() {
         reporter.note(&format!("results: {}", path.display()));
     }
+    let invalid = set.entries.iter().filter(|entry| entry.scenario.is_err()).count();
+    if invalid > 0 {
+        let count = plural(invalid, "scenario");
+        reporter.note(&format!("{count} can't be judged; `run-scenarios --check` tells more"));
+    }
     if cancel.tripped().is_some() {
         let left = plural(sum.undecided, "scenario");
         reporter.note(&format!("interrupted: {left} not judged"));
