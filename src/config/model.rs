@@ -88,6 +88,8 @@ impl Config {
         globs.push(format!("{}/**", globset::escape(&self.scenarios.dir)));
         globs.push(globset::escape(&self.agent.prompt));
         globs.extend(self.protected.iter().cloned());
+        let mut seen = std::collections::BTreeSet::new();
+        globs.retain(|glob| seen.insert(glob.clone()));
         globs
     }
 

@@ -7,6 +7,7 @@ use crate::feedback::{LastTurn, Point};
 use crate::journal::write_durably;
 use crate::report::results::Results;
 use crate::scenario::Entry;
+use crate::text::plural;
 use crate::verdict::{GateResult, Judged, Obstacle, Verdict, satisfaction};
 
 use super::{Failure, Halt, Run};
@@ -56,13 +57,25 @@ impl Run {
         };
         let detail: DeliveryDetail = self.recorder.get_json(delivery.detail())?;
         Ok(Some(LastTurn {
-            outcome: turn.class.clone().unwrap_or_default(),
+            outcome: outcome_of(turn.class.as_deref().unwrap_or_default(), delivery),
             dropped: detail.dropped,
             refused: detail.refused,
             not_delivered: detail.ignored,
             unchanged: matches!(delivery, TurnDelivery::Unchanged { .. }),
             interrupted: turn.interrupted > 0,
         }))
+    }
+}
+
+/// Returns what a turn came to, as a fragment.
+fn outcome_of(class: &str, delivery: &TurnDelivery) -> String {
+    match (class, delivery) {
+        ("done", TurnDelivery::Accepted { files, .. }) => {
+            format!("delivered {}", plural(*files, "file"))
+        }
+        ("done", TurnDelivery::Unchanged { .. }) => "delivered nothing".to_owned(),
+        ("done", TurnDelivery::Refused { .. }) => "refused as a whole".to_owned(),
+        (class, _) => format!("ended as `{class}`; nothing of it was taken"),
     }
 }
 

@@ -334,4 +334,7 @@ pub struct DeliveryDetail {
     /// Why the turn was refused as a whole; none where it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// What a turn that did not end well had changed, as a patch for people; none where nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patch: Option<BlobRef>,
 }

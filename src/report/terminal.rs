@@ -166,6 +166,9 @@ impl TerminalReporter {
         let text = match (files, &detail.refused) {
             (Some(files), _) => format!("{} changed", plural(files, "file")),
             (None, Some(why)) => format!("refused: {why}"),
+            (None, None) if detail.patch.is_some() => {
+                "nothing: the turn did not end well; its changes are kept as a patch".to_owned()
+            }
             (None, None) => "nothing that could be judged".to_owned(),
         };
         self.detail("delivered", &text);

@@ -46,7 +46,7 @@ fn deliver(node: &Node, run: &mut Run, turn: u32) -> Result<TurnDelivery, Halt> 
     take_question(node, run, &workspace, turn)?;
     let class = run.summary().turns.last().and_then(|turn| turn.class.clone());
     if class.as_deref() != Some("done") {
-        return cut_short(node, run, turn, class.as_deref().unwrap_or("unknown"));
+        return not_taken(node, run, turn);
     }
     let repo = run.versioned()?.repo.clone();
     let scan = scan(run, &workspace, &repo)?;
@@ -110,16 +110,10 @@ fn unchanged(
 
 /// Accepts nothing of a turn that did not end by itself and well; what it had changed is kept as a
 /// patch for people.
-fn cut_short(node: &Node, run: &mut Run, turn: u32, class: &str) -> Result<TurnDelivery, Halt> {
-    let mut detail = DeliveryDetail::default();
-    if let Some(patch) = workspace_patch(run)? {
-        let blob = run.recorder.put(Label::Internal, patch)?;
-        detail.ignored.push(format!(
-            "everything: the turn ended as `{class}`; its changes are kept as blob {}",
-            &blob.digest.as_str()[..12]
-        ));
-    }
-    unchanged(node, run, turn, 0, &detail)
+fn not_taken(node: &Node, run: &mut Run, turn: u32) -> Result<TurnDelivery, Halt> {
+    let patch = workspace_patch(run)?;
+    let patch = patch.map(|patch| run.recorder.put(Label::Internal, patch)).transpose()?;
+    unchanged(node, run, turn, 0, &DeliveryDetail { patch, ..DeliveryDetail::default() })
 }
 
 fn open_workspace(run: &mut Run) -> Result<ManagedTree, Halt> {
@@ -216,6 +210,7 @@ fn detail(decided: &Delivery, scan: &Scan) -> DeliveryDetail {
             .collect(),
         ignored: scan.ignored.iter().map(ToString::to_string).collect(),
         refused: None,
+        patch: None,
     }
 }
 
