@@ -69,6 +69,7 @@ result() {
 told() {
   local id=$1
   shift
+  [ -f "$results" ] || fail "there is no $results"
   result "$id" >"$work/result"
   has "$work/result" "$@"
 }
@@ -79,6 +80,19 @@ eventually() {
   until "$@" 2>/dev/null; do
     tries=$((tries + 1))
     [ "$tries" -lt 400 ] || fail "waited 20 seconds in vain for: $*"
+    sleep 0.05
+  done
+}
+
+# meanwhile PID COMMAND...: waits until the command succeeds, as long as the process runs.
+meanwhile() {
+  local pid=$1
+  shift
+  until "$@" 2>/dev/null; do
+    if dead "$pid"; then
+      tail -n 25 "$out" "$err" >&2
+      fail "it has ended before this came true: $*"
+    fi
     sleep 0.05
   done
 }

@@ -8,4 +8,5 @@
 )]
 
 mod demo;
+mod itself;
 mod support;
