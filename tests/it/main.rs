@@ -9,5 +9,6 @@
 
 mod bad_input;
 mod demo;
+mod itself;
 mod support;
 mod tidy;
