@@ -7,5 +7,6 @@
     reason = "these tests stand outside of the house: they start its programs, and wait for them"
 )]
 
+mod crash;
 mod demo;
 mod support;
