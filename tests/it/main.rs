@@ -12,5 +12,6 @@ mod canary;
 mod crash;
 mod demo;
 mod itself;
+mod loop_paths;
 mod support;
 mod tidy;
