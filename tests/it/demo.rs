@@ -1,7 +1,6 @@
 //! The demo: a product converges before a newcomer's eyes, and it is not staged.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
 use insta::assert_snapshot;
 
@@ -41,8 +40,7 @@ fn the_demo_converges_and_leaves_the_checkout_alone() {
     product.assert_untouched(&before);
     product.assert_nothing_alive();
     // The result passes where a person has it, too.
-    let branch = product.branch();
-    product.git(&["merge", "-q", "--ff-only", &branch]);
+    product.factory(&["apply"]).code(0);
     product.run_scenarios(&[]).code(0);
 }
 
@@ -58,9 +56,7 @@ fn without_its_last_recorded_turn_the_demo_is_exhausted() {
 
 /// Replaces the product's launcher and fails unless no scenario passes at any turn.
 fn check_stub(stub: &str) {
-    let product = Product::tally();
-    product.write("tally", stub);
-    fs::set_permissions(product.path("tally"), fs::Permissions::from_mode(0o755)).unwrap();
+    let product = Product::tally().executable("tally", stub);
     product.commit("Replace the launcher");
     let ran = product.iterate(&[]).code(1);
     let satisfied = satisfied(&product);

@@ -82,11 +82,6 @@ impl Running {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).unwrap();
     }
-
-    /// Returns what it has written to standard output so far.
-    pub(crate) fn stdout(&self) -> String {
-        read(&self.stdout)
-    }
 }
 
 fn read(path: &Path) -> String {
