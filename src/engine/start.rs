@@ -250,6 +250,7 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
         request.reporters,
         request.settings.die_after,
     );
+    recorder.die_if_asked(envelope.seq);
     recorder.show(&envelope);
     let mut run = Run {
         root,

@@ -8,6 +8,8 @@
 )]
 
 mod bad_input;
+mod crash;
 mod demo;
+mod itself;
 mod support;
 mod tidy;
