@@ -1,9 +1,19 @@
 //! The doors: one file a command, with its arguments, its wiring, its exit code and its messages.
 
+pub mod apply;
 pub mod compile_feedback;
+pub mod completions;
+pub mod discard;
 pub mod exit;
+pub mod factory;
+pub mod gc;
+pub mod graph;
+mod here;
 pub mod hidden;
 pub mod iterate;
 pub mod lint;
 pub mod run_scenarios;
+pub mod runs;
+pub mod show;
 pub mod shuffle_scenarios;
+pub mod status;

@@ -17,7 +17,7 @@ use crate::text::Redaction;
 
 pub use dir_store::DirStore;
 pub use file::write_durably;
-pub use runs::{RunsDir, read_summary};
+pub use runs::{RunsDir, blob_path, read_blob, read_summary};
 
 /// Where a run's state is kept. The one implementation is a directory; another may keep it in a
 /// git ref or an artifact, so that a run can go on elsewhere.

@@ -1,11 +1,16 @@
 //! The runs of a repository: `artifacts/factory/runs/`.
 
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 use super::dir_store::io;
 use super::{StoreError, read_chain};
-use crate::event::{Envelope, Summary, event_name_of};
-use crate::id::RunId;
+use crate::event::{BlobRef, Envelope, Summary};
+use crate::id::{Digest, RunId};
+
+/// How much of a journal is read at a time.
+const BUFFER: usize = 256 * 1024;
 
 /// The directory that holds a repository's runs.
 #[derive(Debug, Clone)]
@@ -77,27 +82,65 @@ impl RunsDir {
 /// The journal can't be read, or is damaged.
 pub fn read_summary(dir: &Path, brief: bool) -> Result<(Summary, Vec<Envelope>), StoreError> {
     let path = dir.join("events.jsonl");
-    let bytes = std::fs::read(&path).map_err(io("reading", &path))?;
-    let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    let text = String::from_utf8_lossy(&bytes[..complete]);
-    let events = if brief {
-        text.lines()
-            .enumerate()
-            .filter(|(_, line)| {
-                !event_name_of(line)
-                    .is_some_and(|name| name.starts_with("scenario.") || name == "gate.started")
-            })
-            .map(|(i, line)| {
-                Envelope::from_line(line).map_err(|source| StoreError::Line {
-                    path: path.clone(),
-                    line: i + 1,
-                    source,
-                })
-            })
-            .collect::<Result<Vec<_>, _>>()?
-    } else {
-        read_chain(text.lines(), &path)?
-    };
+    let events = if brief { read_brief(&path)? } else { read_whole(&path)? };
     let summary = Summary::of(&events).ok_or(StoreError::NotBegun { path })?;
     Ok((summary, events))
+}
+
+/// Returns the bytes of a blob of the run in `dir`, without opening the run for writing.
+///
+/// # Errors
+/// It is missing, or its bytes are not those that were kept.
+pub fn read_blob(dir: &Path, blob: &BlobRef) -> Result<Vec<u8>, StoreError> {
+    let path = blob_path(dir, blob);
+    let bytes = std::fs::read(&path).map_err(io("reading", &path))?;
+    let found = Digest::of(&bytes);
+    if found == blob.digest { Ok(bytes) } else { Err(StoreError::Damaged { path, found }) }
+}
+
+/// Returns the file of a blob of the run in `dir`.
+pub fn blob_path(dir: &Path, blob: &BlobRef) -> PathBuf {
+    dir.join("blobs").join(blob.digest.as_str())
+}
+
+fn read_whole(path: &Path) -> Result<Vec<Envelope>, StoreError> {
+    let bytes = std::fs::read(path).map_err(io("reading", path))?;
+    let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    read_chain(String::from_utf8_lossy(&bytes[..complete]).lines(), path)
+}
+
+/// Reads the lines that a summary can't do without, in pieces of one buffer: a long journal is
+/// never in memory as a whole.
+fn read_brief(path: &Path) -> Result<Vec<Envelope>, StoreError> {
+    let file = File::open(path).map_err(io("opening", path))?;
+    let mut reader = BufReader::with_capacity(BUFFER, file);
+    let mut events = Vec::new();
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        reader.read_until(b'\n', &mut line).map_err(io("reading", path))?;
+        // The last line may still be in the making.
+        if line.pop() != Some(b'\n') {
+            break;
+        }
+        if is_detail(&line) {
+            continue;
+        }
+        let event = Envelope::from_line(&String::from_utf8_lossy(&line))
+            .map_err(|source| StoreError::Line { path: path.to_owned(), line: number, source })?;
+        events.push(event);
+    }
+    Ok(events)
+}
+
+/// Returns whether a line is that of a single scenario, or tells only that something began, by a
+/// look at its beginning.
+fn is_detail(line: &[u8]) -> bool {
+    const EVENT: &[u8] = b"\"event\":\"";
+    let head = &line[..line.len().min(256)];
+    let Some(at) = head.windows(EVENT.len()).position(|window| window == EVENT) else {
+        return false;
+    };
+    let name = &head[at + EVENT.len()..];
+    name.starts_with(b"scenario.") || name.starts_with(b"gate.started\"")
 }

@@ -3,12 +3,19 @@
 //! Nothing here decides anything, and nothing in the loop prints: a new output is a new reader of
 //! the same events.
 
+mod blobs;
+mod details;
 pub mod diagnostics;
 mod file;
+mod next_steps;
+pub mod published;
 pub mod results;
+pub mod run_text;
 pub mod scenarios;
 mod stream;
 pub mod terminal;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::collections::BTreeMap;
 
@@ -16,8 +23,11 @@ use crate::event::{BlobRef, Envelope, Summary};
 use crate::id::ScenarioId;
 use crate::journal::Journal;
 
+pub use blobs::{Blobs, placeholder};
+pub use details::Details;
 pub use diagnostics::show_diagnostic;
 pub use file::{WriteError, write_atomically};
+pub use next_steps::{NextStep, better_than_base, branch_of, next_steps};
 pub use stream::Output;
 
 /// Reads a run's events as they come.

@@ -1,0 +1,156 @@
+//! `factory`: the front door to everything else.
+
+use clap::{Parser, Subcommand};
+
+use super::exit::Exit;
+use super::{
+    apply, compile_feedback, completions, discard, gc, graph, iterate, lint, run_scenarios, runs,
+    show, shuffle_scenarios, status,
+};
+use crate::config::Environment;
+
+const ABOUT: &str = "\
+A convergence loop you can trust: specs in, judged software out, and the agent never sees the exam.";
+
+/// The subcommands in groups; a test holds them against those that there are.
+const GROUPS: &str = "\
+First steps:
+  factory lint              are the scenarios and dark-factory.yaml as they should be?
+  factory run-scenarios     what does the product do today?
+  factory iterate           let the agent work on it until it converges
+  factory apply             take what it made
+
+Judge:
+  lint               check scenarios and settings without running anything
+  run-scenarios      judge the working tree by its scenarios
+  compile-feedback   tell an agent what the last judgement found
+  shuffle-scenarios  hide the scenarios while an agent works in the checkout
+
+Loop:
+  iterate            judge, tell the agent, take what it delivers, and again
+  status             where the newest run stands, and what comes next
+  show               what happened in a run, turn by turn
+  apply              bring a run's best candidate to your branch
+  discard            remove a run, its branch and its state
+
+House:
+  runs               the runs of this repository
+  gc                 remove what ended runs left outside the repository
+  graph              the graphs that a run can walk
+  completions        what a shell needs to complete the command line
+
+`factory SUBCOMMAND --help` tells more, with examples.";
+
+const TEMPLATE: &str = "\
+{about-with-newline}
+{usage-heading} {usage}
+
+{after-help}
+
+Options:
+{options}";
+
+/// A convergence loop you can trust.
+#[derive(Debug, Parser)]
+#[command(
+    name = "factory",
+    version,
+    about = ABOUT,
+    after_help = GROUPS,
+    help_template = TEMPLATE,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    subcommand_required = true
+)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Lint(lint::Args),
+    RunScenarios(run_scenarios::Args),
+    CompileFeedback(compile_feedback::Args),
+    ShuffleScenarios(shuffle_scenarios::Args),
+    Iterate(Box<iterate::Args>),
+    Status(status::Args),
+    Show(show::Args),
+    Apply(apply::Args),
+    Discard(discard::Args),
+    Runs(runs::Args),
+    Gc(gc::Args),
+    Graph(graph::Args),
+    Completions(completions::Args),
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The subcommand's.
+pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
+    match &args.command {
+        Command::Lint(args) => lint::run(args, env),
+        Command::RunScenarios(args) => run_scenarios::run(args, env),
+        Command::CompileFeedback(args) => compile_feedback::run(args, env),
+        Command::ShuffleScenarios(args) => shuffle_scenarios::run(args, env),
+        Command::Iterate(args) => iterate::run(args, env),
+        Command::Status(args) => status::run(args, env),
+        Command::Show(args) => show::run(args, env),
+        Command::Apply(args) => apply::run(args, env),
+        Command::Discard(args) => discard::run(args, env),
+        Command::Runs(args) => runs::run(args, env),
+        Command::Gc(args) => gc::run(args, env),
+        Command::Graph(args) => graph::run(args, env),
+        Command::Completions(args) => completions::run(args, env),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_subcommand_stands_in_one_group() {
+        let there: BTreeSet<String> =
+            Args::command().get_subcommands().map(|one| one.get_name().to_owned()).collect();
+        let groups = GROUPS.split_once("Judge:").unwrap().1;
+        let named: Vec<String> = groups
+            .lines()
+            .filter(|line| line.starts_with("  "))
+            .filter_map(|line| Some(line.split_whitespace().next()?.to_owned()))
+            .collect();
+        assert_eq!(named.iter().cloned().collect::<BTreeSet<_>>(), there);
+        assert_eq!(named.len(), there.len(), "one of them stands in two groups");
+    }
+
+    #[test]
+    fn a_wrong_subcommand_suggests_the_nearest() {
+        let error = Args::try_parse_from(["factory", "stauts"]).unwrap_err();
+        assert!(error.to_string().contains("'status'"), "{error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn nothing_at_all_shows_the_first_steps() {
+        let error = Args::try_parse_from(["factory"]).unwrap_err();
+        assert!(error.to_string().contains("First steps:"), "{error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn the_help_fits_a_screen() {
+        let help = Args::command().render_help().to_string();
+        assert!(help.lines().count() <= 48, "{} lines", help.lines().count());
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+    }
+}

@@ -1,0 +1,178 @@
+//! What a person can do next with a run, as commands that can be pasted.
+
+use serde::Serialize;
+
+use crate::convergence::is_better;
+use crate::event::{Ended, Summary};
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NextStep {
+    /// The command.
+    pub command: String,
+    /// What it is good for.
+    pub why: String,
+}
+
+/// Returns what comes next, the most likely first; never empty. `active` says that a process works
+/// on the run, `newest` that commands need not name it.
+pub fn next_steps(summary: &Summary, active: bool, newest: bool) -> Vec<NextStep> {
+    let run = if newest { String::new() } else { format!(" {}", summary.run) };
+    let step = |command: String, why: &str| NextStep { command, why: why.to_owned() };
+    let show = |flags: &str, why: &str| step(format!("factory show{run}{flags}"), why);
+    let resume = |flags: &str, why: &str| step(format!("iterate --resume{run}{flags}"), why);
+    if active {
+        return vec![step("factory status".to_owned(), "it is at work; look again")];
+    }
+    if summary.started.in_place {
+        return vec![
+            show(" --feedback", "what the judgement found"),
+            step("iterate".to_owned(), "lets the agent work on it"),
+        ];
+    }
+    let mut steps = match &summary.ended {
+        None => vec![resume("", "goes on where it was cut off")],
+        Some(Ended::Paused) => vec![resume(" --once", "takes the next step")],
+        Some(Ended::Interrupted { .. }) => vec![resume("", "goes on where it was interrupted")],
+        Some(Ended::Failed { .. }) => vec![resume("", "goes on once the cause is gone")],
+        Some(Ended::Finished { outcome, .. }) => match outcome.as_str() {
+            "converged" => vec![],
+            "converged_gates_changed" => {
+                vec![show(
+                    " --diff",
+                    "look at the files that define the gates: the agent changed them",
+                )]
+            }
+            "exhausted" => vec![
+                show(" --feedback", "what was still missing"),
+                resume(
+                    &format!(" --max-iterations {}", summary.max_iterations.saturating_add(5)),
+                    "gives it five more turns",
+                ),
+            ],
+            "stalled" => vec![
+                show(" --feedback", "what it could not get past; make specs or scenarios clearer"),
+                step("iterate".to_owned(), "begins a new run"),
+            ],
+            "asked" => vec![
+                show(" --question", "what the agent wants to know"),
+                resume(" --answer \"...\"", "answers, and goes on"),
+            ],
+            "nothing_to_judge" => {
+                vec![step("factory lint".to_owned(), "why no scenario could be judged")]
+            }
+            _ => vec![
+                show(" --feedback", "what is missing"),
+                step("iterate".to_owned(), "lets the agent work on it"),
+            ],
+        },
+    };
+    if let Some(iteration) = better_than_base(summary) {
+        let branch = branch_of(summary).unwrap_or("your branch");
+        let why = format!("brings the best candidate, of iteration {iteration}, to {branch}");
+        steps.push(step(format!("factory apply{run}"), &why));
+    }
+    if steps.is_empty() {
+        steps.push(show("", "what was judged: nothing had to be changed"));
+    }
+    steps
+}
+
+/// Returns the iteration of the best candidate where that is better than the base.
+pub fn better_than_base(summary: &Summary) -> Option<u32> {
+    let (iteration, best) = summary.best()?;
+    let (_, base) = summary.judgements().next()?;
+    is_better(best, base).then_some(iteration)
+}
+
+/// Returns the short name of the branch that the run began from; none on a detached head.
+pub fn branch_of(summary: &Summary) -> Option<&str> {
+    let name = summary.started.base_branch.as_deref()?;
+    Some(name.strip_prefix("refs/heads/").unwrap_or(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{TestRun, eventful};
+    use super::*;
+    use crate::convergence::Decision;
+    use crate::event::RunEvent;
+
+    fn check(run: &TestRun, active: bool, expected: &[&str]) {
+        let steps = next_steps(&run.summary(), active, true);
+        let commands: Vec<&str> = steps.iter().map(|step| step.command.as_str()).collect();
+        assert_eq!(commands, expected);
+    }
+
+    fn judged() -> TestRun {
+        let mut run = TestRun::begin("20261120-091500-0001");
+        run.judged("aa", &[("a", "unsatisfied")]);
+        run
+    }
+
+    #[test]
+    fn a_converged_run_is_applied() {
+        let mut run = TestRun::begin("20261120-091500-0001");
+        eventful(&mut run);
+        check(&run, false, &["factory apply"]);
+        let step = &next_steps(&run.summary(), false, false)[0];
+        assert_eq!(step.command, "factory apply 20261120-091500-0001");
+        assert_eq!(step.why, "brings the best candidate, of iteration 4, to main");
+    }
+
+    #[test]
+    fn a_base_that_was_good_enough_needs_no_apply() {
+        let mut run = TestRun::begin("20261120-091500-0001");
+        run.judged("aa", &[("a", "satisfied")]);
+        run.finished(Decision::Converged { score: 1.0, threshold: 0.8 });
+        check(&run, false, &["factory show"]);
+    }
+
+    #[test]
+    fn what_was_cut_off_goes_on() {
+        let mut run = judged();
+        check(&run, false, &["iterate --resume"]);
+        check(&run, true, &["factory status"]);
+        run.event(RunEvent::RunInterrupted { exit: 130 });
+        check(&run, false, &["iterate --resume"]);
+    }
+
+    #[test]
+    fn every_end_has_a_way_on() {
+        let threshold = 0.8;
+        for (decision, expected) in [
+            (
+                Decision::Exhausted { turns: 5 },
+                &["factory show --feedback", "iterate --resume --max-iterations 10"][..],
+            ),
+            (Decision::Stalled { steps: 3 }, &["factory show --feedback", "iterate"]),
+            (Decision::Asked, &["factory show --question", "iterate --resume --answer \"...\""]),
+            (
+                Decision::BelowThreshold { score: None, threshold },
+                &["factory show --feedback", "iterate"],
+            ),
+            (Decision::NothingToJudge, &["factory lint"]),
+            (Decision::ConvergedGatesChanged { score: 1.0, threshold }, &["factory show --diff"]),
+        ] {
+            let mut run = judged();
+            run.finished(decision);
+            check(&run, false, expected);
+        }
+    }
+
+    #[test]
+    fn a_better_candidate_of_a_stalled_run_can_be_had() {
+        let mut run = judged();
+        run.turn("done").accepted("bb", &["x"], &[]).judged("bb", &[("a", "satisfied")]);
+        run.finished(Decision::Stalled { steps: 3 });
+        check(&run, false, &["factory show --feedback", "iterate", "factory apply"]);
+    }
+
+    #[test]
+    fn a_judgement_in_place_has_nothing_to_apply() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut run = TestRun::begin_at(dir.path(), "r", |started| started.in_place = true);
+        run.judged("", &[("a", "satisfied")]);
+        check(&run, false, &["factory show --feedback", "iterate"]);
+    }
+}

@@ -1,0 +1,560 @@
+//! A run as JSON for machines, and the one form from which the text for people is made.
+//!
+//! These types are a contract of their own: fields may be added under the same version, and what
+//! the journal calls things may change without them.
+
+use serde::Serialize;
+
+use super::blobs::{Blobs, placeholder};
+use super::details::Details;
+use super::next_steps::{NextStep, better_than_base, branch_of, next_steps};
+use crate::clock::Timestamp;
+use crate::convergence::Step;
+use crate::event::{BlobRef, DeliveryDetail, Ended, Judgement, Summary, Turn, TurnDelivery, Usage};
+use crate::journal::StoreError;
+use crate::verdict::GateResult;
+
+/// The version of these types.
+pub const SCHEMA: u32 = 1;
+
+/// A run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunReport {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Its id.
+    pub run: String,
+    /// What it is doing, or how it ended.
+    pub state: State,
+    /// The class of the last decision, where the run is finished.
+    pub outcome: Option<String>,
+    /// The exit code of a run that ended; none of one that is active or was killed.
+    pub exit_code: Option<u8>,
+    /// Why it ended, in a sentence.
+    pub reason: Option<String>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When its last event was written.
+    pub last_event_at: Timestamp,
+    /// The factory's version.
+    pub version: String,
+    /// The graph.
+    pub graph: String,
+    /// The node at which it stands.
+    pub node: Option<String>,
+    /// The number of the present iteration.
+    pub iteration: u32,
+    /// The base commit; empty where an unversioned directory was judged in place.
+    pub base: String,
+    /// The branch that it began from, short; none on a detached head.
+    pub base_branch: Option<String>,
+    /// The branch with the agent's work; none for a judgement in place.
+    pub branch: Option<String>,
+    /// The last commit on it.
+    pub tip: String,
+    /// Whether the working tree was judged in place.
+    pub in_place: bool,
+    /// The agent's backend; none without an agent.
+    pub agent: Option<String>,
+    /// What was enforced to keep the holdout from the agent.
+    pub isolation: String,
+    /// The score that converges.
+    pub threshold: f64,
+    /// How many turns it may take.
+    pub max_iterations: u32,
+    /// How many turns it took.
+    pub turns_taken: u32,
+    /// How many scenarios there are.
+    pub scenarios: usize,
+    /// Whether a question waits for an answer.
+    pub question_pending: bool,
+    /// Whether `iterate --resume` goes on.
+    pub resumable: bool,
+    /// What the agent says that all turns used.
+    pub usage: Usage,
+    /// The best candidate; none where nothing was judged.
+    pub best: Option<Best>,
+    /// One entry an iteration, oldest first; the last may be in the making.
+    pub iterations: Vec<Iteration>,
+    /// What comes next, the most likely first.
+    pub next: Vec<NextStep>,
+}
+
+/// What a run is doing, or how it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// A process works on it.
+    Active,
+    /// The process that worked on it was killed.
+    CutShort,
+    /// One step was asked for, and is done.
+    Paused,
+    /// A signal stopped it.
+    Interrupted,
+    /// The factory failed.
+    Failed,
+    /// It came to its end.
+    Finished,
+}
+
+/// The best candidate.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Best {
+    /// Its iteration.
+    pub iteration: u32,
+    /// Its commit.
+    pub commit: String,
+    /// Its score; none where a gate failed.
+    pub score: Option<f64>,
+    /// Whether it is better than the base.
+    pub better_than_base: bool,
+    /// Whether its gate definitions differ from the base's.
+    pub gates_changed: bool,
+}
+
+/// One iteration.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Iteration {
+    /// Its number.
+    pub iteration: u32,
+    /// What came of it.
+    pub result: IterationResult,
+    /// The candidate; none where the turn brought none.
+    pub commit: Option<String>,
+    /// The score; none where no scenario was judged.
+    pub score: Option<f64>,
+    /// Satisfied scenarios.
+    pub passed: usize,
+    /// Unsatisfied ones.
+    pub failed: usize,
+    /// Skipped ones.
+    pub skipped: usize,
+    /// Undecided ones.
+    pub undecided: usize,
+    /// All.
+    pub total: usize,
+    /// Whether files that define gates differ from the base's.
+    pub gates_changed: bool,
+    /// The turn that led to it; none for the base.
+    pub turn: Option<TurnReport>,
+    /// What single scenarios and gates came to; only where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<IterationDetails>,
+}
+
+/// What came of an iteration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IterationResult {
+    /// The candidate's scenarios were judged.
+    Judged,
+    /// A gate failed, so that they were not.
+    GatesFailed,
+    /// The turn changed nothing that counts.
+    Unchanged,
+    /// The turn was refused as a whole.
+    Refused,
+    /// It is not over.
+    Pending,
+}
+
+/// One turn.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TurnReport {
+    /// Its number, from 1.
+    pub turn: u32,
+    /// How often the agent was started for it.
+    pub attempts: u32,
+    /// How many of these were cut short; what they cost is not known.
+    pub interrupted: u32,
+    /// How the agent ended; none while it works.
+    pub ended: Option<String>,
+    /// How long it worked.
+    pub seconds: f64,
+    /// What it says that it used.
+    pub usage: Usage,
+    /// How many paths were accepted.
+    pub files: usize,
+    /// How many paths were dropped.
+    pub dropped: usize,
+}
+
+/// What single scenarios, gates and paths came to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct IterationDetails {
+    /// The gates that failed.
+    pub failed_gates: Vec<String>,
+    /// The files that define gates and differ from the base's.
+    pub changed_gate_files: Vec<String>,
+    /// Scenarios that were satisfied in the last complete judgement and no longer are.
+    pub regressions: Vec<String>,
+    /// Scenarios that are unsatisfied or undecided.
+    pub unsatisfied: Vec<String>,
+    /// The paths that the turn changed.
+    pub accepted: Vec<String>,
+    /// The paths that were dropped.
+    pub dropped: Vec<DroppedPath>,
+    /// New paths that git ignores.
+    pub not_delivered: Vec<String>,
+    /// Why the turn was refused.
+    pub refused: Option<String>,
+    /// Files that the agent did not get since they hold an evaluation.
+    pub withheld: Vec<String>,
+    /// The turn's attempts that were cut short.
+    pub cut_short: Vec<CutShort>,
+    /// What the turn had changed where nothing of it was taken since the agent did not end well:
+    /// a file that `git apply` reads.
+    pub patch: Option<String>,
+}
+
+/// An attempt at a turn that was cut short, its cost unknown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CutShort {
+    /// Its number.
+    pub attempt: u32,
+    /// What it had changed: a file that `git apply` reads; none where nothing.
+    pub patch: Option<String>,
+}
+
+/// A path that was dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DroppedPath {
+    /// The path.
+    pub path: String,
+    /// The reason in a sentence.
+    pub reason: String,
+}
+
+impl RunReport {
+    /// Makes the report of a run. `active` says that a process works on it, `newest` that it is the
+    /// newest of the repository.
+    ///
+    /// # Errors
+    /// What is known of a failure can't be read.
+    pub fn of(
+        summary: &Summary,
+        active: bool,
+        newest: bool,
+        blobs: &Blobs,
+    ) -> Result<Self, StoreError> {
+        let started = &summary.started;
+        let (state, exit_code, reason) = ending(summary, active, blobs)?;
+        let best = summary.best().map(|(iteration, judgement)| Best {
+            iteration,
+            commit: judgement.commit.clone(),
+            score: score(judgement),
+            better_than_base: better_than_base(summary).is_some(),
+            gates_changed: judgement.gates_changed,
+        });
+        let outcome = match &summary.ended {
+            Some(Ended::Finished { outcome, .. }) if !active => Some(outcome.clone()),
+            _ => None,
+        };
+        Ok(Self {
+            schema: SCHEMA,
+            run: summary.run.to_string(),
+            state,
+            outcome,
+            exit_code,
+            reason,
+            started_at: summary.started_at,
+            last_event_at: summary.last_at,
+            version: started.version.clone(),
+            graph: started.graph.clone(),
+            node: summary.walk.positions.first().map(|position| position.node.to_string()),
+            iteration: summary.iteration(),
+            base: started.base.clone(),
+            base_branch: branch_of(summary).map(str::to_owned),
+            branch: (!started.branch.is_empty()).then(|| started.branch.clone()),
+            tip: summary.tip.clone(),
+            in_place: started.in_place,
+            agent: started.agent.clone(),
+            isolation: started.tier.to_string(),
+            threshold: started.threshold,
+            max_iterations: summary.max_iterations,
+            turns_taken: summary.turns_taken(),
+            scenarios: started.scenarios,
+            question_pending: summary.question.is_some(),
+            resumable: !active && summary.is_resumable(),
+            usage: summary.turns.iter().fold(Usage::default(), |sum, turn| sum.plus(turn.usage)),
+            best,
+            iterations: iterations(summary),
+            next: next_steps(summary, active, newest),
+        })
+    }
+
+    /// Tells the report where the run's base branch is now: what is there already need not be
+    /// applied.
+    pub fn set_base_now(&mut self, commit: &str) {
+        if self.best.as_ref().is_some_and(|best| best.better_than_base && best.commit == commit) {
+            self.next.retain(|step| !step.command.starts_with("factory apply"));
+            self.next.push(NextStep {
+                command: format!("factory discard {}", self.run),
+                why: "its best candidate is applied; removes the run".to_owned(),
+            });
+        }
+    }
+
+    /// Adds what single scenarios, gates and paths came to, as far as the reader may see it.
+    ///
+    /// # Errors
+    /// A blob is missing or damaged.
+    pub fn add_details(
+        &mut self,
+        summary: &Summary,
+        details: &Details,
+        blobs: &Blobs,
+    ) -> Result<(), StoreError> {
+        for iteration in &mut self.iterations {
+            let mut found = IterationDetails::default();
+            if let Some(judged) = details.iterations.get(&iteration.iteration) {
+                for gate in &judged.failed_gates {
+                    let known: Option<GateResult> = blobs.json(gate)?;
+                    found.failed_gates.push(known.map_or_else(|| placeholder(gate), |g| g.name));
+                }
+                found.changed_gate_files = paths(blobs, judged.gates_changed.as_ref())?;
+                found.regressions = judged.regressions.iter().map(ToString::to_string).collect();
+                found.unsatisfied = judged.unsatisfied.iter().map(ToString::to_string).collect();
+            }
+            let number = iteration.turn.as_ref().map(|turn| turn.turn);
+            if let Some(turn) = number.and_then(|number| details.turns.get(&number)) {
+                found.withheld = paths(blobs, turn.withheld.as_ref())?;
+                let cut = turn.interrupted.iter().map(|cut| CutShort {
+                    attempt: cut.attempt,
+                    patch: cut.diff.as_ref().map(|diff| file(blobs, diff)),
+                });
+                found.cut_short = cut.collect();
+            }
+            let delivery = summary
+                .turns
+                .iter()
+                .find(|turn| Some(turn.turn) == number)
+                .and_then(|turn| turn.delivery.as_ref());
+            if let Some(delivery) = delivery {
+                add_delivery(&mut found, delivery.detail(), blobs)?;
+            }
+            iteration.details = Some(found);
+        }
+        Ok(())
+    }
+}
+
+fn add_delivery(
+    found: &mut IterationDetails,
+    detail: &BlobRef,
+    blobs: &Blobs,
+) -> Result<(), StoreError> {
+    let Some(known) = blobs.json::<DeliveryDetail>(detail)? else {
+        found.accepted = vec![placeholder(detail)];
+        return Ok(());
+    };
+    found.accepted = known.accepted;
+    found.not_delivered = known.ignored;
+    found.refused = known.refused;
+    found.patch = known.patch.as_ref().map(|patch| file(blobs, patch));
+    found.dropped =
+        known.dropped.into_iter().map(|(path, reason)| DroppedPath { path, reason }).collect();
+    Ok(())
+}
+
+/// Returns the file of a blob, or what stands in its place.
+fn file(blobs: &Blobs, blob: &BlobRef) -> String {
+    blobs.path(blob).map_or_else(|| placeholder(blob), |path| path.display().to_string())
+}
+
+/// Reads a blob that is a list of paths.
+fn paths(blobs: &Blobs, blob: Option<&BlobRef>) -> Result<Vec<String>, StoreError> {
+    match blob {
+        None => Ok(Vec::new()),
+        Some(blob) => Ok(blobs.json(blob)?.unwrap_or_else(|| vec![placeholder(blob)])),
+    }
+}
+
+/// Tells how a run ended: its state, exit code and the reason.
+fn ending(
+    summary: &Summary,
+    active: bool,
+    blobs: &Blobs,
+) -> Result<(State, Option<u8>, Option<String>), StoreError> {
+    if active {
+        return Ok((State::Active, None, None));
+    }
+    Ok(match &summary.ended {
+        None => (State::CutShort, None, None),
+        Some(Ended::Paused) => (State::Paused, Some(5), None),
+        Some(Ended::Interrupted { exit }) => (State::Interrupted, Some(*exit), None),
+        Some(Ended::Failed { message, .. }) => (State::Failed, Some(3), Some(blobs.text(message)?)),
+        Some(Ended::Finished { exit, .. }) => {
+            let reason = summary.decision.as_ref().map(crate::convergence::Decision::reason);
+            (State::Finished, Some(*exit), reason)
+        }
+    })
+}
+
+fn score(judgement: &Judgement) -> Option<f64> {
+    judgement.satisfaction.and_then(|satisfaction| satisfaction.score())
+}
+
+fn iterations(summary: &Summary) -> Vec<Iteration> {
+    let first = summary.started.first_iteration;
+    let turn_of = |iteration: u32| {
+        summary.turns.iter().find(|turn| first.saturating_add(turn.turn) == iteration)
+    };
+    let mut iterations: Vec<Iteration> = summary
+        .steps
+        .iter()
+        .map(|(iteration, step)| match step {
+            Step::Judged(judgement) => judged(*iteration, judgement, turn_of(*iteration)),
+            Step::Unchanged => {
+                let turn = turn_of(*iteration);
+                let refused = matches!(
+                    turn.and_then(|turn| turn.delivery.as_ref()),
+                    Some(TurnDelivery::Refused { .. })
+                );
+                let result =
+                    if refused { IterationResult::Refused } else { IterationResult::Unchanged };
+                empty(*iteration, result, turn)
+            }
+        })
+        .collect();
+    // The base or a candidate that is being judged, and a turn that is being taken.
+    let known = |iterations: &[Iteration], wanted: u32| {
+        iterations.iter().any(|iteration| iteration.iteration == wanted)
+    };
+    let numbers = std::iter::once(first)
+        .chain(summary.turns.iter().map(|turn| first.saturating_add(turn.turn)));
+    for number in numbers {
+        if !known(&iterations, number) {
+            iterations.push(empty(number, IterationResult::Pending, turn_of(number)));
+        }
+    }
+    iterations
+}
+
+fn judged(iteration: u32, judgement: &Judgement, turn: Option<&Turn>) -> Iteration {
+    let sum = judgement.satisfaction.unwrap_or_default();
+    let result = match judgement.satisfaction {
+        Some(_) => IterationResult::Judged,
+        None => IterationResult::GatesFailed,
+    };
+    Iteration {
+        commit: (!judgement.commit.is_empty()).then(|| judgement.commit.clone()),
+        score: score(judgement),
+        passed: sum.passed,
+        failed: sum.failed,
+        skipped: sum.skipped,
+        undecided: sum.undecided,
+        total: sum.total,
+        gates_changed: judgement.gates_changed,
+        ..empty(iteration, result, turn)
+    }
+}
+
+fn empty(iteration: u32, result: IterationResult, turn: Option<&Turn>) -> Iteration {
+    Iteration {
+        iteration,
+        result,
+        commit: None,
+        score: None,
+        passed: 0,
+        failed: 0,
+        skipped: 0,
+        undecided: 0,
+        total: 0,
+        gates_changed: false,
+        turn: turn.map(turn_report),
+        details: None,
+    }
+}
+
+fn turn_report(turn: &Turn) -> TurnReport {
+    let (files, dropped) = match &turn.delivery {
+        Some(TurnDelivery::Accepted { files, dropped, .. }) => (*files, *dropped),
+        Some(TurnDelivery::Unchanged { dropped, .. }) => (0, *dropped),
+        Some(TurnDelivery::Refused { .. }) | None => (0, 0),
+    };
+    TurnReport {
+        turn: turn.turn,
+        attempts: turn.attempts,
+        interrupted: turn.interrupted,
+        ended: turn.class.clone(),
+        seconds: turn.ms as f64 / 1_000.0,
+        usage: turn.usage,
+        files,
+        dropped,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{TestRun, eventful};
+    use super::*;
+    use crate::event::{Audience, Label, RunEvent};
+    use crate::journal::read_summary;
+
+    fn report(run: &TestRun, audience: Label, active: bool) -> RunReport {
+        let (summary, events) = read_summary(&run.dir(), false).unwrap();
+        let blobs = Blobs::of(&run.dir(), Audience(audience));
+        let mut report = RunReport::of(&summary, active, true, &blobs).unwrap();
+        report.add_details(&summary, &Details::of(&events), &blobs).unwrap();
+        report
+    }
+
+    #[test]
+    fn the_published_form_is_a_contract() {
+        let mut run = TestRun::begin("20261120-091500-0001");
+        eventful(&mut run);
+        let report = report(&run, Label::Holdout, false);
+        insta::assert_snapshot!(serde_json::to_string_pretty(&report).unwrap());
+    }
+
+    #[test]
+    fn a_reader_of_public_text_sees_numbers_and_placeholders() {
+        let mut run = TestRun::begin("20261120-091500-0001");
+        eventful(&mut run);
+        let json = serde_json::to_string(&report(&run, Label::Public, false)).unwrap();
+        assert!(json.contains("[internal: ") && !json.contains("src/b.py"), "{json}");
+    }
+
+    #[test]
+    fn what_is_in_the_making_is_pending() {
+        let mut run = TestRun::begin("20261120-091500-0001");
+        let results = |run: &TestRun| -> Vec<IterationResult> {
+            report(run, Label::Holdout, true).iterations.iter().map(|i| i.result).collect()
+        };
+        assert_eq!(results(&run), [IterationResult::Pending]);
+        run.judged("aa", &[("a", "unsatisfied")]).turn("done");
+        assert_eq!(results(&run), [IterationResult::Judged, IterationResult::Pending]);
+        run.accepted("bb", &["x"], &[]);
+        assert_eq!(results(&run), [IterationResult::Judged, IterationResult::Pending]);
+        run.closed("bb", None, false);
+        assert_eq!(results(&run), [IterationResult::Judged, IterationResult::GatesFailed]);
+    }
+
+    #[test]
+    fn what_is_applied_need_not_be_applied_again() {
+        let mut run = TestRun::begin("20261120-091500-0001");
+        eventful(&mut run);
+        let commands = |now: &str| -> Vec<String> {
+            let mut report = report(&run, Label::Holdout, false);
+            report.set_base_now(now);
+            report.next.into_iter().map(|step| step.command).collect()
+        };
+        assert_eq!(commands("c0ffee"), ["factory apply"]);
+        let applied = format!("{:0<40}", "2222");
+        assert_eq!(commands(&applied), ["factory discard 20261120-091500-0001"]);
+    }
+
+    #[test]
+    fn a_run_without_an_end_was_killed_unless_it_is_active() {
+        let mut run = TestRun::begin("20261120-091500-0001");
+        assert_eq!(report(&run, Label::Holdout, true).state, State::Active);
+        assert_eq!(report(&run, Label::Holdout, false).state, State::CutShort);
+        let message = run.put(Label::Internal, "the disk is full");
+        run.event(RunEvent::RunFailed { class: "disk".into(), message });
+        let report = report(&run, Label::Holdout, false);
+        assert_eq!((report.state, report.exit_code), (State::Failed, Some(3)));
+        assert_eq!(report.reason.as_deref(), Some("the disk is full"));
+    }
+}
