@@ -12,6 +12,7 @@ use crate::engine::{
     Finish, Request, Resume, RunSettings, StartError, Started, begin, drive, resume,
 };
 use crate::event::Tier;
+use crate::judge::DiscoverError;
 use crate::process::Cancel;
 use crate::report::terminal::{TerminalDetail, TerminalReporter, trajectory};
 use crate::report::{Output, Reporter, show_diagnostic};
@@ -43,7 +44,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     pub max_iterations: Option<u32>,
     /// The score that converges, above 0 and at most 1 [default: satisfaction.threshold, 0.8]
-    #[arg(long, alias = "satisfaction-threshold", value_name = "SCORE")]
+    #[arg(long, alias = "satisfaction-threshold", value_name = "SCORE", value_parser = parse_score)]
     pub threshold: Option<f64>,
     /// The agent: codex, claude, command or replay [default: agent.backend]
     #[arg(long, value_name = "BACKEND")]
@@ -75,6 +76,13 @@ pub struct Args {
     /// Show decisions and warnings only
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+fn parse_score(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(score) if score > 0.0 && score <= 1.0 => Ok(score),
+        _ => Err(format!("`{text}` is no score; use one above 0 and at most 1, such as 0.8")),
+    }
 }
 
 fn parse_tier(text: &str) -> Result<Tier, String> {
@@ -135,12 +143,6 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
 fn settings(args: &Args, root: &std::path::Path) -> anyhow::Result<Config> {
     let mut config = crate::config::load(root).or_exit(Exit::Usage)?;
     if let Some(threshold) = args.threshold {
-        if !(threshold > 0.0 && threshold <= 1.0) {
-            let message = format!(
-                "--threshold {threshold} makes no sense; use a score above 0 and at most 1"
-            );
-            return Err(Failure::because(Exit::Usage, message));
-        }
         config.satisfaction.threshold = threshold;
     }
     if let Some(turns) = args.max_iterations {
@@ -178,7 +180,11 @@ fn run_settings(args: &Args, env: &Environment) -> anyhow::Result<RunSettings> {
 /// Returns a run that could not begin as an error with its exit code.
 fn start_failure(error: StartError) -> anyhow::Error {
     let exit = match &error {
-        StartError::NoScenarios { .. } | StartError::Discover(_) => Exit::Nothing,
+        StartError::NoScenarios { .. } | StartError::Discover(DiscoverError::Missing { .. }) => {
+            Exit::Nothing
+        }
+        StartError::Discover(DiscoverError::NoDirectory { .. }) => Exit::Usage,
+        StartError::Discover(DiscoverError::Unreadable { .. }) => Exit::Broken,
         StartError::Isolation { .. } => Exit::Isolation,
         StartError::Agent(agent) if !agent.is_request() => Exit::Broken,
         StartError::Git(git) if !git.is_request() => Exit::Broken,

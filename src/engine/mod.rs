@@ -24,7 +24,7 @@ pub use frozen::{Frozen, FrozenError};
 pub use recorder::Recorder;
 pub use results::trajectory;
 pub use run::{Run, RunSettings, Versioned};
-pub use start::{Request, Resume, StartError, Started, begin, resume};
+pub use start::{Request, Resume, StartError, Started, begin, keep_out_of_git, resume};
 pub use state::{Held, Lock, RepoState, RunPaths};
 
 /// Why a walk stopped before its end.

@@ -7,6 +7,9 @@
     reason = "these tests stand outside of the house: they start its programs, and wait for them"
 )]
 
+mod bad_input;
+mod crash;
 mod demo;
 mod itself;
 mod support;
+mod tidy;
