@@ -18,7 +18,9 @@ use crate::process::Cancel;
 use crate::report::diagnostics::github;
 use crate::report::github::{GithubReporter, harmless, outputs, step_summary, write_job_files};
 use crate::report::terminal::{TerminalDetail, TerminalReporter, trajectory};
-use crate::report::{OutcomeView, Output, Reporter, RunReport, show_diagnostic, write_atomically};
+use crate::report::{
+    OutcomeView, Output, Reporter, RunReport, next_steps, show_diagnostic, write_atomically,
+};
 use crate::scenario::Severity;
 use crate::text::plural;
 
