@@ -18,7 +18,9 @@ use crate::process::Cancel;
 use crate::report::diagnostics::github;
 use crate::report::github::{GithubReporter, harmless, outputs, step_summary, write_job_files};
 use crate::report::terminal::{TerminalDetail, TerminalReporter, trajectory};
-use crate::report::{OutcomeView, Output, Reporter, RunReport, show_diagnostic, write_atomically};
+use crate::report::{
+    OutcomeView, Output, Reporter, RunReport, next_steps, show_diagnostic, write_atomically,
+};
 use crate::scenario::Severity;
 use crate::text::plural;
 
@@ -315,41 +317,12 @@ fn report(
         output.line(trajectory(summary));
     }
     output.line(format_args!("{}: {}", finish.outcome.replace('_', " "), finish.reason));
-    for line in next_steps(started, finish) {
-        output.line(format_args!("  {line}"));
+    let steps = next_steps(summary, false, true);
+    let width = steps.iter().map(|step| step.command.len()).max().unwrap_or(0);
+    for step in steps {
+        output.line(format_args!("  {:width$}   {}", step.command, step.why));
     }
     output.finish().context("can't write to standard output")
-}
-
-/// Returns what a person can do now.
-fn next_steps(started: &Started, finish: &Finish) -> Vec<String> {
-    let summary = started.run.summary();
-    let run = &summary.run;
-    if summary.started.in_place {
-        let iteration = summary.started.first_iteration;
-        return vec![
-            format!("feedback    artifacts/factory/feedback_iter_{iteration}.md"),
-            "results     artifacts/factory/scenario_results.json".to_owned(),
-        ];
-    }
-    let mut steps = vec![format!("factory show {run}    what happened, turn by turn")];
-    let better = summary.best().is_some_and(|(_, best)| best.commit != summary.started.base);
-    if better && finish.signal.is_none() && finish.failure.is_none() {
-        steps.push(format!("factory apply {run}   bring the best candidate to your branch"));
-    }
-    match finish.outcome.as_str() {
-        "asked" => {
-            steps.push("iterate --resume --answer TEXT    answer the agent, and go on".to_owned())
-        }
-        "paused" | "interrupted" | "failed" => {
-            steps.push("iterate --resume    go on".to_owned());
-        }
-        "exhausted" => {
-            steps.push("iterate --resume --max-iterations N    go on with more turns".to_owned());
-        }
-        _ => {}
-    }
-    steps
 }
 
 fn exit_of(finish: &Finish) -> Exit {
