@@ -43,9 +43,7 @@ House:
 
 const TEMPLATE: &str = "\
 {about-with-newline}
-{usage-heading} {usage}
-
-{after-help}
+{usage-heading} {usage}{after-help}
 
 Options:
 {options}";
