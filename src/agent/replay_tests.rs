@@ -1,3 +1,5 @@
+//! Tests of the recorded agent: what a turn leaves in the workspace, and what it says.
+
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;

@@ -12,6 +12,7 @@ mod here;
 pub mod hidden;
 pub mod iterate;
 pub mod lint;
+pub mod publish;
 pub mod run_scenarios;
 pub mod runs;
 pub mod show;

@@ -11,6 +11,7 @@ use clap::{Parser, ValueEnum};
 
 use crate::clock::{Clock as _, Instant, SystemClock};
 use crate::config::{Config, Environment, Jobs, Span};
+use crate::engine::keep_out_of_git;
 use crate::judge::{self, DiscoverError, Place, Progress, Settings};
 use crate::process::Cancel;
 use crate::report::results::Results;
@@ -283,6 +284,11 @@ fn judge(
     if written.is_ok() {
         reporter.note(&format!("results: {}", path.display()));
     }
+    let invalid = set.entries.iter().filter(|entry| entry.scenario.is_err()).count();
+    if invalid > 0 {
+        let count = plural(invalid, "scenario");
+        reporter.note(&format!("{count} can't be judged; `run-scenarios --check` tells more"));
+    }
     if cancel.tripped().is_some() {
         let left = plural(sum.undecided, "scenario");
         reporter.note(&format!("interrupted: {left} not judged"));
@@ -293,6 +299,9 @@ fn judge(
         let _ = output.write_all(&json);
     }
     written.or_exit(Exit::Broken)?;
+    if args.output.is_none() && root.join(".git").exists() {
+        keep_out_of_git(root).or_exit(Exit::Broken)?;
+    }
     Ok(cancel.tripped().map_or_else(|| exit_of(&judged, &sum), Exit::Interrupted))
 }
 

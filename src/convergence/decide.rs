@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::history::{History, Step};
 use crate::text::plural;
+use crate::verdict::show_score;
 
 /// When a run stops.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -95,11 +96,13 @@ impl Decision {
         match self {
             Self::Converged { score, threshold } => {
                 format!(
-                    "The score {score:.2} reaches the threshold {threshold:.2}, and every gate passed."
+                    "The score {} reaches the threshold {threshold:.2}, and every gate passed.",
+                    show_score(*score)
                 )
             }
             Self::ConvergedGatesChanged { score, threshold } => format!(
-                "The score {score:.2} reaches the threshold {threshold:.2}, but the agent changed files that define the gates; a person must look at them."
+                "The score {} reaches the threshold {threshold:.2}, but the agent changed files that define the gates; a person must look at them.",
+                show_score(*score)
             ),
             Self::Continue { turns_left } => {
                 format!("Not there yet; {} left.", plural(*turns_left as usize, "agent turn"))
@@ -117,8 +120,17 @@ impl Decision {
                 }
             ),
             Self::Asked => "The agent asks a person.".to_owned(),
+            // The score alone does not converge: nothing critical may be missing.
+            Self::BelowThreshold { score: Some(score), threshold }
+                if score + 1e-9 >= *threshold =>
+            {
+                format!(
+                    "The score {} reaches the threshold {threshold:.2}, but a critical scenario is not satisfied.",
+                    show_score(*score)
+                )
+            }
             Self::BelowThreshold { score: Some(score), threshold } => {
-                format!("The score {score:.2} is below what the threshold {threshold:.2} asks for.")
+                format!("The score {} is below the threshold {threshold:.2}.", show_score(*score))
             }
             Self::BelowThreshold { score: None, .. } => "A gate failed.".to_owned(),
             Self::NothingToJudge => "There is no scenario that could be judged.".to_owned(),
@@ -260,5 +272,15 @@ mod tests {
         let rule = StopRule { has_agent: false, ..RULE };
         assert_eq!(decide(&rule, &history(&[Some(3)])).exit_code(), 1);
         assert_eq!(decide(&rule, &history(&[Some(9)])).exit_code(), 0);
+    }
+
+    #[test]
+    fn a_score_below_the_threshold_never_reads_as_one_that_reaches_it() {
+        let reason = |score| {
+            let threshold = 0.8;
+            Decision::BelowThreshold { score: Some(score), threshold }.reason()
+        };
+        assert_eq!(reason(0.799), "The score 0.79 is below the threshold 0.80.");
+        assert!(reason(0.9).ends_with("but a critical scenario is not satisfied."));
     }
 }

@@ -1,6 +1,23 @@
 //! What has been judged so far, and which of it is the best.
 
-use crate::event::Judgement;
+use serde::{Deserialize, Serialize};
+
+use crate::verdict::Satisfaction;
+
+/// What came of judging a candidate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// The candidate's commit; empty for a working tree judged in place.
+    pub commit: String,
+    /// Its tree; likewise.
+    pub tree: String,
+    /// Whether every gate passed, and the set-up commands before them.
+    pub gates_passed: bool,
+    /// Whether files that define gates differ from the base's.
+    pub gates_changed: bool,
+    /// The satisfaction; none where the scenarios were not judged since a gate failed.
+    pub satisfaction: Option<Satisfaction>,
+}
 
 /// What is known when a decision is due.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -78,7 +95,6 @@ pub fn best<'a>(judgements: impl Iterator<Item = &'a Judgement>) -> Option<&'a J
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::verdict::Satisfaction;
 
     /// A judgement of `passed` of ten scenarios; none means that a gate failed.
     pub(in crate::convergence) fn judged(passed: Option<usize>) -> Judgement {

@@ -6,4 +6,4 @@ mod decide;
 mod history;
 
 pub use decide::{Decision, StopRule, decide};
-pub use history::{History, Step, best, is_better};
+pub use history::{History, Judgement, Step, best, is_better};

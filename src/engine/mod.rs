@@ -24,7 +24,7 @@ pub use frozen::{Frozen, FrozenError};
 pub use recorder::Recorder;
 pub use results::trajectory;
 pub use run::{Run, RunSettings, Versioned};
-pub use start::{Request, Resume, StartError, Started, begin, resume};
+pub use start::{Request, Resume, StartError, Started, begin, keep_out_of_git, resume};
 pub use state::{Held, Lock, RepoState, RunPaths};
 
 /// Why a walk stopped before its end.
@@ -86,6 +86,15 @@ pub trait Host {
     /// # Errors
     /// A signal came.
     fn wait(&self, delay: Duration) -> Result<(), Halt>;
+
+    /// Sets the time limit of what comes next; none lifts it.
+    ///
+    /// # Errors
+    /// The system can't watch the time.
+    fn limit(&mut self, limit: Option<Duration>) -> Result<(), Halt>;
+
+    /// Returns whether the limit that was set has ended what was going on.
+    fn limit_was_reached(&self) -> bool;
 
     /// Is asked before each step, and may stop the walk there.
     ///
@@ -159,7 +168,7 @@ fn step<H: Host>(
     }
     host.record(Some(id), RunEvent::NodeStarted { visit, attempt })?;
     let outcome = match handlers.iter().find(|handler| handler.kind() == node.kind) {
-        Some(handler) => handler.handle(node, host)?,
+        Some(handler) => handle(handler.as_ref(), node, host)?,
         None if matches!(node.kind.as_str(), "start" | "exit") => NodeOutcome::of(Status::Success),
         None => {
             return Err(Failure::plain(
@@ -170,6 +179,29 @@ fn step<H: Host>(
         }
     };
     host.record(Some(id), RunEvent::NodeFinished { visit, attempt, outcome })
+}
+
+/// Calls a handler within the node's time limit; one that runs into it has failed.
+fn handle<H: Host>(
+    handler: &dyn Handler<H>,
+    node: &Node,
+    host: &mut H,
+) -> Result<NodeOutcome, Halt> {
+    if node.timeout().is_none() {
+        return handler.handle(node, host);
+    }
+    host.limit(node.timeout())?;
+    let result = handler.handle(node, host);
+    let reached = host.limit_was_reached();
+    host.limit(None)?;
+    match result {
+        Err(Halt::Interrupted(_)) if reached => {
+            let mut outcome = NodeOutcome::of(Status::Fail);
+            outcome.context.insert("timed_out".to_owned(), node.id.as_str().to_owned());
+            Ok(outcome)
+        }
+        result => result,
+    }
 }
 
 #[cfg(test)]
@@ -186,6 +218,7 @@ mod tests {
         events: Vec<(Option<NodeId>, RunEvent)>,
         die_after: Option<usize>,
         waited: RefCell<Vec<Duration>>,
+        limit: Option<Duration>,
     }
 
     impl Memory {
@@ -241,6 +274,25 @@ mod tests {
         }
         fn before(&mut self, _: &Next) -> Result<(), Halt> {
             Ok(())
+        }
+        fn limit(&mut self, limit: Option<Duration>) -> Result<(), Halt> {
+            self.limit = limit;
+            Ok(())
+        }
+        fn limit_was_reached(&self) -> bool {
+            self.limit.is_some()
+        }
+    }
+
+    /// Runs into whatever limit it is given, and else is interrupted.
+    struct Endless;
+
+    impl Handler<Memory> for Endless {
+        fn kind(&self) -> &'static str {
+            "prepare"
+        }
+        fn handle(&self, _: &Node, _: &mut Memory) -> Result<NodeOutcome, Halt> {
+            Err(Halt::Interrupted(Signal::Terminate))
         }
     }
 
@@ -323,6 +375,21 @@ mod tests {
         let seconds: Vec<u64> = host.waited.borrow().iter().map(Duration::as_secs).collect();
         assert_eq!(seconds, [1, 2]);
         assert_eq!(host.path()[..5], ["begin", "prepare", "prepare", "prepare", "decide"]);
+    }
+
+    #[test]
+    fn a_node_that_runs_into_its_limit_has_failed_and_a_signal_stops_the_walk() {
+        let mut handlers = handlers();
+        handlers[0] = Box::new(Endless);
+        handlers[3] = Box::new(Fixed("decide", |_| NodeOutcome::labelled("stop")));
+        let mut graph = converge();
+        assert!(walk(&graph, &handlers, &mut Memory::default()).is_err());
+        let prepare = graph.nodes.iter_mut().find(|node| node.kind == "prepare").unwrap();
+        prepare.attributes.insert("timeout_s".into(), "60".into());
+        let mut host = Memory::default();
+        walk(&graph, &handlers, &mut host).unwrap();
+        assert_eq!(host.path(), ["begin", "prepare", "decide", "report", "done"]);
+        assert_eq!(host.walk.context["timed_out"], "prepare");
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl Recorder {
 
     /// Kills this very process where a test of crashes asked for it.
     #[cfg(debug_assertions)]
-    fn die_if_asked(&self, seq: u64) {
+    pub(super) fn die_if_asked(&self, seq: u64) {
         if self.die_after == Some(seq) {
             let _ = rustix::process::kill_process(
                 rustix::process::getpid(),
@@ -66,7 +66,7 @@ impl Recorder {
     }
 
     #[cfg(not(debug_assertions))]
-    fn die_if_asked(&self, _: u64) {
+    pub(super) fn die_if_asked(&self, _: u64) {
         let _ = self.die_after;
     }
 

@@ -13,7 +13,7 @@ use crate::git::{GitError, Oid, Repo, Signature, Tree};
 use crate::id::NodeId;
 use crate::judge::Place;
 use crate::pipeline::{Next, Phase, Walk};
-use crate::process::Cancel;
+use crate::process::{Cancel, Limited};
 use crate::wall::{ManagedTree, TreeError};
 
 use super::state::Lock;
@@ -56,8 +56,12 @@ pub struct Run {
     pub frozen: Arc<Frozen>,
     /// Where events go.
     pub recorder: Recorder,
-    /// Trips when a signal comes.
+    /// Trips when a signal comes, or the time of the present node is up.
     pub cancel: Cancel,
+    /// Trips when a signal comes.
+    pub(super) signals: Cancel,
+    /// Watches the time of the present node; none where it has no limit.
+    pub(super) limited: Option<Limited>,
     /// What the caller wants.
     pub settings: RunSettings,
     /// None for a run in place.
@@ -212,6 +216,22 @@ impl Host for Run {
             std::thread::sleep(since.left(delay).min(Duration::from_millis(50)));
         }
         Ok(())
+    }
+
+    fn limit(&mut self, limit: Option<Duration>) -> Result<(), Halt> {
+        self.limited = match limit {
+            Some(limit) => Some(Limited::begin(&self.signals, limit).map_err(|error| {
+                Failure::of("system", "watching the time of a node failed", error)
+            })?),
+            None => None,
+        };
+        self.cancel =
+            self.limited.as_ref().map_or(&self.signals, |limited| limited.cancel()).clone();
+        Ok(())
+    }
+
+    fn limit_was_reached(&self) -> bool {
+        self.limited.as_ref().is_some_and(Limited::is_reached)
     }
 
     fn before(&mut self, next: &Next) -> Result<(), Halt> {

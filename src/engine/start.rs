@@ -250,13 +250,16 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
         request.reporters,
         request.settings.die_after,
     );
+    recorder.die_if_asked(envelope.seq);
     recorder.show(&envelope);
     let mut run = Run {
         root,
         env: request.env,
         frozen: Arc::new(frozen),
         recorder,
-        cancel: request.cancel,
+        cancel: request.cancel.clone(),
+        signals: request.cancel,
+        limited: None,
         settings: request.settings,
         versioned,
         _lock: Some(lock),
@@ -324,7 +327,9 @@ pub fn resume(request: Request, asked: &Resume) -> Result<Started, StartError> {
         env: request.env,
         frozen: Arc::new(frozen),
         recorder,
-        cancel: request.cancel,
+        cancel: request.cancel.clone(),
+        signals: request.cancel,
+        limited: None,
         settings: request.settings,
         versioned: Some(versioned(repo, state, &id)?),
         _lock: Some(lock),
@@ -531,7 +536,10 @@ fn next_iteration(root: &Path) -> u32 {
 }
 
 /// Makes git ignore what the factory leaves in the checkout, unless the product has its own say.
-fn keep_out_of_git(root: &Path) -> Result<(), StartError> {
+///
+/// # Errors
+/// The file that says so can't be written.
+pub fn keep_out_of_git(root: &Path) -> Result<(), StartError> {
     const IGNORED: &str = "\
 # Written by dark-factory: what a run leaves here is no part of the product.
 /.gitignore

@@ -14,9 +14,10 @@ use crate::convergence::Decision;
 use crate::id::ScenarioId;
 use crate::pipeline::NodeOutcome;
 
+pub use crate::convergence::Judgement;
 pub use blob::{Audience, BlobRef, Label};
 pub use line::{Envelope, LineError, event_name_of};
-pub use summary::{Ended, Judgement, Summary, Turn, TurnDelivery, Visit};
+pub use summary::{Ended, Summary, Turn, TurnDelivery, Visit};
 pub use tier::Tier;
 
 /// One thing that happened. The name on the wire is dotted and in the past tense.

@@ -2,29 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
 use super::{BlobRef, Envelope, RunEvent, RunStarted, Usage};
 use crate::clock::Timestamp;
-use crate::convergence::{Decision, History, Step, StopRule, best};
+use crate::convergence::{Decision, History, Judgement, Step, StopRule, best};
 use crate::id::{RunId, ScenarioId};
 use crate::pipeline::Walk;
-use crate::verdict::Satisfaction;
-
-/// What came of judging a candidate.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Judgement {
-    /// The candidate's commit; empty for a working tree judged in place.
-    pub commit: String,
-    /// Its tree; likewise.
-    pub tree: String,
-    /// Whether every gate passed, and the set-up commands before them.
-    pub gates_passed: bool,
-    /// Whether files that define gates differ from the base's.
-    pub gates_changed: bool,
-    /// The satisfaction; none where the scenarios were not judged since a gate failed.
-    pub satisfaction: Option<Satisfaction>,
-}
 
 /// A run as far as its events tell.
 #[derive(Debug, Clone, PartialEq)]
@@ -444,6 +426,7 @@ mod tests {
     use super::super::{Label, Tier};
     use super::*;
     use crate::id::{Digest, NodeId};
+    use crate::verdict::Satisfaction;
 
     fn blob() -> BlobRef {
         BlobRef { digest: Digest::of(b""), bytes: 0, label: Label::Internal }

@@ -70,7 +70,7 @@ pub struct LastTurn {
     pub not_delivered: Vec<String>,
     /// Whether the turn changed nothing.
     pub unchanged: bool,
-    /// Whether the turn was cut short.
+    /// Whether an attempt at the turn was cut short, of which nothing was taken.
     pub interrupted: bool,
 }
 
@@ -685,7 +685,7 @@ fn last_turn(input: &Input<'_>, cleaner: &mut Cleaner<'_>) -> String {
             let _ = writeln!(out, "- Outcome: {}", escape(first_line(&outcome)));
         }
         if turn.interrupted {
-            out.push_str("- The turn was cut short; what it had written by then was taken\n");
+            out.push_str("- An attempt at it was cut short; nothing of that one was taken\n");
         }
         if turn.unchanged {
             out.push_str(

@@ -3,10 +3,11 @@
 //! git never runs with a work tree that an agent wrote, and never reads a configuration, hook,
 //! filter, attribute or environment variable that could start a program: what it needs is said on
 //! its command line. Two operations are for the person's own checkout, [`Repo::dirty_paths`] and
-//! [`Repo::fast_forward`]; they alone read the person's configuration, since line endings, filters
-//! and ignored files are what it says.
+//! [`Repo::fast_forward`]; they read the person's configuration, since line endings, filters and
+//! ignored files are what it says. So does a push to a remote of the checkout, which needs the
+//! person's login.
 //!
-//! The module does not fetch, push or talk to any network.
+//! The module does not fetch. [`Repo::push`] alone talks to a network.
 
 mod checkout;
 mod command;
@@ -14,12 +15,14 @@ mod error;
 mod history;
 mod objects;
 mod oid;
+mod push;
 mod repo;
 mod tree;
 
 pub use error::GitError;
 pub use history::Signature;
 pub use oid::{BlobHasher, ObjectFormat, Oid, OidError, blob_id, blob_id_of};
+pub use push::{Remote, Server};
 pub use repo::{Head, Repo};
 pub use tree::{Change, Mode, Tree, TreeEntry};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::id::ScenarioId;
 use crate::process::{Cancel, Finished, Keep};
-use crate::scenario::{Entry, Scenario};
+use crate::scenario::{Diagnostic, Entry, Scenario};
 use crate::verdict::{
     Attempt, Ending, Judged, Miss, Obstacle, Verdict, of_ending, of_unmet_precondition,
 };
@@ -93,6 +93,14 @@ pub fn judge_scenarios(
     results.into_iter().flatten().collect()
 }
 
+/// Returns what is wrong with a scenario, with its line where it is about one.
+fn place_and_message(found: &Diagnostic) -> String {
+    match found.span {
+        Some(_) => format!("line {}: {}", found.line, found.message),
+        None => found.message.clone(),
+    }
+}
+
 /// What every worker has in hand.
 struct Judge<'a> {
     place: &'a Place,
@@ -105,7 +113,7 @@ impl Judge<'_> {
     fn judge(&self, entry: &Entry, started: &mut dyn FnMut()) -> Judged {
         let (verdict, attempts) = match &entry.scenario {
             Err(diagnostics) => {
-                let message = diagnostics.first().map_or_else(String::new, |d| d.message.clone());
+                let message = diagnostics.first().map_or_else(String::new, place_and_message);
                 (Verdict::Unsatisfied { because: vec![Miss::Invalid { message }] }, Vec::new())
             }
             Ok(_) if self.cancel.tripped().is_some() => {
@@ -189,7 +197,7 @@ mod tests {
     use super::*;
     use crate::clock::Instant;
     use crate::process::{Signal, Variables};
-    use crate::scenario::{CodeBlock, Diagnostic, FrontMatter, Precondition, Severity};
+    use crate::scenario::{CodeBlock, FrontMatter, Precondition, Severity};
 
     fn entry(id: &str, script: &str) -> Entry {
         Entry {

@@ -8,6 +8,7 @@ mod call;
 mod cancel;
 mod capture;
 mod leader;
+mod limited;
 mod piped;
 mod run;
 
@@ -15,5 +16,6 @@ pub use call::{Call, Keep, Stdin, Variables};
 pub use cancel::{Cancel, Signal};
 pub use capture::{Captured, Stream};
 pub use leader::find_program;
+pub use limited::Limited;
 pub use piped::Piped;
 pub use run::{Finished, run};

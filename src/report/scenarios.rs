@@ -10,7 +10,7 @@ use styles::{BOLD, DIM, GREEN, RED, RESET, YELLOW};
 use crate::clock::human;
 use crate::scenario::Entry;
 use crate::text::{one_line, plural, tail, visible};
-use crate::verdict::{Judged, Satisfaction, Verdict};
+use crate::verdict::{Judged, Satisfaction, Verdict, show_score};
 
 use super::Output;
 use super::results::{SCHEMA, error_summary};
@@ -167,10 +167,7 @@ pub fn summary(sum: &Satisfaction, duration: Duration) -> String {
         }
     }
     match sum.score() {
-        // Never rounded up: 0.995 is not 1.
-        Some(score) => {
-            line.push_str(&format!("; score {:.2}", (score * 100.0 + 1e-9).floor() / 100.0));
-        }
+        Some(score) => line.push_str(&format!("; score {}", show_score(score))),
         None => line.push_str("; nothing judged"),
     }
     line.push_str(&format!("; {}", human(duration)));

@@ -12,7 +12,7 @@ use crate::convergence::{Decision, Step};
 use crate::event::{DeliveryDetail, Envelope, RunEvent, RunStarted, Summary, TurnDelivery, Usage};
 use crate::id::ScenarioId;
 use crate::text::{one_line, plural, visible};
-use crate::verdict::GateResult;
+use crate::verdict::{GateResult, show_score};
 
 use super::{Output, Reporter, Scene};
 
@@ -140,7 +140,7 @@ impl TerminalReporter {
             self.detail("scenarios", "not judged, since a gate failed");
             return;
         };
-        let score = satisfaction.score().map_or("none".to_owned(), |score| format!("{score:.2}"));
+        let score = satisfaction.score().map_or("none".to_owned(), show_score);
         let mut text = format!(
             "{} of {} satisfied, score {score}  ({})",
             satisfaction.passed,
@@ -390,7 +390,7 @@ pub fn trajectory(summary: &Summary) -> String {
                 let score = satisfaction.and_then(|s| s.score());
                 (
                     gates,
-                    score.map_or("-".to_owned(), |score| format!("{score:.2}")),
+                    score.map_or("-".to_owned(), show_score),
                     satisfaction.map_or("-".to_owned(), |s| format!("{}/{}", s.passed, s.total)),
                 )
             }

@@ -14,7 +14,7 @@ use crate::id::ScenarioId;
 use crate::scenario::Visibility;
 
 pub use gate::{GateResult, GateStatus};
-pub use satisfaction::{Satisfaction, satisfaction};
+pub use satisfaction::{Satisfaction, satisfaction, show_score};
 
 /// How a child process ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

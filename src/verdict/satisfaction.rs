@@ -40,6 +40,12 @@ impl Satisfaction {
     }
 }
 
+/// Returns a score as people read it, with two decimals, cut and not rounded, so that none reads as
+/// the threshold that it misses.
+pub fn show_score(score: f64) -> String {
+    format!("{:.2}", (score * 100.0 + 1e-6).floor() / 100.0)
+}
+
 /// Adds up what was judged.
 pub fn satisfaction(judged: &[Judged]) -> Satisfaction {
     let mut sum = Satisfaction { total: judged.len(), ..Satisfaction::default() };
@@ -96,6 +102,14 @@ mod tests {
             judged(5.0, false, Verdict::Skipped { unmet: "gpu".into() }),
         ]);
         assert_eq!(sum.score(), Some(1.0));
+    }
+
+    #[test]
+    fn a_score_that_misses_the_threshold_does_not_read_as_the_threshold() {
+        assert_eq!(show_score(0.799_9), "0.79");
+        assert_eq!(show_score(0.8), "0.80");
+        assert_eq!(show_score(0.57), "0.57");
+        assert_eq!(show_score(1.0), "1.00");
     }
 
     #[test]

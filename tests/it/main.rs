@@ -1,0 +1,15 @@
+//! The promises of the toolkit, shown on its real binaries: each test makes a small product in a
+//! temporary directory, runs a program in it, and looks at what that left.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "these tests stand outside of the house: they start its programs, and wait for them"
+)]
+
+mod bad_input;
+mod crash;
+mod demo;
+mod itself;
+mod support;
+mod tidy;
