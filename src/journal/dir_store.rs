@@ -54,10 +54,15 @@ impl RunStore for DirStore {
         // One write: a reader sees the whole line or none of it.
         let mut bytes = line.as_bytes().to_vec();
         bytes.push(b'\n');
-        self.journal.write_all(&bytes).map_err(io("writing", &path))?;
-        if sync {
-            self.journal.sync_data().map_err(io("syncing", &path))?;
+        let before = self.journal.metadata().map_err(io("reading", &path))?.len();
+        let written = self.journal.write_all(&bytes).map_err(io("writing", &path)).and_then(|()| {
+            if sync { self.journal.sync_data().map_err(io("syncing", &path)) } else { Ok(()) }
+        });
+        if written.is_err() {
+            // A part of the line may be there, and would spoil the next one, if there is room again.
+            let _ = self.journal.set_len(before);
         }
+        written?;
         Ok(())
     }
 

@@ -32,7 +32,8 @@ impl RunsDir {
         self.0.join(run.as_str())
     }
 
-    /// Returns the ids of all runs, oldest first; empty where there is none.
+    /// Returns the ids of all runs, oldest first; empty where there is none. What was ended before
+    /// its first event was written (a kill, a full disk) is no run.
     ///
     /// # Errors
     /// The directory is there and can't be read.
@@ -44,7 +45,7 @@ impl RunsDir {
         };
         let mut runs: Vec<RunId> = entries
             .filter_map(Result::ok)
-            .filter(|entry| entry.path().join("events.jsonl").is_file())
+            .filter(|entry| has_begun(&entry.path().join("events.jsonl")))
             .filter_map(|entry| RunId::parse(entry.file_name().to_str()?).ok())
             .collect();
         runs.sort();
@@ -72,6 +73,15 @@ impl RunsDir {
             _ => Err(StoreError::NoRun { run: wanted.to_owned(), path: self.0.clone() }),
         }
     }
+}
+
+/// Returns whether a journal has a line.
+fn has_begun(path: &Path) -> bool {
+    use std::io::{BufRead as _, BufReader};
+    let mut line = Vec::new();
+    let read = std::fs::File::open(path)
+        .and_then(|file| BufReader::new(file).read_until(b'\n', &mut line));
+    read.is_ok() && line.ends_with(b"\n")
 }
 
 /// Reads the events of the run in `dir` and folds them. With `brief` the lines of single scenarios

@@ -242,7 +242,9 @@ fn a_run_killed_at_any_moment_comes_to_the_same_end() {
         // It may have ended by itself.
         let _ = running.child.kill();
         let killed = running.wait();
-        if product.runs().is_empty() || product.runs()[0].join("events.jsonl").metadata().map_or(0, |m| m.len()) == 0 {
+        if product.runs().is_empty()
+            || product.runs()[0].join("events.jsonl").metadata().map_or(0, |m| m.len()) == 0
+        {
             product.iterate(&[]).code(0);
         } else if killed.code != 0 {
             let resumed = product.iterate(&["--resume"]);
@@ -415,7 +417,8 @@ fn slow_in(place: &str) -> Product {
     let base = product.base().display().to_string();
     fs::write(product.base().join("slow"), "").unwrap();
     let wait = format!("[ ! -e {base}/slow ] || {{ sleep 300 & echo > {base}/there; wait; }}");
-    let (gate, scenario) = if place == "gate" { (wait.as_str(), "true") } else { ("true", wait.as_str()) };
+    let (gate, scenario) =
+        if place == "gate" { (wait.as_str(), "true") } else { ("true", wait.as_str()) };
     product
         .scenario("a-quick", &format!("echo once >> {base}/judged"))
         .scenario("b-slow", scenario)
