@@ -32,8 +32,8 @@ impl RunsDir {
         self.0.join(run.as_str())
     }
 
-    /// Returns the ids of all runs, oldest first; empty where there is none. What was ended before
-    /// its first event was written (a kill, a full disk) is no run.
+    /// Returns the ids of all runs, oldest first; empty where there is none. Among them is what was
+    /// ended before its first event was written (a kill, a full disk), so that it can be removed.
     ///
     /// # Errors
     /// The directory is there and can't be read.
@@ -45,11 +45,21 @@ impl RunsDir {
         };
         let mut runs: Vec<RunId> = entries
             .filter_map(Result::ok)
-            .filter(|entry| has_begun(&entry.path().join("events.jsonl")))
+            .filter(|entry| entry.path().join("events.jsonl").is_file())
             .filter_map(|entry| RunId::parse(entry.file_name().to_str()?).ok())
             .collect();
         runs.sort();
         Ok(runs)
+    }
+
+    /// Returns the id of the newest run that has begun; none where there is none.
+    ///
+    /// # Errors
+    /// The directory is there and can't be read.
+    pub fn newest(&self) -> Result<Option<RunId>, StoreError> {
+        let mut runs = self.list()?;
+        runs.retain(|run| has_begun(&self.run(run).join("events.jsonl")));
+        Ok(runs.pop())
     }
 
     /// Finds the run that `wanted` names (the whole id, or a part that only one has); the newest
@@ -58,10 +68,10 @@ impl RunsDir {
     /// # Errors
     /// There is none.
     pub fn find(&self, wanted: Option<&str>) -> Result<RunId, StoreError> {
-        let mut runs = self.list()?;
         let Some(wanted) = wanted else {
-            return runs.pop().ok_or_else(|| StoreError::NoRuns { path: self.0.clone() });
+            return self.newest()?.ok_or_else(|| StoreError::NoRuns { path: self.0.clone() });
         };
+        let runs = self.list()?;
         let matching: Vec<&RunId> = runs
             .iter()
             .filter(|run| run.as_str() == wanted)
