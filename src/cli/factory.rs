@@ -40,13 +40,15 @@ House:
   graph              the graphs that a run can walk
   completions        what a shell needs to complete the command line
 
-`factory SUBCOMMAND --help` tells more, with examples.";
+`factory SUBCOMMAND --help` tells more, with examples.
+
+Exit codes: those of the subcommand. 0 satisfied or done, 1 judged and not satisfied, 2 the request
+makes no sense, 3 the factory failed, 4 nothing to judge, 5 stopped and resumable, 6 the required
+isolation can't be had, 130 and 143 interrupted.";
 
 const TEMPLATE: &str = "\
 {about-with-newline}
-{usage-heading} {usage}
-
-{after-help}
+{usage-heading} {usage}{after-help}
 
 Options:
 {options}";

@@ -326,9 +326,9 @@ fn trajectory(iterations: &[Iteration]) -> String {
     let skipped = iterations.len().saturating_sub(SHOWN);
     let mut parts: Vec<String> = iterations[skipped..].iter().map(token).collect();
     if skipped > 0 {
-        parts.insert(0, format!("({} before)", skipped));
+        parts.insert(0, format!("({skipped} before)"));
     }
-    parts.join(" > ")
+    parts.join(" -> ")
 }
 
 fn token(iteration: &Iteration) -> String {

@@ -125,7 +125,8 @@ fn a_scenario_that_cannot_be_read_counts_against_the_product() {
     }
     let closed = product().file("scenarios/odd.md", "# Scenario: S\n");
     closed.commit("An odd one");
-    fs::set_permissions(closed.path("scenarios/odd.md"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(closed.path("scenarios/odd.md"), fs::Permissions::from_mode(0o000))
+        .unwrap();
     let ran = closed.run_scenarios(&[]).code(1);
     ran.says("the file can't be read: Permission denied");
 }
@@ -296,6 +297,7 @@ fn a_mistake_in_the_prompt_has_its_line_and_is_found_before_anything_is_spent() 
 
 /// Runs a shell script in a mount namespace of its own, where the directory `full` of the product
 /// is a file system of `size`; none, with the reason printed, where this user can't mount.
+#[expect(clippy::print_stdout, reason = "whoever reads the tests' output is to know")]
 fn on_small_disk(product: &Product, full: &str, size: &str, script: &str) -> Option<Ran> {
     let dir = product.path(full);
     fs::create_dir_all(&dir).unwrap();

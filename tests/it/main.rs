@@ -10,6 +10,8 @@
 mod bad_input;
 mod crash;
 mod demo;
+mod doors;
+mod golden;
 mod itself;
 mod support;
 mod tidy;
