@@ -88,8 +88,7 @@ impl RunsDir {
 /// Returns whether a journal has a line.
 fn has_begun(path: &Path) -> bool {
     let mut line = Vec::new();
-    let read = File::open(path)
-        .and_then(|file| BufReader::new(file).read_until(b'\n', &mut line));
+    let read = File::open(path).and_then(|file| BufReader::new(file).read_until(b'\n', &mut line));
     read.is_ok() && line.ends_with(b"\n")
 }
 
