@@ -103,15 +103,6 @@ impl Envelope {
     }
 }
 
-/// Returns the event's name by looking at the line's beginning alone, so that a reader can pass
-/// over the many lines that it does not need; none where the line does not begin like an event.
-pub fn event_name_of(line: &str) -> Option<&str> {
-    let head = &line[..line.floor_char_boundary(256)];
-    let from = head.find("\"event\":\"")? + "\"event\":\"".len();
-    let length = head[from..].find('"')?;
-    Some(&head[from..from + length])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,13 +129,6 @@ mod tests {
              \"iteration\":2,\"data\":{\"gate\":1},\"prev\":\""
         ));
         assert_eq!(Envelope::from_line(&line).unwrap(), written);
-    }
-
-    #[test]
-    fn the_name_is_found_without_reading_the_line() {
-        let line = envelope(RunEvent::RunInterrupted { exit: 130 }).to_line().unwrap();
-        assert_eq!(event_name_of(&line), Some("run.interrupted"));
-        assert_eq!(event_name_of("{}"), None);
     }
 
     #[test]
