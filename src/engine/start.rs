@@ -291,7 +291,7 @@ pub fn resume(request: Request, asked: &Resume) -> Result<Started, StartError> {
     // What is secret is known only with the settings, and these are in the journal.
     let (journal, events) = Journal::open(
         store,
-        dir.join("events.jsonl"),
+        &dir.join("events.jsonl"),
         id.clone(),
         clock.clone(),
         Redaction::default(),
