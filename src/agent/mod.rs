@@ -15,7 +15,6 @@ mod recover;
 mod redact;
 mod replay;
 mod supervisor;
-mod survivors;
 mod turn;
 
 use std::collections::BTreeMap;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{CrashPoint, TurnRecord};
 use crate::clock::Timestamp;
 use crate::journal::write_durably_private;
+use crate::process::survivors::Search;
 
 /// The variable that every process of a turn inherits, with the turn's token as its value.
 pub(super) const TOKEN_VARIABLE: &str = "DARK_FACTORY_TURN";
@@ -120,6 +121,12 @@ fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
     }
+}
+
+/// Says which processes belong to the turn with `token`, and whether all that descends from this
+/// process does.
+pub(super) fn search(token: &str, own_descendants: bool) -> Search<'_> {
+    Search { variable: TOKEN_VARIABLE, value: token.as_bytes(), own_descendants }
 }
 
 /// Returns the pairs of an environment with `token` among them.

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::TurnRecord;
-use super::record::Record;
+use super::record::{Record, search};
 use super::supervisor::{GRACE, SWEEP};
-use super::survivors::{self, Process, Search};
 use crate::clock::Instant;
+use crate::process::survivors::{self, Process};
 
 /// What became of a turn.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +44,7 @@ pub fn recover(record: &Path, token: &str) -> io::Result<Recovered> {
             ended_processes += 1;
         }
     }
-    let swept = survivors::sweep(Search { token, own_descendants: false }, SWEEP);
+    let swept = survivors::sweep(search(token, false), SWEEP);
     if swept.left > 0 {
         let count = swept.left;
         return Err(io::Error::other(format!(
@@ -77,7 +77,7 @@ fn supervisor(files: &Record<'_>, token: &str) -> io::Result<Option<Process>> {
                 && Some(process.start) == started.process_start
         }));
     }
-    let found = survivors::find(Search { token, own_descendants: false });
+    let found = survivors::find(search(token, false));
     Ok(found.iter().copied().find(|one| found.iter().all(|other| other.pid != one.parent)))
 }
 

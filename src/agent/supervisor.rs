@@ -13,11 +13,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::record::{EndedFile, Record, Spec, Started, Status, VERSION};
+use super::record::{EndedFile, Record, Spec, Started, Status, VERSION, search};
 use super::redact::Redactor;
-use super::survivors::{self, Search};
 use super::{CrashPoint, Ended, TurnRecord, named};
 use crate::clock::{Clock as _, SystemClock};
+use crate::process::survivors;
 use crate::process::{Call, Cancel, Captured, Keep, Signal, Stdin, Stream, Variables, run};
 
 /// The time between TERM and KILL.
@@ -118,7 +118,7 @@ pub(super) fn supervise_call(spec: &Spec, cancel: &Cancel, adopts: bool) -> io::
         Stream::Stdout => sinks.stdout.take(bytes),
         Stream::Stderr => sinks.stderr.take(bytes),
     });
-    let swept = survivors::sweep(Search { token: &spec.token, own_descendants: adopts }, SWEEP);
+    let swept = survivors::sweep(search(&spec.token, adopts), SWEEP);
 
     sinks.stdout.finish();
     sinks.stderr.finish();

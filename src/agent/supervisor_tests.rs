@@ -56,7 +56,7 @@ impl Stage {
     }
 
     fn alive(&self) -> usize {
-        survivors::find(Search { token: &self.spec.token, own_descendants: false }).len()
+        survivors::find(search(&self.spec.token, false)).len()
     }
 }
 

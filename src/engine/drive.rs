@@ -31,6 +31,8 @@ pub fn drive(started: &mut Started) -> Finish {
         };
         run.recorder.record(None, RunEvent::RunFinished { outcome, exit })
     });
+    // What was judged is recorded; what will not end now is looked for again when the run goes on.
+    let _ = run.end_leftovers();
     match halted {
         Ok(()) => finished(started),
         Err(Halt::Paused) => {

@@ -11,6 +11,7 @@ use crate::feedback::{Mask, Point};
 use crate::id::ScenarioId;
 use crate::report::Names;
 use crate::scenario::{Entry, ScenarioSet, Visibility};
+use crate::text::TreePath;
 
 /// Everything that is frozen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,6 +80,14 @@ impl Frozen {
     /// Returns the entries by id.
     pub fn entries(&self) -> BTreeMap<&ScenarioId, &Entry> {
         self.set.entries.iter().map(|entry| (&entry.id, entry)).collect()
+    }
+
+    /// Returns the paths that the set-up commands make, which the factory puts into the trees.
+    pub fn outputs(&self) -> Vec<TreePath> {
+        let outputs = self.config.prepare.iter().flat_map(|step| &step.outputs);
+        outputs
+            .filter_map(|output| TreePath::parse(output.trim_end_matches('/').to_owned()).ok())
+            .collect()
     }
 
     /// Returns whether `file`, as people see it, is a scenario that the agent may read.

@@ -235,7 +235,7 @@ mod tests {
             let Some(node) = node else { return };
             match event {
                 RunEvent::NodeStarted { visit, attempt } => {
-                    self.walk.started(node, *visit, *attempt)
+                    self.walk.started(node, *visit, *attempt);
                 }
                 RunEvent::NodeFinished { attempt, outcome, .. } => {
                     self.walk.finished(node, *attempt, outcome);

@@ -28,13 +28,20 @@ impl Run {
             .collect()
     }
 
-    /// Returns the results of the present judgement's gates and quality checks, in order.
+    /// Returns the results of the present judgement's gates and quality checks, in order. A set-up
+    /// command that the agent broke counts as a gate, before the others.
     ///
     /// # Errors
     /// A blob can't be read.
     pub fn gates(&self) -> Result<(Vec<GateResult>, Vec<GateResult>), Halt> {
         let (mut gates, mut quality) = (Vec::new(), Vec::new());
-        for (_, blocking, result) in self.summary().visit.gates.values() {
+        let visit = &self.summary().visit;
+        for (passed, result) in visit.prepared.values() {
+            if let (false, Some(result)) = (passed, result) {
+                gates.push(self.recorder.get_json(result)?);
+            }
+        }
+        for (_, blocking, result) in visit.gates.values() {
             let list = if *blocking { &mut gates } else { &mut quality };
             list.push(self.recorder.get_json(result)?);
         }

@@ -1,6 +1,7 @@
 //! One run: what its handlers work with.
 
 use std::collections::{BTreeSet, HashSet};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::git::{GitError, Oid, Repo, Signature, Tree};
 use crate::id::NodeId;
 use crate::judge::Place;
 use crate::pipeline::{Next, Phase, Walk};
+use crate::process::survivors::{self, Search};
 use crate::process::{Cancel, Limited};
 use crate::wall::{ManagedTree, TreeError};
 
@@ -120,6 +122,8 @@ impl Run {
         if versioned.judge_holds.as_ref() == Some(&candidate) {
             return Ok(Vec::new());
         }
+        self.end_leftovers()?;
+        let versioned = self.versioned()?;
         for dir in [&versioned.paths.judge_home, &versioned.paths.judge_tmp] {
             private_dir(dir)?;
         }
@@ -129,6 +133,26 @@ impl Run {
             versioned.judge.sync(&versioned.repo, &tree).map_err(tree_failure("the judge tree"))?;
         versioned.judge_holds = Some(candidate);
         Ok(report.notices)
+    }
+
+    /// Ends what an earlier judgement left running: a server that a scenario started, or everything
+    /// of a factory that was killed. It would answer for the candidate that is judged next.
+    ///
+    /// # Errors
+    /// Something outlived SIGKILL.
+    pub(super) fn end_leftovers(&self) -> Result<(), Halt> {
+        const BOUND: Duration = Duration::from_secs(20);
+        let Some(versioned) = &self.versioned else { return Ok(()) };
+        let home = versioned.paths.judge_home.as_os_str().as_bytes();
+        let search = Search { variable: "HOME", value: home, own_descendants: false };
+        match survivors::sweep(search, BOUND).left {
+            0 => Ok(()),
+            left => Err(Failure::plain(
+                "judge",
+                format!("{left} processes of an earlier judgement outlived SIGKILL; nothing can be judged beside them"),
+            )
+            .into()),
+        }
     }
 
     /// Puts the run's branch where the events say that it is.

@@ -15,7 +15,7 @@ use crate::judge::{DiscoverError, discover, makefile};
 use crate::pipeline::Graph;
 use crate::process::Cancel;
 use crate::report::Reporter;
-use crate::text::{Redaction, plural};
+use crate::text::{Redaction, TreePath, plural};
 use crate::wall::{ManagedTree, TreeError};
 
 use super::frozen::{read_earlier, read_specs};
@@ -240,7 +240,7 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
         return Err(StoreError::NotBegun { path: runs.run(&id) }.into());
     };
     let versioned = match repo {
-        Some(repo) if !in_place => Some(versioned(repo, state, &id)?),
+        Some(repo) if !in_place => Some(versioned(repo, state, &id, frozen.outputs())?),
         _ => None,
     };
     let mut recorder = Recorder::new(
@@ -291,7 +291,7 @@ pub fn resume(request: Request, asked: &Resume) -> Result<Started, StartError> {
     // What is secret is known only with the settings, and these are in the journal.
     let (journal, events) = Journal::open(
         store,
-        dir.join("events.jsonl"),
+        &dir.join("events.jsonl"),
         id.clone(),
         clock.clone(),
         Redaction::default(),
@@ -321,6 +321,7 @@ pub fn resume(request: Request, asked: &Resume) -> Result<Started, StartError> {
         let answer = recorder.put(Label::Internal, answer.as_bytes())?;
         recorder.record(None, RunEvent::QuestionAnswered { answer })?;
     }
+    let versioned = versioned(repo, state, &id, frozen.outputs())?;
     let turns_before = recorder.summary().turns_taken();
     let mut run = Run {
         root,
@@ -331,7 +332,7 @@ pub fn resume(request: Request, asked: &Resume) -> Result<Started, StartError> {
         signals: request.cancel,
         limited: None,
         settings: request.settings,
-        versioned: Some(versioned(repo, state, &id)?),
+        versioned: Some(versioned),
         _lock: Some(lock),
         turns_before,
         known_clean: HashSet::new(),
@@ -510,11 +511,17 @@ fn lock(state: &RepoState, run: &RunId) -> Result<Lock, StartError> {
     Ok(state.lock(run).map_err(StartError::Lock)??)
 }
 
-fn versioned(repo: Repo, state: RepoState, run: &RunId) -> Result<Versioned, StartError> {
+fn versioned(
+    repo: Repo,
+    state: RepoState,
+    run: &RunId,
+    kept: Vec<TreePath>,
+) -> Result<Versioned, StartError> {
+    repo.remove_leftovers();
     let paths = state.run(run);
     make_dir(&paths.dir)?;
     make_dir(&state.prepare_cache())?;
-    let judge = ManagedTree::open(&paths.judge, &paths.judge_manifest)?;
+    let judge = ManagedTree::open(&paths.judge, &paths.judge_manifest)?.keeping(kept);
     Ok(Versioned { repo, state, paths, judge, judge_holds: None })
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A child gets a directory, a whole environment, a process group of its own, limits, and pipes
 //! that are read until it is over and no longer. Whatever way it ends, nothing of its group is
-//! left alive. A process that leaves the group (`setsid`) is not followed here.
+//! left alive. A process that leaves the group (`setsid`) is not followed here; `survivors` finds
+//! those whose environment marks them.
 
 mod call;
 mod cancel;
@@ -11,6 +12,7 @@ mod leader;
 mod limited;
 mod piped;
 mod run;
+pub(crate) mod survivors;
 
 pub use call::{Call, Keep, Stdin, Variables};
 pub use cancel::{Cancel, Signal};

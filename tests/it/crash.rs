@@ -178,7 +178,6 @@ fn check_killed_after_each(make: fn() -> Product, step: usize) {
     let product = make();
     product.iterate(&[]).code(0);
     let (whole, last) = (end(&product), product.events().len() as u64);
-    println!("{last} events");
     each((1..=last).step_by(step), |number| check_killed_after(make, number, &whole, last));
 }
 

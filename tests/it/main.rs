@@ -8,10 +8,12 @@
 )]
 
 mod bad_input;
+mod canary;
 mod crash;
 mod demo;
 mod doors;
 mod golden;
 mod itself;
+mod loop_paths;
 mod support;
 mod tidy;

@@ -198,7 +198,8 @@ fn set_up_workspace(node: &Node, run: &mut Run) -> Result<(), Halt> {
     let versioned = run.versioned()?;
     let mut workspace =
         ManagedTree::open(&versioned.paths.workspace, &versioned.paths.workspace_manifest)
-            .map_err(tree_failure("the agent's workspace"))?;
+            .map_err(tree_failure("the agent's workspace"))?
+            .keeping(frozen.outputs());
     workspace.sync(&versioned.repo, &tree).map_err(tree_failure("the agent's workspace"))?;
     place_in_workspace(run)?;
     let paths = match withheld.as_slice() {

@@ -161,14 +161,7 @@ fn scan(run: &Run, workspace: &ManagedTree, repo: &Repo) -> Result<Scan, Halt> {
         .map_err(tree_failure("reading the agent's workspace"))?;
     let submodules = workspace.submodules();
     scan.found.retain(|found| !submodules.iter().any(|module| found.path.is_within(module)));
-    let outputs: Vec<TreePath> = run
-        .frozen
-        .config
-        .prepare
-        .iter()
-        .flat_map(|step| &step.outputs)
-        .filter_map(|output| TreePath::parse(output.trim_end_matches('/').to_owned()).ok())
-        .collect();
+    let outputs = run.frozen.outputs();
     let is_output = |path: &TreePath| outputs.iter().any(|output| path.is_within(output));
     scan.found.retain(|found| !is_output(&found.path));
     scan.ignored.retain(|path| !is_output(path));

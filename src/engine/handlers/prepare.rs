@@ -71,7 +71,10 @@ fn prepare(
     let applied_file = paths.dir.join("prepare-judge.json");
     let mut applied = read_applied(&applied_file);
     let cached = run.versioned()?.state.prepare_cache().join(&key);
-    if !step.inputs.is_empty() && applied.get(&step.name) == Some(&key) {
+    if !step.inputs.is_empty()
+        && applied.get(&step.name) == Some(&key)
+        && are_there(step, &cached, &judge)
+    {
         return finish(node, run, index, true, 0, None);
     }
     if !step.inputs.is_empty() && !step.outputs.is_empty() && cached.is_dir() {
@@ -232,10 +235,12 @@ pub(super) fn place_in_workspace(run: &mut Run) -> Result<(), Halt> {
     for step in &frozen.config.prepare {
         let key = key(step, &tree);
         let cached = versioned.state.prepare_cache().join(&key);
-        if step.outputs.is_empty() || applied.get(&step.name) == Some(&key) || !cached.is_dir() {
+        let workspace = &versioned.paths.workspace;
+        let placed = applied.get(&step.name) == Some(&key) && are_there(step, &cached, workspace);
+        if step.outputs.is_empty() || placed || !cached.is_dir() {
             continue;
         }
-        place_outputs(step, &cached, &versioned.paths.workspace)?;
+        place_outputs(step, &cached, workspace)?;
         applied.insert(step.name.clone(), key);
     }
     write_applied(&file, &applied)
@@ -277,6 +282,14 @@ fn keep_outputs(step: &PrepareSettings, from: &Path, to: &Path) -> Result<(), Ha
         Err(_) if to.is_dir() => Ok(()),
         Err(error) => Err(disk("making", to)(error)),
     }
+}
+
+/// Returns whether no output is missing in a tree that was given them: what runs there may have
+/// removed one.
+fn are_there(step: &PrepareSettings, kept: &Path, tree: &Path) -> bool {
+    let is_there = |dir: &Path, output| dir.join(output).symlink_metadata().is_ok();
+    let may_lack = |output| kept.is_dir() && !is_there(kept, output);
+    step.outputs.iter().all(|output| is_there(tree, output) || may_lack(output))
 }
 
 /// Replaces a step's outputs in a tree by copies of the kept ones.

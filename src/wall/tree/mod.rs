@@ -36,6 +36,8 @@ pub struct ManagedTree {
     marker: PathBuf,
     trash: Trash,
     manifest: Option<Manifest>,
+    /// Untracked paths that stay, though no pattern names them.
+    kept: Vec<TreePath>,
 }
 
 /// Why a tree could not be set, compared or read.
@@ -127,7 +129,15 @@ impl ManagedTree {
             marker: with_suffix(manifest, ".syncing"),
             trash: Trash::at(with_suffix(manifest, ".trash")),
             manifest: Manifest::load(manifest).map_err(fail("read", manifest))?,
+            kept: Vec::new(),
         })
+    }
+
+    /// Lets [`ManagedTree::sync`] leave what is untracked at and below `paths`, as if a pattern
+    /// named it.
+    #[must_use]
+    pub fn keeping(self, paths: Vec<TreePath>) -> Self {
+        Self { kept: paths, ..self }
     }
 
     /// Returns the directory.

@@ -34,8 +34,9 @@ impl ManagedTree {
     ///
     /// Afterwards the tracked files are exactly those of `tree`: bytes, executable bit, links.
     /// Untracked files are gone, but for those that the tree's own `.gitignore` files name, or one
-    /// in a directory without tracked files (as build tools put into their caches). Files that
-    /// were right already keep their times. Cut short, it is made good by the next call.
+    /// in a directory without tracked files (as build tools put into their caches), and but for
+    /// those that are kept, see [`ManagedTree::keeping`]. Files that were right already keep their
+    /// times. Cut short, it is made good by the next call.
     ///
     /// # Errors
     /// Two paths differ in case alone where that makes them one file; a blob is missing; the
@@ -62,6 +63,7 @@ impl ManagedTree {
             old: old.as_ref(),
             format: repo.format(),
             trash: &self.trash,
+            kept: &self.kept,
             done: vec![None; wants.files.0.len()],
             ignored: Vec::new(),
             pointers: Vec::new(),
@@ -111,6 +113,7 @@ struct Sync<'a> {
     old: Option<&'a Manifest>,
     format: ObjectFormat,
     trash: &'a Trash,
+    kept: &'a [TreePath],
     /// What is in place, by the index of what is wanted.
     done: Vec<Option<Entry>>,
     ignored: Vec<Vec<u8>>,
@@ -209,7 +212,7 @@ impl Sync<'_> {
         let prefix = [path.as_slice(), b"/"].concat();
         let needed = self.wants.need_directory(&prefix);
         if stat.kind == Kind::Directory {
-            let hidden = level.keep_all || ignored.matches(&path, true);
+            let hidden = level.keep_all || self.stays(&path) || ignored.matches(&path, true);
             let index = self.wants.files.find(&path);
             if index.is_some() {
                 return gone(self);
@@ -241,11 +244,18 @@ impl Sync<'_> {
             return Ok(true);
         }
         let held = self.old.is_some_and(|old| old.entries.find(&path).is_some());
-        if !needed && !held && (level.keep_all || ignored.matches(&path, false)) {
+        if !needed
+            && !held
+            && (level.keep_all || self.stays(&path) || ignored.matches(&path, false))
+        {
             self.ignored.push(path);
             return Ok(true);
         }
         gone(self)
+    }
+
+    fn stays(&self, path: &[u8]) -> bool {
+        self.kept.iter().any(|kept| kept.as_bytes() == path)
     }
 
     /// Returns what is known of the file `name` in `parent` if it is the one that is wanted.

@@ -638,3 +638,24 @@ proptest! {
         managed.check(&[]);
     }
 }
+
+#[test]
+fn what_is_kept_stays_though_no_pattern_names_it() {
+    let mut managed = Managed::new();
+    managed.tree = managed.tree.keeping(vec![path("deps/out"), path("made.txt")]);
+    managed.set(&[("a", "1"), ("deps/list", "1")]);
+    for kept in ["deps/out/lib/x", "made.txt"] {
+        managed.put(kept, "kept");
+    }
+    for stray in ["deps/stray", "deps/outer", "stray"] {
+        managed.put(stray, "gone");
+    }
+    managed.set(&[("a", "2"), ("deps/list", "1")]);
+    assert_eq!(
+        (managed.text("deps/out/lib/x"), managed.text("made.txt")),
+        ("kept".into(), "kept".into())
+    );
+    for stray in ["deps/stray", "deps/outer", "stray"] {
+        assert!(!managed.at(stray).exists(), "{stray}");
+    }
+}

@@ -1,5 +1,5 @@
-//! Finds and ends what a turn left running: processes whose environment holds the turn's token, what
-//! descends from them, and, for the supervisor, whatever was born to or adopted by it.
+//! Finds and ends what outlived whoever started it: processes that inherited a variable of a certain
+//! value, what descends from them, and, for a supervisor, whatever was born to or adopted by it.
 //!
 //! Reads `/proc`; where there is none, it finds nothing and the process group is all that is ended.
 //! A process that cleared its environment and lost its parents is found by a living supervisor, which
@@ -11,44 +11,44 @@ use std::time::Duration;
 
 use crate::clock::Instant;
 
-use super::record::TOKEN_VARIABLE;
-
 /// How often the processes are looked through while some are ending.
 const TICK: Duration = Duration::from_millis(10);
 
 /// One running process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Process {
-    pub(super) pid: i32,
-    pub(super) parent: i32,
-    pub(super) group: i32,
-    pub(super) session: i32,
+pub(crate) struct Process {
+    pub(crate) pid: i32,
+    pub(crate) parent: i32,
+    pub(crate) group: i32,
+    pub(crate) session: i32,
     /// When it began, in the kernel's ticks since boot.
-    pub(super) start: u64,
-    pub(super) zombie: bool,
+    pub(crate) start: u64,
+    pub(crate) zombie: bool,
 }
 
 /// What a sweep came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Swept {
+pub(crate) struct Swept {
     /// How many processes were ended.
-    pub(super) ended: usize,
+    pub(crate) ended: usize,
     /// How many would not end within the time given.
-    pub(super) left: usize,
+    pub(crate) left: usize,
 }
 
-/// Which processes belong to the turn.
+/// Which processes are looked for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Search<'a> {
-    /// The token that they inherited.
-    pub(super) token: &'a str,
+pub(crate) struct Search<'a> {
+    /// The variable that they inherited.
+    pub(crate) variable: &'a str,
+    /// Its value.
+    pub(crate) value: &'a [u8],
     /// Whether all that descends from this process counts too.
-    pub(super) own_descendants: bool,
+    pub(crate) own_descendants: bool,
 }
 
-/// Ends every process of the turn with SIGKILL, again and again until a look finds none, or `bound`
+/// Ends every process that is looked for with SIGKILL, again and again until a look finds none, or `bound`
 /// has passed.
-pub(super) fn sweep(search: Search<'_>, bound: Duration) -> Swept {
+pub(crate) fn sweep(search: Search<'_>, bound: Duration) -> Swept {
     let began = Instant::now();
     let mut ended = BTreeSet::new();
     loop {
@@ -67,13 +67,13 @@ pub(super) fn sweep(search: Search<'_>, bound: Duration) -> Swept {
     }
 }
 
-/// Returns the living processes of the turn, by number; never this process itself.
-pub(super) fn find(search: Search<'_>) -> Vec<Process> {
+/// Returns the living processes that are looked for, by number; never this process itself.
+pub(crate) fn find(search: Search<'_>) -> Vec<Process> {
     let me = rustix::process::getpid().as_raw_nonzero().get();
     let table: Vec<Process> = table().into_iter().filter(|one| one.pid != me).collect();
     let mut pids: BTreeSet<i32> = table
         .iter()
-        .filter(|one| (search.own_descendants && one.parent == me) || holds(one.pid, search.token))
+        .filter(|one| (search.own_descendants && one.parent == me) || holds(one.pid, search))
         .map(|one| one.pid)
         .collect();
     loop {
@@ -94,7 +94,7 @@ pub(super) fn find(search: Search<'_>) -> Vec<Process> {
 
 /// Collects the dead children of this process that it adopted and not started: all but the leader
 /// of a group in its own session, which is what the agent itself is.
-pub(super) fn reap_adopted() {
+pub(crate) fn reap_adopted() {
     let session = rustix::process::getsid(None).map_or(0, |pid| pid.as_raw_nonzero().get());
     reap(|one| one.session != session || one.group != one.pid);
 }
@@ -111,7 +111,7 @@ fn reap(which: impl Fn(&Process) -> bool) {
 }
 
 /// Sends `signal` to `process`, and not to a later one that got its number.
-pub(super) fn signal(process: Process, signal: rustix::process::Signal) {
+pub(crate) fn signal(process: Process, signal: rustix::process::Signal) {
     let Some(pid) = rustix::process::Pid::from_raw(process.pid) else { return };
     #[cfg(target_os = "linux")]
     if let Ok(handle) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
@@ -127,12 +127,12 @@ pub(super) fn signal(process: Process, signal: rustix::process::Signal) {
 }
 
 /// Returns the process of number `pid`; none where there is none.
-pub(super) fn process_of(pid: i32) -> Option<Process> {
+pub(crate) fn process_of(pid: i32) -> Option<Process> {
     parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// Returns what tells this boot of the machine from others; none where the system does not say.
-pub(super) fn boot_id() -> Option<String> {
+pub(crate) fn boot_id() -> Option<String> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(text.trim().to_owned())
 }
@@ -148,12 +148,12 @@ fn table() -> Vec<Process> {
     table
 }
 
-fn holds(pid: i32, token: &str) -> bool {
+fn holds(pid: i32, search: Search<'_>) -> bool {
     let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { return false };
     environment.split(|byte| *byte == 0).any(|pair| {
-        pair.strip_prefix(TOKEN_VARIABLE.as_bytes())
+        pair.strip_prefix(search.variable.as_bytes())
             .and_then(|rest| rest.strip_prefix(b"="))
-            .is_some_and(|value| value == token.as_bytes())
+            .is_some_and(|value| value == search.value)
     })
 }
 
@@ -196,6 +196,7 @@ mod tests {
         let me = rustix::process::getpid().as_raw_nonzero().get();
         assert_eq!(process_of(me).unwrap().pid, me);
         assert!(table().iter().any(|one| one.pid == me));
-        assert!(find(Search { token: "nobody-has-this", own_descendants: false }).is_empty());
+        let search = Search { variable: "NOBODY", value: b"has-this", own_descendants: false };
+        assert!(find(search).is_empty());
     }
 }

@@ -1,0 +1,438 @@
+//! The ways that the loop can take: what agents do, what people do meanwhile, and how it ends.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{Product, wait_until};
+
+/// Begins a product whose agent runs the bash text of each of `turns` in its workspace, one at
+/// each start.
+fn agent(turns: &[&str]) -> Product {
+    let product = Product::new();
+    let base = product.base().display().to_string();
+    fs::create_dir(product.base().join("turns")).unwrap();
+    for (index, turn) in turns.iter().enumerate() {
+        fs::write(product.base().join(format!("turns/{}.sh", index + 1)), turn).unwrap();
+    }
+    let script = format!(
+        "n=$(($(cat {base}/count 2>/dev/null || echo 0) + 1))\necho $n > {base}/count\n\
+         prompt=$1\n[ ! -e {base}/turns/$n.sh ] || . {base}/turns/$n.sh\n"
+    );
+    fs::write(product.base().join("agent.sh"), script).unwrap();
+    product.file("words.txt", "one\n")
+}
+
+/// Returns the settings for such an agent, and `more`, which goes on with the agent's.
+fn config(product: &Product, more: &str) -> String {
+    format!(
+        "satisfaction: {{threshold: 1.0}}\nagent:\n  backend: command\n  \
+         command: [bash, \"{}/agent.sh\", \"{{prompt_file}}\"]\n{more}",
+        product.base().display()
+    )
+}
+
+/// Adds the settings, and scenarios that want these words.
+fn wants(product: Product, more: &str, words: &[&str]) -> Product {
+    let config = config(&product, more);
+    words
+        .iter()
+        .fold(product.config(&config), |product, word| {
+            product.scenario(word, &format!("grep -q {word} words.txt"))
+        })
+        .committed()
+}
+
+/// Returns each judgement's iteration and score, gates that failed as -1.
+fn scores(product: &Product) -> Vec<(u64, f64)> {
+    let score = |event: &Value| {
+        let satisfaction = &event["data"]["satisfaction"];
+        let weight = |name: &str| satisfaction[name].as_f64();
+        match (weight("weight_satisfied"), weight("weight_judged")) {
+            (Some(satisfied), Some(judged)) => satisfied / judged,
+            _ => -1.0,
+        }
+    };
+    product
+        .events_named("candidate.judged")
+        .iter()
+        .map(|event| (event["iteration"].as_u64().unwrap(), score(event)))
+        .collect()
+}
+
+fn outcome(product: &Product) -> String {
+    let last = product.events().pop().unwrap();
+    last["data"]["outcome"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Returns the feedback of an iteration, as it lies on the run's branch.
+fn feedback(product: &Product, iteration: u32) -> String {
+    let branch = product.branch();
+    product.git(&["show", &format!("{branch}:artifacts/factory/feedback_iter_{iteration}.md")])
+}
+
+#[test]
+fn a_run_that_gets_no_better_stalls() {
+    let same = "echo more >> notes.txt";
+    let product = wants(agent(&[same; 9]), "budget: {max_iterations: 9}\n", &["one", "two"]);
+    product.iterate(&[]).code(1).says("stalled");
+    assert_eq!(scores(&product), [(0, 0.5), (1, 0.5), (2, 0.5), (3, 0.5)]);
+    assert_eq!(outcome(&product), "stalled");
+    product.iterate(&["--resume"]).code(2).says("begin a new run");
+}
+
+#[test]
+fn a_turn_that_changes_nothing_is_said_and_not_judged_again() {
+    let product = wants(agent(&["echo I am done", "echo two >> words.txt"]), "", &["one", "two"]);
+    product.iterate(&[]).code(0).says("nothing that could be judged");
+    assert_eq!(scores(&product), [(0, 0.5), (2, 1.0)]);
+    assert_eq!(product.events_named("delivery.unchanged").len(), 1);
+    let told = feedback(&product, 1);
+    assert!(told.contains("Nothing was changed"), "{told}");
+}
+
+fn check_refused(turn: &str, class: &str) {
+    let product = wants(agent(&[turn, "echo two >> words.txt"]), "", &["one", "two"]);
+    let before = product.checkout();
+    product.iterate(&[]).code(0);
+    let refused = product.events_named("delivery.refused");
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0]["data"]["class"], class);
+    assert_eq!(scores(&product), [(0, 0.5), (2, 1.0)]);
+    let told = feedback(&product, 1);
+    assert!(told.contains("refused"), "{told}");
+    // Nothing of it is on the branch or in the next turn's way.
+    let branch = product.branch();
+    let files = product.git(&["diff", "--name-only", "main", &branch]);
+    let mut files: Vec<&str> =
+        files.lines().filter(|path| !path.starts_with("artifacts/")).collect();
+    files.sort_unstable();
+    assert_eq!(files, ["words.txt"]);
+    product.assert_untouched(&before);
+}
+
+#[test]
+fn a_link_out_of_the_tree_refuses_the_turn() {
+    check_refused("ln -s / root; echo two >> words.txt", "link_out_of_tree");
+}
+
+#[test]
+fn more_files_than_a_turn_may_write_refuse_it() {
+    check_refused("mkdir many; seq 501 | sed 's,^,many/,' | xargs touch", "too_many_files");
+}
+
+#[test]
+fn more_files_than_anybody_looks_at_refuse_the_turn() {
+    check_refused("mkdir many; seq 20001 | sed 's,^,many/,' | xargs touch", "scan_truncated");
+}
+
+#[test]
+fn what_git_cannot_hold_is_dropped_and_the_rest_delivered() {
+    let turn = "mkfifo pipe; mkdir inner; git init -q inner; echo two >> words.txt; \
+                echo x > scenarios.md; mkdir scenarios; echo x > scenarios/one.md";
+    let product = wants(agent(&[turn]), "", &["one", "two"]);
+    product.iterate(&[]).code(0).says("dropped pipe").says("dropped scenarios/one.md");
+    let branch = product.branch();
+    let files = product.git(&["ls-tree", "-r", "--name-only", &branch]);
+    assert!(!files.contains("pipe") && !files.contains("inner"), "{files}");
+    assert!(product.git(&["show", &format!("{branch}:scenarios/one.md")]).contains("# Scenario"));
+}
+
+#[test]
+fn a_question_stops_the_run_until_a_person_answers() {
+    let asks = "echo 'Which word comes second?' > QUESTION.md";
+    let reads = "grep -q 'the word two' \"$prompt\" && echo two >> words.txt";
+    let product = wants(agent(&[asks, reads]), "", &["one", "two"]);
+    let before = product.checkout();
+    product.iterate(&[]).code(5).says("--answer");
+    assert_eq!(outcome(&product), "asked");
+    let asked = &product.events_named("question.asked")[0]["data"]["question"];
+    assert_eq!(product.blob(asked), "Which word comes second?\n");
+    product.iterate(&["--resume"]).code(2).says("--answer");
+    product.iterate(&["--resume", "--answer", "It is the word two."]).code(0);
+    let prompt = product.blob(&product.events_named("agent.started")[1]["data"]["prompt"]);
+    assert!(prompt.contains("Which word comes second?"), "{prompt}");
+    assert!(prompt.contains("It is the word two."), "{prompt}");
+    let branch = product.branch();
+    let files = product.git(&["ls-tree", "-r", "--name-only", &branch]);
+    assert!(!files.contains("QUESTION.md"), "{files}");
+    product.assert_untouched(&before);
+    product.iterate(&["--resume", "--answer", "again"]).code(2);
+}
+
+#[test]
+fn a_question_that_was_answered_is_not_asked_again_by_the_old_file() {
+    let asks = "echo 'Which word?' > QUESTION.md";
+    let product =
+        wants(agent(&[asks, "ls > seen.txt", "echo two >> words.txt"]), "", &["one", "two"]);
+    product.iterate(&[]).code(5);
+    product.iterate(&["--resume", "--answer", "two"]).code(0);
+    assert_eq!(product.events_named("question.asked").len(), 1);
+}
+
+#[test]
+fn a_chain_of_single_steps_comes_to_the_same_end() {
+    let turns = ["echo two >> words.txt", "", "echo three >> words.txt"];
+    let words = ["one", "two", "three"];
+    let whole = wants(agent(&turns), "", &words);
+    whole.iterate(&[]).code(0);
+    let chained = wants(agent(&turns), "", &words);
+    chained.iterate(&["--once"]).code(5);
+    assert_eq!(chained.events_named("agent.started").len(), 1);
+    chained.iterate(&["--resume", "--once"]).code(5);
+    assert_eq!(chained.events_named("agent.started").len(), 2);
+    chained.iterate(&["--resume", "--once"]).code(0);
+    assert_eq!(scores(&chained), scores(&whole));
+    assert_eq!(outcome(&chained), outcome(&whole));
+    let words =
+        |product: &Product| product.git(&["show", &format!("{}:words.txt", product.branch())]);
+    assert_eq!(words(&chained), words(&whole));
+}
+
+fn check_agent_that(turn: &str, more: &str, class: &str) {
+    let product = wants(agent(&[turn, "echo two >> words.txt"]), more, &["one", "two"]);
+    product.iterate(&[]).code(0);
+    let finished = product.events_named("agent.finished");
+    assert_eq!(finished[0]["data"]["class"], class);
+    assert_eq!(finished[1]["data"]["class"], "done");
+    assert_eq!(scores(&product), [(0, 0.5), (2, 1.0)], "{class}");
+    // What it had changed is not delivered, and kept.
+    let detail = product.blob(&product.events_named("delivery.unchanged")[0]["data"]["detail"]);
+    let detail: Value = serde_json::from_str(&detail).unwrap();
+    let patch = product.blob(&detail["patch"]);
+    assert!(patch.contains("+half"), "{patch}");
+    product.assert_nothing_alive();
+}
+
+#[test]
+fn an_agent_that_fails_delivers_nothing() {
+    check_agent_that("echo half >> words.txt; exit 1", "", "failed");
+}
+
+#[test]
+fn an_agent_that_takes_too_long_is_ended_and_delivers_nothing() {
+    let chatters = "echo half >> words.txt; while sleep 0.1; do echo .; done";
+    check_agent_that(chatters, "  timeout: 1s\n", "timed_out");
+}
+
+#[test]
+fn an_agent_that_says_nothing_is_ended_and_delivers_nothing() {
+    check_agent_that("echo half >> words.txt; sleep 300", "  idle: 1s\n", "idle");
+}
+
+const MAKEFILE: &str = "test:\n\t@grep -q one words.txt\nlint:\n\t@true\n";
+
+#[test]
+fn gates_that_the_agent_changed_ask_for_a_person() {
+    let turn = "printf 'test:\\n\\t@true\\nlint:\\n\\t@true\\n' > Makefile; echo two >> words.txt";
+    let product = wants(agent(&[turn]).file("Makefile", MAKEFILE), "", &["one", "two"]);
+    product.iterate(&[]).code(5).says("Makefile");
+    assert_eq!(outcome(&product), "converged_gates_changed");
+    let flagged = &product.events_named("gates.flagged")[0]["data"]["paths"];
+    assert!(product.blob(flagged).contains("Makefile"));
+}
+
+#[test]
+fn a_frozen_gate_whose_target_is_gone_fails_though_a_directory_has_its_name() {
+    let turn =
+        "printf 'lint:\\n\\t@true\\n' > Makefile; mkdir test; touch test/x; echo two >> words.txt";
+    let product = wants(
+        agent(&[turn]).file("Makefile", MAKEFILE),
+        "budget: {max_iterations: 1}\n",
+        &["one", "two"],
+    );
+    product.iterate(&[]).code(1);
+    assert_eq!(scores(&product), [(0, 0.5), (1, -1.0)]);
+    let told: String = product
+        .events_named("gate.finished")
+        .iter()
+        .map(|event| product.blob(&event["data"]["result"]))
+        .collect();
+    assert!(told.contains("test"), "{told}");
+}
+
+#[test]
+fn set_up_commands_run_once_for_unchanged_inputs_and_their_outputs_are_copies() {
+    let spoils = "grep -q made deps/lib && echo spoilt > deps/lib && echo two >> words.txt";
+    let changes = "grep -q spoilt deps/lib; echo 2 > deps.lock; echo three >> words.txt";
+    let product = agent(&[spoils, changes]).file("deps.lock", "1\n").file(".gitignore", "/deps\n");
+    let base = product.base().display().to_string();
+    let more = format!(
+        "prepare:\n  - name: deps\n    \
+         run: 'mkdir -p deps && echo made $(cat deps.lock) > deps/lib && echo ran >> {base}/prepared'\n    \
+         inputs: [deps.lock]\n    outputs: [deps]\n\
+         gates:\n  - {{name: made, run: grep -qx \"made $(cat deps.lock)\" deps/lib}}\n"
+    );
+    let product = wants(product, &more, &["one", "two", "three"]);
+    product.iterate(&[]).code(0);
+    assert_eq!(scores(&product).len(), 3);
+    let prepared = || fs::read_to_string(product.base().join("prepared")).unwrap().lines().count();
+    assert_eq!(prepared(), 2, "once for each content of deps.lock");
+    let cached: Vec<bool> = product
+        .events_named("prepare.finished")
+        .iter()
+        .map(|event| event["data"]["cached"].as_bool().unwrap())
+        .collect();
+    assert_eq!(cached, [false, true, false]);
+    // Another run finds what the first one kept.
+    product.iterate(&["--no-agent"]).code(1);
+    assert_eq!(prepared(), 2);
+}
+
+#[test]
+fn outputs_that_git_does_not_ignore_are_there_at_every_judgement_and_never_delivered() {
+    let product = agent(&["ls deps/lib && echo two >> words.txt"]);
+    let more = "prepare:\n  - {name: deps, run: mkdir -p deps && touch deps/lib, inputs: [words.lock], outputs: [deps]}\n\
+                gates:\n  - {name: there, run: test -e deps/lib}\n";
+    let product = wants(product.file("words.lock", ""), more, &["one", "two"]);
+    product.iterate(&[]).code(0);
+    let files = product.git(&["ls-tree", "-r", "--name-only", &product.branch()]);
+    assert!(!files.contains("deps/lib"), "{files}");
+}
+
+#[test]
+fn an_output_that_a_scenario_removed_is_there_again() {
+    let product = agent(&["echo two >> words.txt"]);
+    let more = "prepare:\n  - {name: deps, run: mkdir -p deps && touch deps/lib, inputs: [words.lock], outputs: [deps]}\n\
+                gates:\n  - {name: there, run: test -e deps/lib}\n";
+    let product = product.file("words.lock", "").file(".gitignore", "/deps\n");
+    let product = product.scenario("z-removes", "rm -r deps");
+    let product = wants(product, more, &["one", "two"]);
+    product.iterate(&[]).code(0);
+}
+
+#[test]
+fn a_set_up_command_that_fails_at_the_base_is_the_factorys_failure() {
+    let more = "prepare:\n  - {name: deps, run: 'echo no such package >&2; exit 7'}\n";
+    let product = wants(agent(&[]), more, &["one"]);
+    product.iterate(&[]).code(3).says("deps").says("no such package").says("exited with 7");
+    product.iterate(&["--resume"]).code(3).says("no such package");
+    assert!(product.events_named("agent.started").is_empty());
+}
+
+#[test]
+fn a_set_up_command_that_the_agent_broke_is_told_like_a_failed_gate() {
+    let more = "prepare:\n  - {name: deps, run: 'grep -q good deps.lock || { echo bad lock; exit 7; }', inputs: [deps.lock]}\n";
+    let turns = ["echo bad > deps.lock", "echo good > deps.lock; echo two >> words.txt"];
+    let product = wants(agent(&turns).file("deps.lock", "good\n"), more, &["one", "two"]);
+    product.iterate(&[]).code(0);
+    assert_eq!(scores(&product), [(0, 0.5), (1, -1.0), (2, 1.0)]);
+    let told = feedback(&product, 1);
+    assert!(told.contains("bad lock"), "{told}");
+}
+
+#[test]
+fn a_second_run_beside_the_first_is_told_of_it() {
+    let product = agent(&[]);
+    let base = product.base().display().to_string();
+    fs::write(product.base().join("slow"), "").unwrap();
+    let wait = format!("touch {base}/there; while [ -e {base}/slow ]; do sleep 0.05; done");
+    let more = format!("gates:\n  - {{name: slow, run: '{wait}'}}\n");
+    let product = wants(product, &more, &["one"]);
+    let first = product.start_iterate(&[], &[]);
+    wait_until("the gate runs", || product.base().join("there").exists());
+    let pid = first.child.id().to_string();
+    let run = product.runs()[0].file_name().unwrap().to_str().unwrap().to_owned();
+    for args in [&[][..], &["--resume"], &["--no-agent"]] {
+        product.iterate(args).code(3).says(&pid).says(&run);
+    }
+    fs::remove_file(product.base().join("slow")).unwrap();
+    first.wait().code(0);
+    assert_eq!(product.runs().len(), 1);
+    product.iterate(&["--no-agent"]).code(0);
+}
+
+#[test]
+fn a_base_that_moved_is_said_and_nothing_is_merged() {
+    let product = wants(agent(&["", "echo two >> words.txt"]), "", &["one", "two"]);
+    product.iterate(&["--once"]).code(5);
+    product.write("other.txt", "the person's\n");
+    let moved = product.commit("Go on by hand");
+    product.iterate(&["--resume"]).code(0).says("main has moved");
+    assert_eq!(product.git(&["rev-parse", "main"]), moved);
+    let files = product.git(&["ls-tree", "-r", "--name-only", &product.branch()]);
+    assert!(!files.contains("other.txt"), "{files}");
+}
+
+#[test]
+fn what_a_person_edits_during_the_run_stays_theirs() {
+    let product = agent(&[]);
+    let base = product.base().display().to_string();
+    fs::write(product.base().join("slow"), "").unwrap();
+    let wait = format!(
+        "touch {base}/there; while [ -e {base}/slow ]; do sleep 0.05; done; echo two >> words.txt"
+    );
+    fs::create_dir_all(product.base().join("turns")).unwrap();
+    fs::write(product.base().join("turns/1.sh"), wait).unwrap();
+    let product = wants(product, "", &["one", "two"]);
+    let running = product.start_iterate(&[], &[]);
+    wait_until("the agent works", || product.base().join("there").exists());
+    product.write("words.txt", "mine\n");
+    product.write("new.txt", "mine too\n");
+    product.write("staged.txt", "staged\n");
+    product.git(&["add", "staged.txt"]);
+    // The exam and the settings are frozen.
+    product.write("scenarios/one.md", "# Scenario: gone\n");
+    product.write("dark-factory.yaml", "satisfactoin: 7\n");
+    let (before, status) = (product.checkout(), product.git(&["status", "--porcelain"]));
+    fs::remove_file(product.base().join("slow")).unwrap();
+    running.wait().code(0);
+    assert_eq!(product.checkout(), before);
+    assert_eq!(product.git(&["status", "--porcelain"]), status);
+    assert_eq!(scores(&product), [(0, 0.5), (1, 1.0)]);
+    let words = product.git(&["show", &format!("{}:words.txt", product.branch())]);
+    assert_eq!(words, "one\ntwo");
+}
+
+#[test]
+fn what_no_longer_works_is_named_first() {
+    let turns = ["echo two > words.txt", "echo one >> words.txt"];
+    let product = wants(agent(&turns), "", &["one", "two"]);
+    product.iterate(&[]).code(0).says("no longer satisfied: The one");
+    let told = feedback(&product, 1);
+    let at = |text: &str| told.find(text).unwrap_or_else(|| panic!("no `{text}`: {told}"));
+    assert!(at("egression") < at("## Instructions"), "{told}");
+    assert!(told.contains("The one"), "{told}");
+}
+
+#[test]
+fn iterations_are_counted_on_over_the_runs_of_a_branch() {
+    let turns = ["echo x >> notes.txt", "echo two >> words.txt"];
+    let product = wants(agent(&turns), "budget: {max_iterations: 1}\n", &["one", "two"]);
+    product.iterate(&[]).code(1);
+    assert_eq!(outcome(&product), "exhausted");
+    assert_eq!(scores(&product), [(0, 0.5), (1, 0.5)]);
+    let first = product.branch();
+    product.git(&["merge", "-q", "--ff-only", &first]);
+    let count: u64 = product.read("artifacts/factory/iteration_count.txt").trim().parse().unwrap();
+    // A second has to pass: runs are listed by their time.
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    product.iterate(&[]).code(0);
+    assert_eq!(scores(&product), [(count + 1, 0.5), (count + 2, 1.0)]);
+    let told = feedback(&product, u32::try_from(count).unwrap() + 1);
+    assert!(told.contains("| 0 |"), "the trajectory tells of the first run: {told}");
+}
+
+#[test]
+fn an_exhausted_run_goes_on_with_more_turns() {
+    let turns = ["echo x >> notes.txt", "echo two >> words.txt"];
+    let product = wants(agent(&turns), "budget: {max_iterations: 1}\n", &["one", "two"]);
+    product.iterate(&[]).code(1);
+    product.iterate(&["--resume"]).code(2).says("--max-iterations");
+    product.iterate(&["--resume", "--max-iterations", "2"]).code(0);
+    assert_eq!(scores(&product), [(0, 0.5), (1, 0.5), (2, 1.0)]);
+}
+
+#[test]
+fn a_server_that_a_scenario_left_does_not_answer_for_the_next_candidate() {
+    let product = agent(&["echo two >> words.txt"]);
+    let base = product.base().display().to_string();
+    let serves = format!(
+        "for pid in $(cat {base}/servers 2>/dev/null); do if [ -n \"$(tr -d '\\0' < /proc/$pid/cmdline 2>/dev/null)\" ]; then echo an old server; exit 1; fi; done\n\
+         setsid sleep 300 > /dev/null 2>&1 < /dev/null &\necho $! >> {base}/servers"
+    );
+    let product = wants(product.scenario("serves", &serves), "", &["one", "two"]);
+    product.iterate(&[]).code(0);
+    assert_eq!(fs::read_to_string(product.base().join("servers")).unwrap().lines().count(), 2);
+    product.assert_nothing_alive();
+}
