@@ -41,20 +41,30 @@ pub enum LineError {
 }
 
 /// The wire's form; the order of the fields is the order on the line.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Wire {
     v: u32,
     seq: u64,
     time: Timestamp,
     run: RunId,
     event: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     node: Option<NodeId>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     iteration: Option<u32>,
-    #[serde(default)]
     data: Value,
-    #[serde(default)]
+    prev: Option<Digest>,
+}
+
+/// What stands on a line around the event.
+#[derive(Deserialize)]
+struct Around {
+    v: u32,
+    seq: u64,
+    time: Timestamp,
+    run: RunId,
+    node: Option<NodeId>,
+    iteration: Option<u32>,
     prev: Option<Digest>,
 }
 
@@ -85,21 +95,13 @@ impl Envelope {
     /// # Errors
     /// See [`LineError`].
     pub fn from_line(line: &str) -> Result<Self, LineError> {
-        let wire: Wire = serde_json::from_str(line)?;
-        if wire.v != VERSION {
-            return Err(LineError::Version(wire.v));
+        // Two passes over the line cost less than one that has to build a tree of it first.
+        let Around { v, seq, time, run, node, iteration, prev } = serde_json::from_str(line)?;
+        if v != VERSION {
+            return Err(LineError::Version(v));
         }
-        let event =
-            serde_json::from_value(serde_json::json!({ "event": wire.event, "data": wire.data }))?;
-        Ok(Self {
-            seq: wire.seq,
-            time: wire.time,
-            run: wire.run,
-            node: wire.node,
-            iteration: wire.iteration,
-            event,
-            prev: wire.prev,
-        })
+        let event = serde_json::from_str(line)?;
+        Ok(Self { seq, time, run, node, iteration, event, prev })
     }
 }
 
