@@ -28,7 +28,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let special = fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
-    if special || path.starts_with("/dev") {
+    // `/dev/stdout` may be a file, and is not ours to replace. Below `/dev/shm` files are files.
+    if special || path.starts_with("/dev") && !path.starts_with("/dev/shm") {
         return File::options().write(true).open(path)?.write_all(bytes);
     }
     // A link is kept, and what it points to is replaced.
@@ -41,6 +42,15 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn shared_memory_is_a_file_system_like_others() {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let path = dir.path().join("a/results.json");
+        write_atomically(&path, b"one").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+    }
 
     #[test]
     fn a_file_is_replaced_and_nothing_is_left_beside_it() {
