@@ -4,7 +4,8 @@ set -euo pipefail
 
 bin=$PWD/target/release
 work=$(mktemp -d "${TMPDIR:-/tmp}/factory-scenario.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+# Once more where something that is just dying still writes there.
+trap 'rm -rf "$work" 2>/dev/null || { sleep 1; rm -rf "$work"; }' EXIT
 
 # Nothing of the person's own: no home, no state, no settings of git, no CI.
 unset CI GITHUB_ACTIONS NO_COLOR

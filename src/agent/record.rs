@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CrashPoint, TurnRecord};
 use crate::clock::Timestamp;
+use crate::journal::write_durably_private;
 use crate::process::survivors::Search;
 
 /// The variable that every process of a turn inherits, with the turn's token as its value.
@@ -85,7 +86,7 @@ impl Record<'_> {
     }
 
     pub(super) fn write_started(&self, started: &Started) -> io::Result<()> {
-        write_durably(&self.0.join("started.json"), started)
+        write_record(&self.0.join("started.json"), started)
     }
 
     pub(super) fn started(&self) -> io::Result<Option<Started>> {
@@ -93,7 +94,7 @@ impl Record<'_> {
     }
 
     pub(super) fn write_ended(&self, ended: &EndedFile) -> io::Result<()> {
-        write_durably(&self.0.join("ended.json"), ended)
+        write_record(&self.0.join("ended.json"), ended)
     }
 
     pub(super) fn ended(&self) -> io::Result<Option<EndedFile>> {
@@ -103,14 +104,10 @@ impl Record<'_> {
 
 /// Writes `value` as JSON to `path`, readable by its owner alone: beside it, synced, renamed, and
 /// the directory synced, so that after a power loss it is there whole or not at all.
-pub(super) fn write_durably(path: &Path, value: &impl Serialize) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    serde_json::to_writer(&mut file, value)?;
-    file.write_all(b"\n")?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|e| e.error)?;
-    fs::File::open(dir)?.sync_all()
+pub(super) fn write_record(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(value)?;
+    bytes.push(b'\n');
+    write_durably_private(path, &bytes)
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
@@ -168,7 +165,7 @@ mod tests {
             die: Some(CrashPoint::BeforeEndedRecord),
         };
         let path = dir.path().join("spec.json");
-        write_durably(&path, &spec).unwrap();
+        write_record(&path, &spec).unwrap();
         assert_eq!(read::<Spec>(&path).unwrap(), Some(spec));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }

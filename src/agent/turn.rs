@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
-use super::record::{Record, Spec, Status, TOKEN_VARIABLE, with_token, write_durably};
+use super::record::{Record, Spec, Status, TOKEN_VARIABLE, with_token, write_record};
 use super::supervisor::{GRACE, SWEEP};
 use super::{AgentError, Launch, LaunchStdin, Recovered, TurnPaths, recover};
 use crate::clock::{Instant, Timestamp};
@@ -165,7 +165,7 @@ pub fn run_turn(
         make_dir(&paths.home.join(dir))?;
     }
     let record = Record(&paths.record);
-    write_durably(&record.spec(), &spec).map_err(file("write", &record.spec()))?;
+    write_record(&record.spec(), &spec).map_err(file("write", &record.spec()))?;
 
     // The token marks the supervisor too, so that `recover` finds one that has recorded nothing.
     let call = Call::new(supervisor, &paths.record)

@@ -253,8 +253,7 @@ fn plan(place: &Place<'_>, relation: Relation) -> Result<Plan, String> {
     match relation {
         Relation::Ahead { commits } => Err(format!(
             "{branch} has moved since run {run} began: it has {} that the candidate has not; \
-             `git merge {target}` brings both together, \
-             `git rebase --onto {branch} $(git merge-base {branch} {target}) {target}` puts the candidate on top",
+             `git merge {target}` brings both together",
             plural(commits, "commit")
         )),
         Relation::Behind => Err(format!(

@@ -12,7 +12,9 @@ const EXAMPLES: &str = "\
 Examples:
   factory completions bash > ~/.local/share/bash-completion/completions/factory
   factory completions zsh > ~/.zfunc/_factory
-  factory completions fish > ~/.config/fish/completions/factory.fish";
+  factory completions fish > ~/.config/fish/completions/factory.fish
+
+Exit codes: 0 written, 2 there is no such shell.";
 
 /// Write the completions of a shell to standard output.
 #[derive(Debug, Clone, Parser)]

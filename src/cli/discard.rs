@@ -299,9 +299,11 @@ mod tests {
     #[test]
     fn a_journal_that_never_began_goes_without_a_question() {
         let bench = Bench::new();
-        let other = bench.fixture.repo.root().join("artifacts/factory/runs/20261120-100000-0002");
+        let runs = bench.fixture.repo.root().join("artifacts/factory/runs");
+        let journal = fs::read_to_string(runs.join(RUN).join("events.jsonl")).unwrap();
+        let other = runs.join("20261120-100000-0002");
         fs::create_dir_all(&other).unwrap();
-        fs::write(other.join("events.jsonl"), "").unwrap();
+        fs::write(other.join("events.jsonl"), journal.split_once('\n').unwrap().1).unwrap();
         bench.discard(&["0002"]).unwrap();
         assert!(!other.exists() && bench.is_there());
     }

@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use super::exit::Exit;
 use super::{
-    apply, compile_feedback, completions, discard, gc, graph, iterate, lint, run_scenarios, runs,
-    show, shuffle_scenarios, status,
+    apply, compile_feedback, completions, discard, gc, graph, iterate, lint, publish,
+    run_scenarios, runs, show, shuffle_scenarios, status,
 };
 use crate::config::Environment;
 
@@ -32,6 +32,7 @@ Loop:
   show               what happened in a run, turn by turn
   apply              bring a run's best candidate to your branch
   discard            remove a run, its branch and its state
+  publish            push what a run offers and open the pull request, in a job of its own
 
 House:
   runs               the runs of this repository
@@ -39,13 +40,15 @@ House:
   graph              the graphs that a run can walk
   completions        what a shell needs to complete the command line
 
-`factory SUBCOMMAND --help` tells more, with examples.";
+`factory SUBCOMMAND --help` tells more, with examples.
+
+Exit codes: those of the subcommand. 0 satisfied or done, 1 judged and not satisfied, 2 the request
+makes no sense, 3 the factory failed, 4 nothing to judge, 5 stopped and resumable, 6 the required
+isolation can't be had, 130 and 143 interrupted.";
 
 const TEMPLATE: &str = "\
 {about-with-newline}
-{usage-heading} {usage}
-
-{after-help}
+{usage-heading} {usage}{after-help}
 
 Options:
 {options}";
@@ -78,6 +81,7 @@ enum Command {
     Show(show::Args),
     Apply(apply::Args),
     Discard(discard::Args),
+    Publish(publish::Args),
     Runs(runs::Args),
     Gc(gc::Args),
     Graph(graph::Args),
@@ -99,6 +103,7 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
         Command::Show(args) => show::run(args, env),
         Command::Apply(args) => apply::run(args, env),
         Command::Discard(args) => discard::run(args, env),
+        Command::Publish(args) => publish::run(args, env),
         Command::Runs(args) => runs::run(args, env),
         Command::Gc(args) => gc::run(args, env),
         Command::Graph(args) => graph::run(args, env),

@@ -59,7 +59,7 @@ impl<'a> Here<'a> {
         audience: Label,
     ) -> anyhow::Result<RunReport> {
         let active = holder.is_some_and(|held| held.run == run.id.as_str());
-        let newest = self.runs.list()?.last() == Some(&run.id);
+        let newest = self.runs.newest()?.as_ref() == Some(&run.id);
         let blobs = Blobs::of(&run.dir, Audience(audience));
         let mut report = RunReport::of(&run.summary, active, newest, &blobs)?;
         // A hint, read without git since a status has to be quick; `factory apply` itself asks.

@@ -12,10 +12,15 @@ use crate::engine::{
     Finish, Request, Resume, RunSettings, StartError, Started, begin, drive, resume,
 };
 use crate::event::Tier;
+use crate::git::Oid;
 use crate::judge::DiscoverError;
 use crate::process::Cancel;
+use crate::report::diagnostics::github;
+use crate::report::github::{GithubReporter, harmless, outputs, step_summary, write_job_files};
 use crate::report::terminal::{TerminalDetail, TerminalReporter, trajectory};
-use crate::report::{Output, Reporter, show_diagnostic};
+use crate::report::{
+    OutcomeView, Output, Reporter, RunReport, next_steps, show_diagnostic, write_atomically,
+};
 use crate::scenario::Severity;
 use crate::text::plural;
 
@@ -73,6 +78,16 @@ pub struct Args {
     /// The root of the product [default: the top of the git repository]
     #[arg(long, value_name = "DIR")]
     pub workdir: Option<PathBuf>,
+    /// Speak as a step of GitHub Actions: groups, annotations, outputs and a summary; on by itself
+    /// in one
+    #[arg(long)]
+    pub github: bool,
+    /// Write what the run came to, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Write the run's branch as a git bundle, for `factory publish`
+    #[arg(long, value_name = "FILE", conflicts_with = "in_place")]
+    pub bundle: Option<PathBuf>,
     /// Show decisions and warnings only
     #[arg(long, short)]
     pub quiet: bool,
@@ -104,10 +119,13 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
     let cancel = Cancel::on_signals().context("can't watch for signals")?;
     let plain = env.no_color() || env.is_ci();
     let live = !plain && std::io::stdout().is_terminal();
-    let reporters: Vec<Box<dyn Reporter>> = vec![Box::new(TerminalReporter::new(
-        Output::stdout(plain),
-        TerminalDetail { quiet: args.quiet, live },
-    ))];
+    let in_job = args.github || env.is_github();
+    let reporter: Box<dyn Reporter> = if in_job {
+        Box::new(GithubReporter::new(Output::stdout(true)))
+    } else {
+        let detail = TerminalDetail { quiet: args.quiet, live };
+        Box::new(TerminalReporter::new(Output::stdout(plain), detail))
+    };
     let request = Request {
         root,
         env: env.clone(),
@@ -116,7 +134,7 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
         in_place: args.in_place,
         cancel,
         settings: run_settings(args, env)?,
-        reporters,
+        reporters: vec![reporter],
     };
     let begun = match &args.resume {
         None => begin(request),
@@ -130,9 +148,11 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
         ),
     };
     let mut started = begun.map_err(start_failure)?;
-    warn(&started, env);
+    warn(&started, env, in_job);
     let finish = drive(&mut started);
-    report(&started, &finish, env)?;
+    let written = leave(args, env, in_job, &started, &finish);
+    report(&started, &finish, env, in_job)?;
+    written?;
     match finish.failure {
         Some(failure) => Err(failure).or_exit(Exit::Broken),
         None => Ok(exit_of(&finish)),
@@ -212,17 +232,18 @@ fn start_failure(error: StartError) -> anyhow::Error {
 }
 
 /// Says what the person should know before the run goes on.
-fn warn(started: &Started, env: &Environment) {
+fn warn(started: &Started, env: &Environment, in_job: bool) {
     let mut output = Output::stderr(env.no_color());
     let styled = output.is_styled();
     for notice in &started.notices {
-        output.line(format_args!("note: {notice}"));
+        output.line(harmless(&format!("note: {notice}")));
     }
     let set = &started.run.frozen.set;
     let invalid: Vec<_> = set.entries.iter().filter_map(|e| e.scenario.as_ref().err()).collect();
     for found in invalid.iter().flat_map(|found| found.iter()) {
         if found.severity == Severity::Error {
-            output.line(show_diagnostic(found, None, styled));
+            let shown = if in_job { github(found) } else { show_diagnostic(found, None, styled) };
+            output.line(shown);
         }
     }
     if !invalid.is_empty() {
@@ -235,8 +256,60 @@ fn warn(started: &Started, env: &Environment) {
     let _ = output.finish();
 }
 
-/// Says what the run came to.
-fn report(started: &Started, finish: &Finish, env: &Environment) -> anyhow::Result<()> {
+/// Leaves what machines read: the report, the bundle, and the files of a step.
+fn leave(
+    args: &Args,
+    env: &Environment,
+    in_job: bool,
+    started: &Started,
+    finish: &Finish,
+) -> anyhow::Result<()> {
+    let run = &started.run;
+    let view = OutcomeView {
+        outcome: finish.outcome.clone(),
+        exit: finish.exit,
+        reason: finish.reason.clone(),
+        failure: finish.failure.as_ref().map(|halt| causes(halt)),
+    };
+    let report = RunReport::new(run.summary(), &view, &|blob| run.recorder.get(blob).ok());
+    if let Some(path) = &args.report {
+        write_atomically(&env.current_dir().join(path), &report.to_json()).or_exit(Exit::Broken)?;
+    }
+    if let (Some(path), Some(versioned)) = (&args.bundle, &run.versioned) {
+        let summary = run.summary();
+        // git refuses a bundle that holds nothing new.
+        if summary.tip != summary.started.base {
+            let base = Oid::parse(&summary.started.base).or_exit(Exit::Broken)?;
+            let branch = format!("refs/heads/{}", summary.started.branch);
+            let path = env.current_dir().join(path);
+            versioned.repo.bundle(&path, &[&branch], &[base]).or_exit(Exit::Broken)?;
+        }
+    }
+    if in_job {
+        let outputs = outputs(run.summary(), &view);
+        write_job_files(env, &outputs, &step_summary(&report)).or_exit(Exit::Broken)?;
+    }
+    Ok(())
+}
+
+/// Returns an error with its causes, one a line.
+fn causes(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Says what the run came to; in a step of GitHub Actions the reporter has said it.
+fn report(
+    started: &Started,
+    finish: &Finish,
+    env: &Environment,
+    in_job: bool,
+) -> anyhow::Result<()> {
+    if in_job {
+        return Ok(());
+    }
     let summary = started.run.summary();
     let mut output = Output::stdout(env.no_color() || env.is_ci());
     output.line("");
@@ -244,41 +317,12 @@ fn report(started: &Started, finish: &Finish, env: &Environment) -> anyhow::Resu
         output.line(trajectory(summary));
     }
     output.line(format_args!("{}: {}", finish.outcome.replace('_', " "), finish.reason));
-    for line in next_steps(started, finish) {
-        output.line(format_args!("  {line}"));
+    let steps = next_steps(summary, false, true);
+    let width = steps.iter().map(|step| step.command.len()).max().unwrap_or(0);
+    for step in steps {
+        output.line(format_args!("  {:width$}   {}", step.command, step.why));
     }
     output.finish().context("can't write to standard output")
-}
-
-/// Returns what a person can do now.
-fn next_steps(started: &Started, finish: &Finish) -> Vec<String> {
-    let summary = started.run.summary();
-    let run = &summary.run;
-    if summary.started.in_place {
-        let iteration = summary.started.first_iteration;
-        return vec![
-            format!("feedback    artifacts/factory/feedback_iter_{iteration}.md"),
-            "results     artifacts/factory/scenario_results.json".to_owned(),
-        ];
-    }
-    let mut steps = vec![format!("factory show {run}    what happened, turn by turn")];
-    let better = summary.best().is_some_and(|(_, best)| best.commit != summary.started.base);
-    if better && finish.signal.is_none() && finish.failure.is_none() {
-        steps.push(format!("factory apply {run}   bring the best candidate to your branch"));
-    }
-    match finish.outcome.as_str() {
-        "asked" => {
-            steps.push("iterate --resume --answer TEXT    answer the agent, and go on".to_owned())
-        }
-        "paused" | "interrupted" | "failed" => {
-            steps.push("iterate --resume    go on".to_owned());
-        }
-        "exhausted" => {
-            steps.push("iterate --resume --max-iterations N    go on with more turns".to_owned());
-        }
-        _ => {}
-    }
-    steps
 }
 
 fn exit_of(finish: &Finish) -> Exit {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 use super::exit::{Exit, Failure, OrExit as _};
+use super::run_scenarios::product_root;
 use crate::config::{self, Environment};
 use crate::judge::discover;
 use crate::report::Output;
@@ -16,22 +17,34 @@ use crate::report::diagnostics::{self, Format};
 use crate::scenario::{CHECKS, Diagnostic, MAX_BYTES, ScenarioSet, Severity, check_of, from_files};
 use crate::text::{nearest, plural};
 
-/// Checks scenarios and dark-factory.yaml without running anything.
+const EXAMPLES: &str = "\
+Examples:
+  factory lint                          the product's scenarios and dark-factory.yaml
+  factory lint scenarios/login.md       one of them
+  factory lint --strict --format github    in a workflow
+  factory lint --explain S002           what a check finds and why; `all` lists every check
+
+Exit codes: 0 nothing wrong, 2 an error (with --strict a warning) or no such file, 4 there are no
+scenarios.";
+
+/// Check scenarios and dark-factory.yaml without running anything.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Scenario files, directories of them, or dark-factory.yaml; by default the product's own.
+    /// Scenario files, directories of them, or dark-factory.yaml [default: the product's own]
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// Say what the check CODE finds and why that matters; `all` lists every check.
+    /// Say what the check CODE finds and why that matters; `all` lists every check
     #[arg(long, value_name = "CODE", conflicts_with_all = ["paths", "format", "strict"])]
     pub explain: Option<String>,
-    /// How findings are written.
+    /// How findings are written
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
-    /// The root of the product.
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    pub workdir: PathBuf,
-    /// Take warnings for errors.
+    /// The root of the product, which paths are relative to [default: the top of the git
+    /// repository; of paths the current directory]
+    #[arg(long, value_name = "DIR")]
+    pub workdir: Option<PathBuf>,
+    /// Take warnings for errors
     #[arg(long)]
     pub strict: bool,
 }
@@ -55,7 +68,12 @@ fn act(args: &Args, env: &Environment, out: &mut Output) -> anyhow::Result<Exit>
         explain(code, out).or_exit(Exit::Usage)?;
         return Ok(Exit::Satisfied);
     }
-    let mut lint = Lint::new(env.current_dir().join(&args.workdir));
+    let root = match &args.workdir {
+        Some(dir) => env.current_dir().join(dir),
+        None if args.paths.is_empty() => product_root(None, env)?,
+        None => env.current_dir().to_owned(),
+    };
+    let mut lint = Lint::new(root);
     let dir = lint.everything(&args.paths).or_exit(Exit::Usage)?;
     lint.write(args.format, out);
     match dir {
@@ -265,8 +283,7 @@ mod tests {
         let _ = lint.everything(&paths);
         let found = lint.findings.iter().map(|d| format!("{} {}:{}", d.code, d.file, d.line));
         let found = found.collect();
-        let args =
-            Args { paths, explain: None, format: Format::Github, workdir: ".".into(), strict };
+        let args = Args { paths, explain: None, format: Format::Github, workdir: None, strict };
         let mut out = Output::new(Box::new(std::io::sink()), false);
         (act(&args, &env, &mut out).unwrap_or_else(|error| Failure::exit_of(&error)), found)
     }

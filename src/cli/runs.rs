@@ -62,7 +62,7 @@ fn runs(args: &Args, env: &Environment, now: Timestamp) -> anyhow::Result<Vec<St
             // One damaged journal hides no other run.
             match report {
                 Ok(report) => Row::Known(Box::new(report)),
-                Err(error) => Row::Damaged { run: id.to_string(), why: format!("{error:#}") },
+                Err(error) => Row::Damaged { run: id.to_string(), why: error.to_string() },
             }
         })
         .collect();
@@ -112,7 +112,7 @@ mod tests {
         eventful(&mut TestRun::begin_at(dir.path(), "20261120-091500-0001", |_| {}));
         TestRun::begin_at(dir.path(), "20261120-101500-0002", |run| run.base_branch = None);
         let bad = TestRun::begin_at(dir.path(), "20261120-111500-0003", |_| {});
-        std::fs::write(bad.dir().join("events.jsonl"), "").unwrap();
+        std::fs::write(bad.dir().join("events.jsonl"), "{}\n").unwrap();
         let shown = ask(dir.path(), &[]).replace(dir.path().to_str().unwrap(), "ROOT");
         insta::assert_snapshot!(shown);
         let json: serde_json::Value = serde_json::from_str(&ask(dir.path(), &["--json"])).unwrap();

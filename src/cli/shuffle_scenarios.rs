@@ -25,7 +25,7 @@ use super::run_scenarios::product_root;
 /// nothing. This keeps honest agents honest: git's history still holds the scenarios, and what
 /// the same user could find on the disk, it can.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "shuffle-scenarios", version, after_long_help = IN_A_SCRIPT)]
+#[command(name = "shuffle-scenarios", version, after_help = IN_A_SCRIPT)]
 pub struct Args {
     #[command(subcommand)]
     action: Action,
@@ -58,6 +58,11 @@ enum Action {
 }
 
 const IN_A_SCRIPT: &str = "\
+Examples:
+  shuffle-scenarios status                 in their place, hidden, or left behind?
+  shuffle-scenarios hide --owner $PPID     hidden as long as the process that called the script runs
+  shuffle-scenarios restore --json         put back; the result as JSON
+
 In a script, hide and restore belong to the shell that runs it:
 
     shuffle-scenarios recover || exit          # puts back what a killed run left

@@ -58,7 +58,7 @@ fn status(args: &Args, env: &Environment, now: Timestamp) -> anyhow::Result<Vec<
     let here = Here::find(args.workdir.as_deref(), env)?;
     let holder = here.holder()?;
     let active = holder.as_ref().map(|held| json!({ "run": held.run, "process": held.pid }));
-    if args.run.is_none() && here.runs.list()?.is_empty() {
+    if args.run.is_none() && here.runs.newest()?.is_none() {
         let results = results(&here)?;
         return Ok(if args.json {
             let judged = results.as_ref().map(|results| {

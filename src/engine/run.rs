@@ -46,6 +46,30 @@ pub struct Versioned {
     pub judge: ManagedTree,
     /// The candidate whose files are in it, as far as this process knows.
     pub judge_holds: Option<Oid>,
+    /// The commits that were listed last, the newest at the end.
+    pub(super) listed: Vec<(Oid, Arc<Tree>)>,
+}
+
+impl Versioned {
+    /// Returns the files of a commit; those of the last few are kept, since a candidate is asked
+    /// for at every node and may have many.
+    ///
+    /// # Errors
+    /// git failed.
+    pub fn files_of(&mut self, commit: &Oid) -> Result<Arc<Tree>, GitError> {
+        /// The base, the candidate, the branch's tip, and the one before.
+        const KEPT: usize = 4;
+        let known = self.listed.iter().position(|(oid, _)| oid == commit);
+        let entry = match known {
+            Some(at) => self.listed.remove(at),
+            None => (commit.clone(), Arc::new(self.repo.list(commit)?)),
+        };
+        let tree = entry.1.clone();
+        self.listed.push(entry);
+        let excess = self.listed.len().saturating_sub(KEPT);
+        self.listed.drain(..excess);
+        Ok(tree)
+    }
 }
 
 /// A run in progress.
@@ -127,7 +151,8 @@ impl Run {
         for dir in [&versioned.paths.judge_home, &versioned.paths.judge_tmp] {
             private_dir(dir)?;
         }
-        let mut tree = versioned.repo.list(&candidate).map_err(git("reading the candidate"))?;
+        let tree = versioned.files_of(&candidate).map_err(git("reading the candidate"))?;
+        let mut tree = Arc::unwrap_or_clone(tree);
         tree.retain(|path, _| !holdout.contains(path.as_bytes()));
         let report =
             versioned.judge.sync(&versioned.repo, &tree).map_err(tree_failure("the judge tree"))?;
@@ -218,9 +243,9 @@ impl Run {
     ///
     /// # Errors
     /// git failed.
-    pub fn files_of(&mut self, commit: &str) -> Result<Tree, Halt> {
+    pub fn files_of(&mut self, commit: &str) -> Result<Arc<Tree>, Halt> {
         let oid = oid(commit)?;
-        self.versioned()?.repo.list(&oid).map_err(git("reading a commit"))
+        self.versioned()?.files_of(&oid).map_err(git("reading a commit"))
     }
 }
 

@@ -291,7 +291,7 @@ pub fn resume(request: Request, asked: &Resume) -> Result<Started, StartError> {
     // What is secret is known only with the settings, and these are in the journal.
     let (journal, events) = Journal::open(
         store,
-        dir.join("events.jsonl"),
+        &dir.join("events.jsonl"),
         id.clone(),
         clock.clone(),
         Redaction::default(),
@@ -522,7 +522,7 @@ fn versioned(
     make_dir(&paths.dir)?;
     make_dir(&state.prepare_cache())?;
     let judge = ManagedTree::open(&paths.judge, &paths.judge_manifest)?.keeping(kept);
-    Ok(Versioned { repo, state, paths, judge, judge_holds: None })
+    Ok(Versioned { repo, state, paths, judge, judge_holds: None, listed: Vec::new() })
 }
 
 fn make_dir(path: &Path) -> Result<(), StartError> {

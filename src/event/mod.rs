@@ -16,7 +16,7 @@ use crate::pipeline::NodeOutcome;
 
 pub use crate::convergence::Judgement;
 pub use blob::{Audience, BlobRef, Label};
-pub use line::{Envelope, LineError, event_name_of};
+pub use line::{Envelope, LineError};
 pub use summary::{Ended, Summary, Turn, TurnDelivery, Visit};
 pub use tier::Tier;
 

@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::file::write_durably;
+use super::runs::{blob_path, read_blob};
 use super::{RunStore, StoreError};
 use crate::event::{BlobRef, Label};
 use crate::id::Digest;
@@ -36,10 +37,6 @@ impl DirStore {
     fn path(&self) -> PathBuf {
         self.dir.join("events.jsonl")
     }
-
-    fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.dir.join("blobs").join(digest.as_str())
-    }
 }
 
 /// Makes the error of something done to a file.
@@ -54,10 +51,15 @@ impl RunStore for DirStore {
         // One write: a reader sees the whole line or none of it.
         let mut bytes = line.as_bytes().to_vec();
         bytes.push(b'\n');
-        self.journal.write_all(&bytes).map_err(io("writing", &path))?;
-        if sync {
-            self.journal.sync_data().map_err(io("syncing", &path))?;
+        let before = self.journal.metadata().map_err(io("reading", &path))?.len();
+        let written = self.journal.write_all(&bytes).map_err(io("writing", &path)).and_then(|()| {
+            if sync { self.journal.sync_data().map_err(io("syncing", &path)) } else { Ok(()) }
+        });
+        if written.is_err() {
+            // A part of the line may be there, and would spoil the next one, if there is room again.
+            let _ = self.journal.set_len(before);
         }
+        written?;
         Ok(())
     }
 
@@ -76,18 +78,15 @@ impl RunStore for DirStore {
     }
 
     fn put(&self, label: Label, bytes: &[u8]) -> Result<BlobRef, StoreError> {
-        let digest = Digest::of(bytes);
-        let path = self.blob_path(&digest);
+        let blob = BlobRef { digest: Digest::of(bytes), bytes: bytes.len() as u64, label };
+        let path = blob_path(&self.dir, &blob);
         if !path.exists() {
             write_durably(&path, bytes).map_err(io("writing", &path))?;
         }
-        Ok(BlobRef { digest, bytes: bytes.len() as u64, label })
+        Ok(blob)
     }
 
     fn get(&self, blob: &BlobRef) -> Result<Vec<u8>, StoreError> {
-        let path = self.blob_path(&blob.digest);
-        let bytes = std::fs::read(&path).map_err(io("reading", &path))?;
-        let found = Digest::of(&bytes);
-        if found == blob.digest { Ok(bytes) } else { Err(StoreError::Damaged { path, found }) }
+        read_blob(&self.dir, blob)
     }
 }

@@ -1,28 +1,39 @@
 //! Files that are either as they were or as they should be, whatever happens in between.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-/// Writes `bytes` to `path` by a temporary file beside it, synced and renamed over it.
+/// Writes `bytes` to `path`, whose directory is made if it is missing: to a temporary file beside
+/// it, synced, renamed over it, and the directory synced. The file has the mode of any new file.
 ///
 /// # Errors
 /// The disk said no; what was at `path` is then still there.
 pub fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(dir)?;
-    let mut temporary = tempfile::NamedTempFile::new_in(dir)?;
-    temporary.write_all(bytes)?;
-    temporary.as_file().sync_all()?;
-    set_readable(temporary.as_file())?;
-    temporary.persist(path).map_err(|error| error.error)?;
-    File::open(dir)?.sync_all()
+    write(path, bytes, 0o666)
 }
 
-/// Gives a temporary file, made for its owner alone, the mode of an ordinary one.
-fn set_readable(file: &File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+/// Does what [`write_durably`] does, and lets nobody but the owner read the file.
+///
+/// # Errors
+/// The disk said no; what was at `path` is then still there.
+pub fn write_durably_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write(path, bytes, 0o600)
+}
+
+fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(dir)?;
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".")
+        .suffix(".tmp")
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(dir)?;
+    temporary.write_all(bytes)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map_err(|error| error.error)?;
+    File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]

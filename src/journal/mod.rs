@@ -7,7 +7,7 @@ mod dir_store;
 mod file;
 mod runs;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock::Clock;
@@ -16,7 +16,7 @@ use crate::id::{Digest, NodeId, RunId};
 use crate::text::Redaction;
 
 pub use dir_store::DirStore;
-pub use file::write_durably;
+pub use file::{write_durably, write_durably_private};
 pub use runs::{RunsDir, blob_path, read_blob, read_summary};
 
 /// Where a run's state is kept. The one implementation is a directory; another may keep it in a
@@ -142,13 +142,13 @@ impl Journal {
     /// A line is no event or does not follow the one before it, or the store can't be read.
     pub fn open(
         mut store: Box<dyn RunStore>,
-        path: PathBuf,
+        path: &Path,
         run: RunId,
         clock: Arc<dyn Clock>,
         redaction: Redaction,
     ) -> Result<(Self, Vec<Envelope>), StoreError> {
         let lines = store.lines()?;
-        let events = read_chain(lines.iter().map(String::as_str), &path)?;
+        let events = read_chain(lines.iter().map(String::as_str), path)?;
         let prev = lines.last().map(|line| Digest::of(line.as_bytes()));
         let seq = events.last().map_or(0, |last| last.seq);
         Ok((Self { store, clock, redaction, run, seq, prev }, events))
@@ -241,7 +241,7 @@ mod tests {
     fn open(dir: &std::path::Path) -> Result<(Journal, Vec<Envelope>), StoreError> {
         let store = Box::new(DirStore::open(dir).unwrap());
         let run = RunId::parse("r").unwrap();
-        Journal::open(store, dir.join("events.jsonl"), run, clock(), Redaction::default())
+        Journal::open(store, &dir.join("events.jsonl"), run, clock(), Redaction::default())
     }
 
     fn write_three(dir: &std::path::Path) {

@@ -2,8 +2,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+
+use crate::journal::write_durably;
 
 /// A file that could not be written, and why.
 #[derive(Debug, thiserror::Error)]
@@ -27,30 +28,29 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let special = fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
-    if special || path.starts_with("/dev") {
+    // `/dev/stdout` may be a file, and is not ours to replace. Below `/dev/shm` files are files.
+    if special || path.starts_with("/dev") && !path.starts_with("/dev/shm") {
         return File::options().write(true).open(path)?.write_all(bytes);
     }
     // A link is kept, and what it points to is replaced.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let dir = match path.parent() {
-        Some(dir) if dir != Path::new("") => dir,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(dir)?;
-    let mut file = tempfile::Builder::new()
-        .prefix(".")
-        .suffix(".tmp")
-        .permissions(fs::Permissions::from_mode(0o666))
-        .tempfile_in(dir)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    File::open(dir)?.sync_all()
+    write_durably(path, bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn shared_memory_is_a_file_system_like_others() {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let path = dir.path().join("a/results.json");
+        write_atomically(&path, b"one").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+    }
 
     #[test]
     fn a_file_is_replaced_and_nothing_is_left_beside_it() {

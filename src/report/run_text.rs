@@ -59,9 +59,8 @@ pub fn without_runs(results: Option<&Results>, now: Timestamp) -> Vec<String> {
             "  iterate            let the agent work until it converges".to_owned(),
         ];
     };
-    let when = results.timestamp.parse().map(|at| format!(", {}", ago(at, now)));
-    let mut lines =
-        vec![format!("no run yet; the working tree was judged{}", when.unwrap_or_default())];
+    let when = results.timestamp.parse().map(|at| format!(" was {}", ago(at, now)));
+    let mut lines = vec![format!("no run here; the last judgement{}", when.unwrap_or_default())];
     lines.push(String::new());
     if results.gate1_failed {
         lines.push("  a gate failed, so that no scenario was judged".to_owned());
@@ -326,9 +325,9 @@ fn trajectory(iterations: &[Iteration]) -> String {
     let skipped = iterations.len().saturating_sub(SHOWN);
     let mut parts: Vec<String> = iterations[skipped..].iter().map(token).collect();
     if skipped > 0 {
-        parts.insert(0, format!("({} before)", skipped));
+        parts.insert(0, format!("({skipped} before)"));
     }
-    parts.join(" > ")
+    parts.join(" -> ")
 }
 
 fn token(iteration: &Iteration) -> String {

@@ -11,6 +11,8 @@ mod bad_input;
 mod canary;
 mod crash;
 mod demo;
+mod doors;
+mod golden;
 mod itself;
 mod loop_paths;
 mod support;

@@ -115,20 +115,24 @@ fn source(path: &str, for_tests: &BTreeSet<PathBuf>) -> Source {
     Source { path: path.to_owned(), module, depth, product, tests }
 }
 
-/// Divides lines as rustfmt writes them: an item ends at a `;`, or at a `}` as deep as it begins.
+/// Divides lines as rustfmt writes them: an item ends at a `}` as deep as it begins, or at a `;` there
+/// where no `{` ended one of its lines before: what a string holds may look like the end of one.
 fn divide(lines: &[String]) -> (String, String) {
     let (mut product, mut tests) = (String::new(), String::new());
     let mut inside: Option<usize> = None;
+    let mut braced = false;
     for line in lines {
         let depth = line.len() - line.trim_start().len();
         if inside.is_none() && line.trim() == "#[cfg(test)]" {
             inside = Some(depth);
+            braced = false;
             continue;
         }
         let part = if inside.is_some() { &mut tests } else { &mut product };
         part.push_str(line);
         part.push('\n');
-        let ends = line.trim() == "}" || line.trim_end().ends_with(';');
+        braced |= line.trim_end().ends_with('{');
+        let ends = matches!(line.trim(), "}" | "};") || (!braced && line.trim_end().ends_with(';'));
         if inside.is_some_and(|begin| begin == depth) && ends {
             inside = None;
         }

@@ -1,6 +1,7 @@
 //! One turn of the coding agent, in its workspace.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::agent::{
     self, AgentError, Answer, Ended, PromptContext, Recovered, Turn, TurnLimits, TurnPaths,
@@ -184,7 +185,7 @@ fn finished(
 /// file that holds an evaluation of it.
 fn set_up_workspace(node: &Node, run: &mut Run) -> Result<(), Halt> {
     let tip = run.summary().tip.clone();
-    let mut tree = run.files_of(&tip)?;
+    let mut tree = Arc::unwrap_or_clone(run.files_of(&tip)?);
     let files = tree.len();
     insert_feedback(run, &mut tree)?;
     let frozen = run.frozen.clone();

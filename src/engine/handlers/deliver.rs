@@ -51,7 +51,7 @@ fn deliver(node: &Node, run: &mut Run, turn: u32) -> Result<TurnDelivery, Halt> 
     let repo = run.versioned()?.repo.clone();
     let scan = scan(run, &workspace, &repo)?;
     let tip = run.summary().tip.clone();
-    let paths: BTreeSet<TreePath> = run.files_of(&tip)?.into_keys().collect();
+    let paths: BTreeSet<TreePath> = run.files_of(&tip)?.keys().cloned().collect();
     let large = large_files(run, &scan)?;
     let decided = decide(&policy(run)?, &scan, &paths, &large);
     let mut detail = detail(&decided, &scan);
@@ -289,7 +289,7 @@ pub(super) fn workspace_patch(run: &mut Run) -> Result<Option<Vec<u8>>, Halt> {
     let repo = run.versioned()?.repo.clone();
     let Ok(scan) = scan(run, &workspace, &repo) else { return Ok(None) };
     let tip = run.summary().tip.clone();
-    let paths: BTreeSet<TreePath> = run.files_of(&tip)?.into_keys().collect();
+    let paths: BTreeSet<TreePath> = run.files_of(&tip)?.keys().cloned().collect();
     let large = large_files(run, &scan)?;
     let Delivery::Accepted { changes, .. } = decide(&policy(run)?, &scan, &paths, &large) else {
         return Ok(None);

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::path::Path;
 
 use crate::config::{Config, GateSettings};
-use crate::engine::run::{git, oid};
 use crate::engine::{Failure, Frozen, Halt, Handler, Run};
 use crate::event::{Label, RunEvent};
 use crate::git::Tree;
@@ -105,9 +104,7 @@ fn flag_changed_definitions(node: &Node, run: &mut Run, frozen: &Frozen) -> Resu
     if base == candidate {
         return Ok(());
     }
-    let repo = &run.versioned()?.repo;
-    let base = repo.list(&oid(&base)?).map_err(git("reading the base"))?;
-    let candidate = repo.list(&oid(&candidate)?).map_err(git("reading the candidate"))?;
+    let (base, candidate) = (run.files_of(&base)?, run.files_of(&candidate)?);
     let globs: Vec<&str> =
         frozen.gates.iter().flat_map(|gate| gate.definition.iter().map(String::as_str)).collect();
     let changed = changed_definitions(&globs, &base, &candidate);

@@ -10,7 +10,7 @@ use std::path::Path;
 use regex::Regex;
 
 use crate::config::PrepareSettings;
-use crate::engine::run::{git, oid, private_dir};
+use crate::engine::run::private_dir;
 use crate::engine::{Failure, Halt, Handler, Run};
 use crate::event::{Label, RunEvent};
 use crate::git::Tree;
@@ -214,7 +214,7 @@ fn inputs(step: &PrepareSettings, tree: &Tree) -> Vec<(String, String)> {
 /// Returns whether the agent changed what the step reads.
 fn inputs_changed(run: &mut Run, step: &PrepareSettings, tree: &Tree) -> Result<bool, Halt> {
     let base = run.summary().started.base.clone();
-    let base = run.versioned()?.repo.list(&oid(&base)?).map_err(git("reading the base"))?;
+    let base = run.files_of(&base)?;
     Ok(inputs(step, &base) != inputs(step, tree))
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::config::Jobs;
 use crate::engine::results::write_results;
-use crate::engine::{Halt, Handler, Run};
-use crate::event::{BlobRef, Label, RunEvent};
+use crate::engine::{Failure, Halt, Handler, Recorder, Run};
+use crate::event::{Label, RunEvent};
 use crate::id::ScenarioId;
 use crate::judge::{Progress, Settings, judge_scenarios};
 use crate::pipeline::{Node, NodeOutcome, Status};
@@ -15,6 +15,9 @@ use crate::verdict::{Judged, Obstacle, Verdict};
 
 /// The time between TERM and KILL when an evaluation has to end.
 const GRACE: Duration = Duration::from_secs(2);
+
+const SATISFIED: &str = "satisfied";
+const UNSATISFIED: &str = "unsatisfied";
 
 /// See the module.
 pub(super) struct Scenarios;
@@ -37,6 +40,7 @@ impl Handler<Run> for Scenarios {
             grace: GRACE,
         };
         let before = run.summary().ever_judged.clone();
+        let mut unable = Vec::new();
         let mut recorded = Ok(());
         let recorder = &mut run.recorder;
         judge_scenarios(&open, &place, &settings, &before, &run.cancel, &mut |progress| {
@@ -47,9 +51,11 @@ impl Handler<Run> for Scenarios {
                         RunEvent::ScenarioStarted { scenario: entry.id.clone() },
                     ),
                     Progress::Judged(judged) if interrupted(&judged.verdict) => Ok(()),
-                    Progress::Judged(judged) => recorder
-                        .put_json(Label::Holdout, judged)
-                        .and_then(|result| recorder.record(Some(&node.id), event(judged, result))),
+                    Progress::Judged(judged) if obstacle(judged).is_some() => {
+                        unable.push(judged.clone());
+                        Ok(())
+                    }
+                    Progress::Judged(judged) => record(node, recorder, judged),
                 };
             }
         });
@@ -57,6 +63,16 @@ impl Handler<Run> for Scenarios {
         if let Err(halt) = run.check_cancel() {
             write_results(run)?;
             return Err(halt);
+        }
+        // Where nothing at all can be judged no agent is to be paid for it.
+        let judged = &run.summary().visit.scenarios;
+        let decided = judged.values().any(|(word, _)| word == SATISFIED || word == UNSATISFIED);
+        if !decided && let Some(why) = unable.iter().find_map(obstacle) {
+            let message = format!("no scenario could be judged: bash could not be started: {why}");
+            return Err(Failure::plain("judge", message).into());
+        }
+        for judged in &unable {
+            record(node, &mut run.recorder, judged)?;
         }
         Ok(NodeOutcome::of(Status::Success))
     }
@@ -76,17 +92,26 @@ fn interrupted(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Undecided { why: Obstacle::Interrupted | Obstacle::NotRun })
 }
 
-fn event(judged: &Judged, result: BlobRef) -> RunEvent {
-    RunEvent::ScenarioJudged {
+/// Returns why the evaluation could not be started; none where it was.
+fn obstacle(judged: &Judged) -> Option<&str> {
+    match &judged.verdict {
+        Verdict::Undecided { why: Obstacle::CouldNotStart { why } } => Some(why),
+        _ => None,
+    }
+}
+
+fn record(node: &Node, recorder: &mut Recorder, judged: &Judged) -> Result<(), Halt> {
+    let event = RunEvent::ScenarioJudged {
         scenario: judged.id.clone(),
         verdict: match judged.verdict {
-            Verdict::Satisfied => "satisfied",
-            Verdict::Unsatisfied { .. } => "unsatisfied",
+            Verdict::Satisfied => SATISFIED,
+            Verdict::Unsatisfied { .. } => UNSATISFIED,
             Verdict::Undecided { .. } => "undecided",
             Verdict::Skipped { .. } => "skipped",
         }
         .to_owned(),
         ms: u64::try_from(judged.duration().as_millis()).unwrap_or(u64::MAX),
-        result,
-    }
+        result: recorder.put_json(Label::Holdout, judged)?,
+    };
+    recorder.record(Some(&node.id), event)
 }

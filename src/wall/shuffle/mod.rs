@@ -27,6 +27,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use files::{At as _, Manifest, Trouble, holds, look, manifest, remove, sync};
 use journal::{Journal, State};
@@ -445,11 +446,19 @@ impl<'a> Shuffle<'a> {
             .open(&path)
             .at(&path)
             .map_err(io_error("open"))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(lock),
-            Err(TryLockError::WouldBlock) => Err(ShuffleError::Busy { lock: path }),
-            Err(TryLockError::Error(source)) => {
-                Err(ShuffleError::Io { doing: "lock", path, source })
+        // A process that is being started holds the lock for a moment after whoever took it is dead.
+        let mut patience = 25;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(lock),
+                Err(TryLockError::WouldBlock) if patience > 0 => {
+                    patience -= 1;
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(TryLockError::WouldBlock) => return Err(ShuffleError::Busy { lock: path }),
+                Err(TryLockError::Error(source)) => {
+                    return Err(ShuffleError::Io { doing: "lock", path, source });
+                }
             }
         }
     }
