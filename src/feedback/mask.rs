@@ -132,7 +132,7 @@ impl Mask {
             }
         }
         for word in ORDINARY {
-            mask.pieces.remove(&hash(&view(word)));
+            mask.pieces.remove(&hash(&view(word, Reading::Escaped)));
         }
         for entry in &set.entries {
             mask.forget(&entry.name);
@@ -150,13 +150,28 @@ impl Mask {
     }
 
     /// Returns `text` with every run of the holdout's replaced by `[masked]`, line by line where it
-    /// has several, and how many marks that made. A text that shares nothing with the holdout comes back as it is; so does one
-    /// that was masked before.
+    /// has several, and how many marks that made. A text that shares nothing with the holdout comes
+    /// back as it is; so does one that was masked before.
     pub fn apply(&self, text: &str) -> Masked {
         if self.windows.is_empty() && self.pieces.is_empty() {
             return Masked { text: text.to_owned(), count: 0 };
         }
-        let view = view(text);
+        let mut masked = self.apply_to(text, Reading::Escaped);
+        // `\new` may be an escaped line feed before `ew`, or a backslash before `new`: a run must
+        // be found in either.
+        while masked.text.contains(['\\', '\x1b', '&', '$']) {
+            let plain = self.apply_to(&masked.text, Reading::Plain);
+            if plain.count == 0 {
+                break;
+            }
+            let again = self.apply_to(&plain.text, Reading::Escaped);
+            masked = Masked { text: again.text, count: masked.count + plain.count + again.count };
+        }
+        masked
+    }
+
+    fn apply_to(&self, text: &str, reading: Reading) -> Masked {
+        let view = view(text, reading);
         let hit = self.hits(&view);
         let mut masked = Masked { text: String::with_capacity(text.len()), count: 0 };
         let (mut at, mut done) = (0, 0);
@@ -226,7 +241,7 @@ impl Mask {
     }
 
     fn learn(&mut self, text: &str) {
-        for window in view(text).windows(WINDOW) {
+        for window in view(text, Reading::Escaped).windows(WINDOW) {
             if window.iter().all(|seen| seen.c != BARRIER) {
                 self.windows.insert(hash(window));
             }
@@ -237,7 +252,7 @@ impl Mask {
     }
 
     fn learn_piece(&mut self, text: &str) {
-        let view = view(text);
+        let view = view(text, Reading::Escaped);
         let letters = view.iter().filter(|seen| seen.c.is_alphanumeric()).count();
         let whole = view.iter().all(|seen| seen.c != BARRIER);
         if (PIECE..WINDOW).contains(&view.len()) && letters >= PIECE - 1 && whole {
@@ -246,7 +261,7 @@ impl Mask {
     }
 
     fn forget(&mut self, text: &str) {
-        let view = view(text);
+        let view = view(text, Reading::Escaped);
         for window in view.windows(WINDOW) {
             self.windows.remove(&hash(window));
         }
@@ -264,12 +279,21 @@ struct Seen {
     end: usize,
 }
 
+/// How a text is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// Escapes, entities and colours stand for what they mean.
+    Escaped,
+    /// They are characters like others.
+    Plain,
+}
+
 /// Returns the characters of `text` that quoting, escaping, colouring and wrapping leave alone, in
 /// lower case.
-fn view(text: &str) -> Vec<Seen> {
+fn view(text: &str, reading: Reading) -> Vec<Seen> {
     let mut view = Vec::with_capacity(text.len());
     let mut start = 0;
-    while let Some((c, len)) = next(&text[start..]) {
+    while let Some((c, len)) = next(&text[start..], reading) {
         let end = start + len;
         if let Some(c) = c {
             view.push(Seen { c: c.to_ascii_lowercase(), start, end });
@@ -281,10 +305,11 @@ fn view(text: &str) -> Vec<Seen> {
 
 /// Returns what the head of `rest` comes to in the filtered view, and how many bytes it takes;
 /// none at the end.
-fn next(rest: &str) -> Option<(Option<char>, usize)> {
+fn next(rest: &str, reading: Reading) -> Option<(Option<char>, usize)> {
     let c = rest.chars().next()?;
     Some(match c {
         '[' if rest.starts_with(MARK) => (Some(BARRIER), MARK.len()),
+        _ if reading == Reading::Plain => (Some(c).filter(|c| is_kept(*c)), c.len_utf8()),
         '\x1b' => (None, colour(rest)),
         '\\' => escape(rest),
         '&' => entity(rest).unwrap_or((Some(c), 1)),
@@ -305,7 +330,8 @@ fn colour(rest: &str) -> usize {
     let Some(sequence) = rest.strip_prefix("\x1b[") else { return 1 };
     let parameters = sequence.bytes().take_while(|b| matches!(b, b'0'..=b'9' | b';')).count();
     match sequence.as_bytes().get(parameters) {
-        Some(b'@'..=b'~') if parameters < 16 => 2 + parameters + 1,
+        // What follows may be a mark.
+        Some(b'@'..=b'Z' | b'\\'..=b'~') if parameters < 16 => 2 + parameters + 1,
         _ => 2,
     }
 }
@@ -463,6 +489,15 @@ mod tests {
     }
 
     #[test]
+    fn what_looks_like_an_escape_may_be_the_run_itself() {
+        for output in ["x\\t=$(python3 - x", "\u{1b}[t=$(python3 - x", "\\\\t=$(python3 - \\n"] {
+            let masked = mask().apply(output);
+            assert_eq!(masked.count, 1, "{masked:?}");
+            assert_eq!(mask().apply(&masked.text).count, 0);
+        }
+    }
+
+    #[test]
     fn short_pieces_that_tell_are_masked_at_word_boundaries() {
         check("got 7f3a9b here", "got [masked] here");
         check("\\n7f3a9b\\n", "\\n[masked]\\n");
@@ -523,7 +558,7 @@ mod tests {
 
     /// The windows of `text` as the mask compares them; none goes over a mark.
     fn windows(text: &str) -> HashSet<u64> {
-        view(text)
+        view(text, Reading::Escaped)
             .windows(WINDOW)
             .filter(|window| window.iter().all(|seen| seen.c != BARRIER))
             .map(hash)
