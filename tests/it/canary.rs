@@ -128,7 +128,7 @@ fn handed_over(product: &Product) -> BTreeMap<String, Vec<u8>> {
     };
     take("loot", &product.base().join("loot"));
     take("workspace", &product.workspace());
-    for private in ["agent-home", "agent-tmp"] {
+    for private in ["agent-home", "agent-tmp", "turns"] {
         take(private, &product.run_state().join(private));
     }
     for (kind, key) in [("agent.started", "prompt"), ("feedback.written", "feedback")] {

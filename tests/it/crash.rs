@@ -399,6 +399,39 @@ fn survivors_of_a_killed_factory_and_supervisor_are_ended_first() {
 }
 
 #[test]
+fn a_turn_that_ended_before_the_factory_could_say_so_is_not_paid_again() {
+    let product = Product::new();
+    let base = product.base().display().to_string();
+    fs::write(product.base().join("slow"), "").unwrap();
+    let script = format!(
+        "echo start >> {base}/starts\nwhile [ -e {base}/slow ]; do sleep 0.05; done\n\
+         echo two >> words.txt\n"
+    );
+    fs::write(product.base().join("agent.sh"), script).unwrap();
+    let product = product
+        .file("words.txt", "one\n")
+        .scenario("two", "grep -q two words.txt")
+        .config(&format!("agent: {{backend: command, command: [bash, {base}/agent.sh]}}\n"))
+        .committed();
+    let before = product.checkout();
+    let starts = product.base().join("starts");
+    let mut running = product.start_iterate(&[], &[]);
+    wait_until("the agent is in its turn", || starts.exists());
+    running.signal(Signal::STOP);
+    fs::remove_file(product.base().join("slow")).unwrap();
+    let record = product.run_state().join("turns/1-1/ended.json");
+    wait_until("the supervisor has recorded the end", || record.exists());
+    running.child.kill().unwrap();
+    running.wait().code(-9);
+    assert!(product.events_named("agent.finished").is_empty());
+    product.iterate(&["--resume"]).code(0);
+    assert_eq!(fs::read_to_string(starts).unwrap(), "start\n");
+    assert_eq!(product.events_named("agent.finished").len(), 1);
+    assert!(product.events_named("agent.interrupted").is_empty());
+    assert_sound(&product, &before);
+}
+
+#[test]
 fn a_signal_in_a_turn_ends_the_agent_and_the_turn_is_taken_again() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let product = long_turn();
