@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint typecheck factory-local factory-status run-scenarios compile-feedback bench install
+.PHONY: help setup build demo test lint typecheck factory-local factory-status run-scenarios compile-feedback bench fuzz install
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ compile-feedback: build ## Write the feedback for the latest results
 
 bench: ## Measure the loop on a repository of 50,000 files
 	cargo bench --locked
+
+fuzz: ## Search for inputs that break the parsers (TARGET=mask SECONDS=600)
+	./fuzz/run.sh "$(TARGET)" $(SECONDS)
 
 install: ## Put the binaries into ~/.cargo/bin
 	cargo install --locked --path .
