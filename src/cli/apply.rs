@@ -13,9 +13,9 @@ use super::here::{Found, Here};
 use crate::config::Environment;
 use crate::event::{Audience, Judgement, Label};
 use crate::git::{GitError, Head, Oid, Repo, Tree, blob_id};
-use crate::report::run_text::shown_score;
 use crate::report::{Blobs, Details, Output, better_than_base, branch_of};
 use crate::text::{TreePath, plural, visible};
+use crate::verdict::show_score;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -138,7 +138,7 @@ fn candidate(found: &Found, wanted: Option<u32>) -> anyhow::Result<(u32, &Judgem
     }
     let find = |wanted: u32| summary.judgements().find(|(iteration, _)| *iteration == wanted);
     let Some(wanted) = wanted else {
-        return match better_than_base(summary).and_then(find) {
+        return match better_than_base(summary) {
             Some(best) => Ok(best),
             None => {
                 let message = format!(
@@ -359,11 +359,11 @@ fn scored(found: &Found, judgement: &Judgement) -> String {
     let Some(satisfaction) = judgement.satisfaction else {
         return "whose gates failed".to_owned();
     };
-    let score = shown_score(satisfaction.score());
+    let score = show_score(satisfaction.score());
     if judgement.gates_passed && satisfaction.reaches(threshold) {
         format!("score {score}")
     } else {
-        format!("score {score}, which does not reach {}", shown_score(Some(threshold)))
+        format!("score {score}, which does not reach {}", show_score(threshold))
     }
 }
 

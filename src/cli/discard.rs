@@ -95,10 +95,10 @@ fn reason_to_keep(
         }
         Err(_) => return Ok(None),
     };
-    let (Some(iteration), Some(repo)) = (better_than_base(&summary), repo) else {
+    let (Some((iteration, best)), Some(repo)) = (better_than_base(&summary), repo) else {
         return Ok(None);
     };
-    let Some(best) = summary.best().map(|(_, best)| &best.commit) else { return Ok(None) };
+    let best = &best.commit;
     Ok((!is_contained(repo, &summary, best)?).then(|| {
         let branch = branch_of(&summary).unwrap_or("your branch");
         let short = best.get(..10).unwrap_or(best);

@@ -9,22 +9,24 @@ use clap::Parser;
 use crate::agent::CrashPoint;
 use crate::config::{Config, Environment};
 use crate::engine::{
-    Finish, Request, Resume, RunSettings, StartError, Started, begin, drive, resume,
+    Finish, Request, Resume, RunSettings, StartError, Started, begin, chain, drive, resume,
 };
-use crate::event::Tier;
+use crate::event::{Audience, Label, Summary, Tier};
 use crate::git::Oid;
+use crate::journal::{RunsDir, read_summary};
 use crate::judge::DiscoverError;
 use crate::process::Cancel;
 use crate::report::diagnostics::github;
 use crate::report::github::{GithubReporter, harmless, outputs, step_summary, write_job_files};
+use crate::report::run_text::next_lines;
 use crate::report::terminal::{TerminalDetail, TerminalReporter, trajectory};
 use crate::report::{
-    OutcomeView, Output, Reporter, RunReport, next_steps, show_diagnostic, write_atomically,
+    Blobs, Details, Outcome, Output, Reporter, RunReport, show_diagnostic, write_atomically,
 };
 use crate::scenario::Severity;
 use crate::text::plural;
 
-use super::exit::{Exit, Failure, OrExit as _};
+use super::exit::{Exit, Failure, OrExit as _, explain};
 use super::run_scenarios::product_root;
 
 const EXAMPLES: &str = "\
@@ -150,12 +152,18 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
     let mut started = begun.map_err(start_failure)?;
     warn(&started, env, in_job);
     let finish = drive(&mut started);
-    let written = leave(args, env, in_job, &started, &finish);
-    report(&started, &finish, env, in_job)?;
-    written?;
+    let told = tell(args, env, in_job, &started, &finish);
     match finish.failure {
-        Some(failure) => Err(failure).or_exit(Exit::Broken),
-        None => Ok(exit_of(&finish)),
+        None => told.map(|()| exit_of(&finish)),
+        Some(failure) => {
+            // The failure matters most; what could not be left, perhaps because of it, less.
+            if let Err(error) = told {
+                let mut output = Output::stderr(env.no_color());
+                output.line(explain(&error, false));
+                let _ = output.finish();
+            }
+            Err(failure).or_exit(Exit::Broken)
+        }
     }
 }
 
@@ -256,27 +264,54 @@ fn warn(started: &Started, env: &Environment, in_job: bool) {
     let _ = output.finish();
 }
 
-/// Leaves what machines read: the report, the bundle, and the files of a step.
-fn leave(
+/// Says what the run came to, and leaves what machines read.
+fn tell(
     args: &Args,
     env: &Environment,
     in_job: bool,
     started: &Started,
     finish: &Finish,
 ) -> anyhow::Result<()> {
-    let run = &started.run;
-    let view = OutcomeView {
-        outcome: finish.outcome.clone(),
-        exit: finish.exit,
-        reason: finish.reason.clone(),
-        failure: finish.failure.as_ref().map(|halt| causes(halt)),
-    };
-    let report = RunReport::new(run.summary(), &view, &|blob| run.recorder.get(blob).ok());
-    if let Some(path) = &args.report {
-        write_atomically(&env.current_dir().join(path), &report.to_json()).or_exit(Exit::Broken)?;
+    let summary = started.run.summary();
+    let dir = RunsDir::of(&started.run.root).run(&summary.run);
+    let blobs = Blobs::of(&dir, Audience(Label::Internal));
+    let mut report = RunReport::of(summary, false, true, &blobs)?;
+    if report.outcome.is_none() {
+        let outcome = match finish.signal {
+            Some(_) => Outcome::Interrupted,
+            None => Outcome::Failed,
+        };
+        let failure = finish.failure.as_ref().map(|failure| chain(failure));
+        report.set_end(outcome, finish.exit, failure.as_deref());
     }
-    if let (Some(path), Some(versioned)) = (&args.bundle, &run.versioned) {
-        let summary = run.summary();
+    // In a step of GitHub Actions the reporter has said it.
+    if !in_job {
+        say(summary, &report, env)?;
+    }
+    let detailed = if in_job || args.report.is_some() {
+        read_summary(&dir, false)
+            .and_then(|(_, events)| report.add_details(summary, &Details::of(&events), &blobs))
+    } else {
+        Ok(())
+    };
+    leave(args, env, in_job, started, &report)?;
+    detailed.context("the report of the run lacks its details")
+}
+
+/// Leaves what machines read: the report, the bundle, and the files of a step.
+fn leave(
+    args: &Args,
+    env: &Environment,
+    in_job: bool,
+    started: &Started,
+    report: &RunReport,
+) -> anyhow::Result<()> {
+    if let Some(path) = &args.report {
+        let path = env.current_dir().join(path);
+        write_atomically(&path, &report.to_json()?).or_exit(Exit::Broken)?;
+    }
+    if let (Some(path), Some(versioned)) = (&args.bundle, &started.run.versioned) {
+        let summary = started.run.summary();
         // git refuses a bundle that holds nothing new.
         if summary.tip != summary.started.base {
             let base = Oid::parse(&summary.started.base).or_exit(Exit::Broken)?;
@@ -286,41 +321,23 @@ fn leave(
         }
     }
     if in_job {
-        let outputs = outputs(run.summary(), &view);
-        write_job_files(env, &outputs, &step_summary(&report)).or_exit(Exit::Broken)?;
+        write_job_files(env, &outputs(report), &step_summary(report)).or_exit(Exit::Broken)?;
     }
     Ok(())
 }
 
-/// Returns an error with its causes, one a line.
-fn causes(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-/// Says what the run came to; in a step of GitHub Actions the reporter has said it.
-fn report(
-    started: &Started,
-    finish: &Finish,
-    env: &Environment,
-    in_job: bool,
-) -> anyhow::Result<()> {
-    if in_job {
-        return Ok(());
-    }
-    let summary = started.run.summary();
+/// Says what the run came to, and what comes next.
+fn say(summary: &Summary, report: &RunReport, env: &Environment) -> anyhow::Result<()> {
     let mut output = Output::stdout(env.no_color() || env.is_ci());
     output.line("");
     if !summary.steps.is_empty() && !summary.started.in_place {
         output.line(trajectory(summary));
     }
-    output.line(format_args!("{}: {}", finish.outcome.replace('_', " "), finish.reason));
-    let steps = next_steps(summary, false, true);
-    let width = steps.iter().map(|step| step.command.len()).max().unwrap_or(0);
-    for step in steps {
-        output.line(format_args!("  {:width$}   {}", step.command, step.why));
+    if let (Some(outcome), Some(reason)) = (report.outcome, &report.reason) {
+        output.line(format_args!("{}: {reason}", outcome.words()));
+    }
+    for line in next_lines(&report.next) {
+        output.line(line);
     }
     output.finish().context("can't write to standard output")
 }

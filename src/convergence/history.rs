@@ -19,6 +19,13 @@ pub struct Judgement {
     pub satisfaction: Option<Satisfaction>,
 }
 
+impl Judgement {
+    /// Returns the score; none where the scenarios were not judged.
+    pub fn score(&self) -> Option<f64> {
+        self.satisfaction.and_then(|satisfaction| satisfaction.score())
+    }
+}
+
 /// What is known when a decision is due.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {

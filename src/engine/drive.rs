@@ -1,20 +1,17 @@
 //! Drives a run to its end, whatever that is, and records it.
 
+use crate::convergence::Decision;
 use crate::event::{Label, RunEvent};
 use crate::process::Signal;
 
 use super::handlers;
 use super::{Halt, Started, walk};
 
-/// What a run came to.
+/// How a run ended, as far as its events may not tell: they do not where the journal itself failed.
 #[derive(Debug)]
 pub struct Finish {
-    /// The class of the last decision, or `paused`, `interrupted`, `failed`.
-    pub outcome: String,
     /// The exit code.
     pub exit: u8,
-    /// The reason in a sentence.
-    pub reason: String,
     /// The signal that stopped it.
     pub signal: Option<Signal>,
     /// The factory's own failure.
@@ -38,28 +35,14 @@ pub fn drive(started: &mut Started) -> Finish {
         Err(Halt::Paused) => {
             let recorded = run.recorder.record(None, RunEvent::RunPaused {});
             match recorded {
-                Ok(()) => Finish {
-                    outcome: "paused".to_owned(),
-                    exit: 5,
-                    reason: "One step was asked for; `iterate --resume` goes on.".to_owned(),
-                    signal: None,
-                    failure: None,
-                },
+                Ok(()) => Finish { exit: 5, signal: None, failure: None },
                 Err(halt) => failed(halt),
             }
         }
         Err(Halt::Interrupted(signal)) => {
             let exit = signal.exit_code();
             let _ = run.recorder.record(None, RunEvent::RunInterrupted { exit });
-            Finish {
-                outcome: "interrupted".to_owned(),
-                exit,
-                reason:
-                    "A signal stopped it; what was judged is kept, and `iterate --resume` goes on."
-                        .to_owned(),
-                signal: Some(signal),
-                failure: None,
-            }
+            Finish { exit, signal: Some(signal), failure: None }
         }
         Err(halt) => {
             if let Halt::Failed(failure) = &halt {
@@ -75,37 +58,16 @@ pub fn drive(started: &mut Started) -> Finish {
 }
 
 fn finished(started: &Started) -> Finish {
-    let decision = started.run.summary().decision.clone();
-    match decision {
-        Some(decision) => Finish {
-            outcome: decision.class().to_owned(),
-            exit: decision.exit_code(),
-            reason: decision.reason(),
-            signal: None,
-            failure: None,
-        },
-        None => Finish {
-            outcome: "nothing_to_judge".to_owned(),
-            exit: 4,
-            reason: "Nothing was judged.".to_owned(),
-            signal: None,
-            failure: None,
-        },
-    }
+    let exit = started.run.summary().decision.as_ref().map_or(4, Decision::exit_code);
+    Finish { exit, signal: None, failure: None }
 }
 
 fn failed(halt: Halt) -> Finish {
-    Finish {
-        outcome: "failed".to_owned(),
-        exit: 3,
-        reason: "The factory failed; `iterate --resume` goes on once the cause is gone.".to_owned(),
-        signal: None,
-        failure: Some(halt),
-    }
+    Finish { exit: 3, signal: None, failure: Some(halt) }
 }
 
 /// Returns an error with its causes, one a line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -19,7 +19,7 @@ use crate::id::NodeId;
 use crate::pipeline::{Graph, Next, Node, NodeOutcome, Status, Walk};
 use crate::process::Signal;
 
-pub use drive::{Finish, drive};
+pub use drive::{Finish, chain, drive};
 pub use frozen::{Frozen, FrozenError};
 pub use recorder::Recorder;
 pub use results::trajectory;

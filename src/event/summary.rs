@@ -366,8 +366,13 @@ impl Summary {
         })
     }
 
-    /// Returns the best judgement with its iteration; none where nothing was judged.
+    /// Returns the best judgement with its iteration; none where nothing was judged. In a run that
+    /// converged it is the one that did, even after a higher score that lacked something critical.
     pub fn best(&self) -> Option<(u32, &Judgement)> {
+        let decided = matches!(self.ended, Some(Ended::Finished { .. }));
+        if decided && self.decision.as_ref().is_some_and(Decision::has_converged) {
+            return self.judgements().next_back();
+        }
         let winner = best(self.judgements().map(|(_, judgement)| judgement))?;
         self.judgements().find(|(_, judgement)| std::ptr::eq(*judgement, winner))
     }

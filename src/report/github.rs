@@ -14,12 +14,11 @@ use crate::clock::human;
 use crate::config::Environment;
 use crate::event::{DeliveryDetail, Envelope, RunEvent, Summary, TurnDelivery};
 use crate::id::Digest;
-use crate::text::{one_line, plural, visible};
-use crate::verdict::{GateResult, GateStatus};
+use crate::text::{listed, one_line, plural, visible};
+use crate::verdict::{GateResult, GateStatus, show_score};
 
-use super::markdown::{self, score};
-use super::run_json::{OutcomeView, RunReport, is_satisfied, offered, score_of};
-use super::{Output, Reporter, Scene};
+use super::published::RunReport;
+use super::{Outcome, Output, Reporter, Scene, markdown};
 
 /// How many warnings a step shows is bounded by GitHub at ten; the rest are lines.
 const WARNINGS: usize = 10;
@@ -152,14 +151,8 @@ impl GithubReporter {
             );
         }
         if !detail.ignored.is_empty() {
-            let listed: Vec<&str> =
-                detail.ignored.iter().take(LISTED).map(String::as_str).collect();
-            let rest = match detail.ignored.len().saturating_sub(LISTED) {
-                0 => String::new(),
-                rest => format!(" and {rest} more"),
-            };
-            let listed = one_line(&listed.join(", "), 400);
-            self.line(&format!("turn {turn}: not delivered: {listed}{rest}"));
+            let listed = listed(&detail.ignored, LISTED);
+            self.line(&format!("turn {turn}: not delivered: {listed}"));
         }
         if let Some(refused) = &detail.refused {
             self.warn(&format!("Turn {turn} was refused"), &one_line(refused, 400));
@@ -179,22 +172,22 @@ impl GithubReporter {
                 found.failed,
                 found.skipped,
                 found.undecided,
-                score(found.score()),
+                show_score(found.score()),
             )),
         }
     }
 
-    fn finished(&mut self, summary: &Summary, outcome: &str, exit: u8) {
+    /// Says what the run came to.
+    fn ended(&mut self, summary: &Summary) {
         self.close();
-        let reason = match &summary.decision {
-            Some(decision) if decision.class() == outcome => decision.reason(),
-            _ => "Nothing was judged.".to_owned(),
+        let Some(outcome) = Outcome::of(summary) else { return };
+        let level = match outcome {
+            Outcome::Converged => Level::Notice,
+            Outcome::Paused => Level::Warning,
+            _ => Level::Error,
         };
-        let (level, title) = match exit {
-            0 => (Level::Notice, "Converged".to_owned()),
-            _ => (Level::Error, capitalised(&outcome.replace('_', " "))),
-        };
-        self.annotate(level, &title, &reason);
+        let reason = outcome.reason(summary.decision.as_ref());
+        self.annotate(level, &outcome.title(), &reason);
     }
 }
 
@@ -213,17 +206,13 @@ impl Reporter for GithubReporter {
                     "run {}: {}, threshold {}, at most {}",
                     summary.run,
                     plural(started.scenarios, "scenario"),
-                    score(Some(started.threshold)),
+                    show_score(started.threshold),
                     plural(started.max_iterations as usize, "agent turn"),
                 ));
                 let agent = started.agent.as_deref().unwrap_or("none");
                 self.line(&format!("agent {agent}; isolation `{}`", started.tier));
             }
             RunEvent::RunResumed { .. } => self.line(&format!("run {} goes on", summary.run)),
-            RunEvent::RunPaused {} => {
-                self.close();
-                self.annotate(Level::Warning, "Paused", "One step was asked for, and it is done.");
-            }
             RunEvent::NodeStarted { .. } => {
                 if let Some(iteration) = envelope.iteration {
                     self.open(iteration);
@@ -251,11 +240,10 @@ impl Reporter for GithubReporter {
             }
             RunEvent::GateFinished { .. } => self.gate(scene, envelope),
             RunEvent::GatesFlagged { files, paths } => {
-                let listed = scene.json::<Vec<String>>(paths).unwrap_or_default();
-                let listed: Vec<&str> = listed.iter().take(LISTED).map(String::as_str).collect();
+                let paths = scene.json::<Vec<String>>(paths).unwrap_or_default();
                 self.warn(
                     &format!("Gates changed: {} that define them", plural(*files, "file")),
-                    &format!("A person must look at them: {}", one_line(&listed.join(", "), 400)),
+                    &format!("A person must look at them: {}", listed(&paths, LISTED)),
                 );
             }
             RunEvent::ScenarioJudged { scenario, verdict, ms, .. } => self.line(&format!(
@@ -312,17 +300,14 @@ impl Reporter for GithubReporter {
                 let question = scene.text(question).unwrap_or_default();
                 self.warn(&format!("Turn {turn}: the agent asks"), &one_line(&question, 1_000));
             }
-            RunEvent::RunInterrupted { .. } => {
-                self.close();
-                let text = "A signal stopped the run; what was judged is kept.";
-                self.annotate(Level::Error, "Interrupted", text);
-            }
             RunEvent::RunFailed { message, .. } => {
                 self.close();
                 let message = scene.text(message).unwrap_or_default();
-                self.annotate(Level::Error, "The factory failed", message.trim_end());
+                self.annotate(Level::Error, &Outcome::Failed.title(), message.trim_end());
             }
-            RunEvent::RunFinished { outcome, exit } => self.finished(summary, outcome, *exit),
+            RunEvent::RunPaused {}
+            | RunEvent::RunInterrupted { .. }
+            | RunEvent::RunFinished { .. } => self.ended(summary),
         }
     }
 }
@@ -346,21 +331,16 @@ fn describe(result: &GateResult) -> String {
     }
 }
 
-fn capitalised(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
-}
-
 /// Returns the outputs of the step: `satisfied` (`true` only for a clean convergence),
-/// `final_score` (of the candidate the run offers; two decimals, cut and not rounded; empty where
-/// nothing was judged), `iterations` (turns that the agent took) and `outcome`.
-pub fn outputs(summary: &Summary, outcome: &OutcomeView) -> Vec<(String, String)> {
-    let best = offered(summary, &outcome.outcome).and_then(|(_, judgement)| score_of(judgement));
+/// `final_score` (of the best candidate; two decimals, cut and not rounded; empty where nothing
+/// was judged), `iterations` (turns that the agent took) and `outcome`.
+pub fn outputs(report: &RunReport) -> Vec<(String, String)> {
+    let score = report.final_score.map_or_else(String::new, show_score);
     let pairs = [
-        ("satisfied", is_satisfied(&outcome.outcome).to_string()),
-        ("final_score", best.map_or_else(String::new, |best| score(Some(best)))),
-        ("iterations", summary.turns_taken().to_string()),
-        ("outcome", outcome.outcome.clone()),
+        ("satisfied", report.satisfied.to_string()),
+        ("final_score", score),
+        ("iterations", report.turns_taken.to_string()),
+        ("outcome", report.outcome.map_or_else(String::new, |one| one.class().to_owned())),
     ];
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
@@ -429,28 +409,46 @@ mod tests {
 
     use super::*;
     use crate::convergence::Decision;
-    use crate::event::Label;
-    use crate::report::run_json::tests::Told;
+    use crate::event::{Audience, Label};
+    use crate::report::testing::TestRun;
+    use crate::report::{Blobs, Names};
+    use crate::verdict::Satisfaction;
 
     /// Tells a run to a reporter, and returns the lines that it wrote.
-    fn said(run: impl FnOnce(&mut Told<GithubReporter>)) -> Vec<String> {
+    fn said(gate: &str, run: impl FnOnce(&mut TestRun)) -> Vec<String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         let output = Output::new(Box::new(file.reopen().unwrap()), false);
-        let mut told = Told::new(GithubReporter::new(output));
+        let mut told = TestRun::begin("r1");
         run(&mut told);
+        let names = Names { gates: vec![gate.to_owned()], ..Names::default() };
+        told.tell(&names, &mut GithubReporter::new(output));
         fs::read_to_string(file.path()).unwrap().lines().map(str::to_owned).collect()
     }
 
-    fn gate_failed(told: &mut Told<GithubReporter>, output: &str) {
-        let result = told.blob(&GateResult {
+    fn gate_failed(run: &mut TestRun, output: &str) {
+        let result = GateResult {
             name: "make lint".into(),
             status: GateStatus::Failed { code: 2 },
             duration: Duration::from_secs(1),
             output: output.into(),
             output_bytes: 0,
-        });
+        };
+        let result = run.json(Label::Internal, &result);
         let (gate, passed, blocking, ms) = (0, false, true, 1_000);
-        told.tell(RunEvent::GateFinished { gate, passed, blocking, ms, result });
+        run.event(RunEvent::GateFinished { gate, passed, blocking, ms, result });
+    }
+
+    /// Judges four scenarios, of which the first `passed` are satisfied.
+    fn judged(run: &mut TestRun, commit: &str, passed: usize) {
+        let found = Satisfaction {
+            total: 4,
+            passed,
+            failed: 4 - passed,
+            weight_satisfied: passed as f64,
+            weight_judged: 4.0,
+            ..Satisfaction::default()
+        };
+        run.at("judge").closed(commit, Some(found), false);
     }
 
     /// Returns whether the runner would act on the line, by its own rules.
@@ -460,12 +458,12 @@ mod tests {
 
     #[test]
     fn a_run_is_told_in_groups_with_annotations() {
-        let lines = said(|told| {
-            told.judged("b", 1, false);
-            let dropped = vec![("specs/a.md".to_owned(), "The path is protected.".to_owned())];
-            told.delivered(1, "1", &DeliveryDetail { dropped, ..DeliveryDetail::default() });
-            told.judged("1", 4, false);
-            told.finished(Decision::Converged { score: 1.0, threshold: 0.8 });
+        let lines = said("make lint", |run| {
+            judged(run, "b", 1);
+            run.turn("done");
+            run.accepted("1", &["a", "b"], &[("specs/a.md", "The path is protected.")]);
+            judged(run, "1", 4);
+            run.finished(Decision::Converged { score: 1.0, threshold: 0.8 });
         });
         assert_eq!(
             lines,
@@ -475,7 +473,7 @@ mod tests {
                 "::group::iteration 0",
                 "iteration 0: 1 of 4 satisfied, 3 failed, 0 skipped, 0 undecided; score 0.25",
                 "turn 1: the agent was started",
-                "turn 1: the agent ended as `done` after 2.0 s",
+                "turn 1: the agent ended as `done` after 12 s",
                 "turn 1: 2 files delivered",
                 "::warning title=Turn 1%3A 1 path not delivered::specs/a.md: The path is protected.",
                 "::endgroup::",
@@ -490,11 +488,11 @@ mod tests {
 
     #[test]
     fn a_run_that_ends_badly_is_an_error() {
-        let lines = said(|told| {
-            told.judged("b", 1, false);
-            gate_failed(told, "lots\nerror: 100% wrong\n\n");
-            told.refused(1, "Too much.");
-            told.finished(Decision::Stalled { steps: 3 });
+        let lines = said("make lint", |run| {
+            judged(run, "b", 1);
+            gate_failed(run, "lots\nerror: 100% wrong\n\n");
+            run.turn("done").refused("too_many_files", "Too much.");
+            run.finished(Decision::Stalled { steps: 3 });
         });
         let gate = "::warning title=Gate failed%3A make lint::Iteration 0. It exited with 2.%0A\
                     error: 100%25 wrong";
@@ -508,24 +506,23 @@ mod tests {
     fn nothing_from_outside_commands_the_runner() {
         let evil = "\n::error::x\r::set-env name=A::b\u{85}##[add-path]c";
         let mut count = 0;
-        let lines = said(|told| {
-            told.names.gates = vec![evil.into()];
-            told.judged("b", 1, false);
-            gate_failed(told, evil);
-            let list = vec![(evil.to_owned(), evil.to_owned())];
-            let ignored = vec![evil.to_owned()];
-            told.delivered(
-                1,
-                "1",
-                &DeliveryDetail { dropped: list, ignored, ..DeliveryDetail::default() },
-            );
-            told.refused(2, evil);
-            let paths = told.blob(&[evil]);
-            told.tell(RunEvent::GatesFlagged { files: 1, paths });
-            let question = told.journal.put(Label::Internal, evil.into()).unwrap();
-            told.tell(RunEvent::QuestionAsked { turn: 2, question });
-            let message = told.journal.put(Label::Internal, evil.into()).unwrap();
-            told.tell(RunEvent::RunFailed { class: "git".into(), message });
+        let lines = said(evil, |run| {
+            judged(run, "b", 1);
+            gate_failed(run, evil);
+            let detail = DeliveryDetail {
+                dropped: vec![(evil.to_owned(), evil.to_owned())],
+                ignored: vec![evil.to_owned()],
+                ..DeliveryDetail::default()
+            };
+            let detail = run.json(Label::Internal, &detail);
+            run.event(RunEvent::DeliveryUnchanged { turn: 1, dropped: 1, detail });
+            run.refused("too_many_files", evil);
+            let paths = run.json(Label::Internal, &[evil]);
+            run.event(RunEvent::GatesFlagged { files: 1, paths });
+            let question = run.put(Label::Internal, evil);
+            run.event(RunEvent::QuestionAsked { turn: 2, question });
+            let message = run.put(Label::Internal, evil);
+            run.event(RunEvent::RunFailed { class: "git".into(), message });
         });
         for line in &lines {
             assert!(!line.contains('\r') && !line.contains('\u{85}'), "{line}");
@@ -554,7 +551,7 @@ mod tests {
 
     #[test]
     fn the_eleventh_warning_is_a_line() {
-        let lines = said(|told| (0..12).for_each(|_| gate_failed(told, "no")));
+        let lines = said("make lint", |run| (0..12).for_each(|_| gate_failed(run, "no")));
         let shown = lines.iter().filter(|line| line.starts_with("::warning")).count();
         let told = lines.iter().filter(|line| line.starts_with("warning: Gate failed")).count();
         assert_eq!((shown, told), (10, 2));
@@ -562,24 +559,26 @@ mod tests {
 
     #[test]
     fn the_outputs_are_those_of_the_offered_candidate() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let output = Output::new(Box::new(file.reopen().unwrap()), false);
-        let mut told = Told::new(GithubReporter::new(output));
-        told.tell(RunEvent::DecisionMade { decision: Decision::NothingToJudge });
-        let pairs = outputs(&told.summary, &told.outcome());
+        let report = |run: &TestRun| {
+            let blobs = Blobs::of(&run.dir(), Audience(Label::Internal));
+            RunReport::of(&run.summary(), false, true, &blobs).unwrap()
+        };
+        let mut nothing = TestRun::begin("r1");
+        nothing.finished(Decision::NothingToJudge);
         let expected = [
             ("satisfied", "false"),
             ("final_score", ""),
             ("iterations", "0"),
             ("outcome", "nothing_to_judge"),
         ];
-        assert_eq!(pairs, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        told.judged("b", 1, false);
-        told.delivered(1, "1", &DeliveryDetail::default());
-        told.judged("1", 4, false);
-        told.finished(Decision::Converged { score: 1.0, threshold: 0.8 });
-        let values: Vec<_> =
-            outputs(&told.summary, &told.outcome()).into_iter().map(|(_, value)| value).collect();
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(outputs(&report(&nothing)), expected);
+        let mut run = TestRun::begin("r1");
+        judged(&mut run, "b", 1);
+        run.turn("done").accepted("1", &["a"], &[]);
+        judged(&mut run, "1", 4);
+        run.finished(Decision::Converged { score: 1.0, threshold: 0.8 });
+        let values: Vec<_> = outputs(&report(&run)).into_iter().map(|(_, value)| value).collect();
         assert_eq!(values, ["true", "1.00", "1", "converged"]);
     }
 

@@ -10,9 +10,9 @@ mod file;
 pub mod github;
 pub mod markdown;
 mod next_steps;
+mod outcome;
 pub mod published;
 pub mod results;
-pub mod run_json;
 pub mod run_text;
 pub mod scenarios;
 mod stream;
@@ -31,7 +31,8 @@ pub use details::Details;
 pub use diagnostics::show_diagnostic;
 pub use file::{WriteError, write_atomically};
 pub use next_steps::{NextStep, better_than_base, branch_of, next_steps};
-pub use run_json::{OutcomeView, RunReport};
+pub use outcome::Outcome;
+pub use published::RunReport;
 pub use stream::Output;
 
 /// Reads a run's events as they come.

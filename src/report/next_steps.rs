@@ -1,12 +1,12 @@
 //! What a person can do next with a run, as commands that can be pasted.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::convergence::is_better;
-use crate::event::{Ended, Summary};
+use super::outcome::Outcome;
+use crate::event::{Judgement, Summary};
 
 /// One thing to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NextStep {
     /// The command.
     pub command: String,
@@ -30,44 +30,39 @@ pub fn next_steps(summary: &Summary, active: bool, newest: bool) -> Vec<NextStep
             step("iterate".to_owned(), "lets the agent work on it"),
         ];
     }
-    let mut steps = match &summary.ended {
+    let mut steps = match Outcome::of(summary) {
         None => vec![resume("", "goes on where it was cut off")],
-        Some(Ended::Paused) => vec![resume(" --once", "takes the next step")],
-        Some(Ended::Interrupted { .. }) => vec![resume("", "goes on where it was interrupted")],
-        Some(Ended::Failed { .. }) => vec![resume("", "goes on once the cause is gone")],
-        Some(Ended::Finished { outcome, .. }) => match outcome.as_str() {
-            "converged" => vec![],
-            "converged_gates_changed" => {
-                vec![show(
-                    " --diff",
-                    "look at the files that define the gates: the agent changed them",
-                )]
-            }
-            "exhausted" => vec![
-                show(" --feedback", "what was still missing"),
-                resume(
-                    &format!(" --max-iterations {}", summary.max_iterations.saturating_add(5)),
-                    "gives it five more turns",
-                ),
-            ],
-            "stalled" => vec![
-                show(" --feedback", "what it could not get past; make specs or scenarios clearer"),
-                step("iterate".to_owned(), "begins a new run"),
-            ],
-            "asked" => vec![
-                show(" --question", "what the agent wants to know"),
-                resume(" --answer \"...\"", "answers, and goes on"),
-            ],
-            "nothing_to_judge" => {
-                vec![step("factory lint".to_owned(), "why no scenario could be judged")]
-            }
-            _ => vec![
-                show(" --feedback", "what is missing"),
-                step("iterate".to_owned(), "lets the agent work on it"),
-            ],
-        },
+        Some(Outcome::Paused) => vec![resume(" --once", "takes the next step")],
+        Some(Outcome::Interrupted) => vec![resume("", "goes on where it was interrupted")],
+        Some(Outcome::Failed) => vec![resume("", "goes on once the cause is gone")],
+        Some(Outcome::Converged) => vec![],
+        Some(Outcome::ConvergedGatesChanged) => {
+            vec![show(" --diff", "look at the files that define the gates: the agent changed them")]
+        }
+        Some(Outcome::Exhausted) => vec![
+            show(" --feedback", "what was still missing"),
+            resume(
+                &format!(" --max-iterations {}", summary.max_iterations.saturating_add(5)),
+                "gives it five more turns",
+            ),
+        ],
+        Some(Outcome::Stalled) => vec![
+            show(" --feedback", "what it could not get past; make specs or scenarios clearer"),
+            step("iterate".to_owned(), "begins a new run"),
+        ],
+        Some(Outcome::Asked) => vec![
+            show(" --question", "what the agent wants to know"),
+            resume(" --answer \"...\"", "answers, and goes on"),
+        ],
+        Some(Outcome::NothingToJudge) => {
+            vec![step("factory lint".to_owned(), "why no scenario could be judged")]
+        }
+        Some(Outcome::BelowThreshold | Outcome::Continue) => vec![
+            show(" --feedback", "what is missing"),
+            step("iterate".to_owned(), "lets the agent work on it"),
+        ],
     };
-    if let Some(iteration) = better_than_base(summary) {
+    if let Some((iteration, _)) = better_than_base(summary) {
         let branch = branch_of(summary).unwrap_or("your branch");
         let why = format!("brings the best candidate, of iteration {iteration}, to {branch}");
         steps.push(step(format!("factory apply{run}"), &why));
@@ -78,11 +73,10 @@ pub fn next_steps(summary: &Summary, active: bool, newest: bool) -> Vec<NextStep
     steps
 }
 
-/// Returns the iteration of the best candidate where that is better than the base.
-pub fn better_than_base(summary: &Summary) -> Option<u32> {
-    let (iteration, best) = summary.best()?;
-    let (_, base) = summary.judgements().next()?;
-    is_better(best, base).then_some(iteration)
+/// Returns the best candidate with its iteration where it is another than the base, which it then
+/// is better than.
+pub fn better_than_base(summary: &Summary) -> Option<(u32, &Judgement)> {
+    summary.best().filter(|(iteration, _)| *iteration != summary.started.first_iteration)
 }
 
 /// Returns the short name of the branch that the run began from; none on a detached head.

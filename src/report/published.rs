@@ -1,37 +1,55 @@
-//! A run as JSON for machines, and the one form from which the text for people is made.
+//! A run as JSON for machines, and the one form from which text, markdown, the summary of a CI
+//! job and a pull request are made.
 //!
 //! These types are a contract of their own: fields may be added under the same version, and what
-//! the journal calls things may change without them.
+//! the journal calls things may change without them. They hold numbers, ids, paths and reasons,
+//! and of longer text what their reader may see; never the text of a scenario.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::blobs::{Blobs, placeholder};
 use super::details::Details;
 use super::next_steps::{NextStep, better_than_base, branch_of, next_steps};
+use super::outcome::Outcome;
 use crate::clock::Timestamp;
 use crate::convergence::Step;
-use crate::event::{BlobRef, DeliveryDetail, Ended, Judgement, Summary, Turn, TurnDelivery, Usage};
+use crate::event::{
+    BlobRef, DeliveryDetail, Ended, Judgement, Summary, Tier, Turn, TurnDelivery, Usage,
+};
+use crate::id::RunId;
 use crate::journal::StoreError;
 use crate::verdict::GateResult;
 
 /// The version of these types.
 pub const SCHEMA: u32 = 1;
+/// How many bytes the file has at most.
+pub const FILE_BYTES: usize = 8 << 20;
+/// How many characters are kept of a longer text.
+const CHARACTERS: usize = 4_000;
 
 /// A run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunReport {
     /// [`SCHEMA`].
     pub schema: u32,
     /// Its id.
-    pub run: String,
+    pub run: RunId,
     /// What it is doing, or how it ended.
     pub state: State,
-    /// The class of the last decision, where the run is finished.
-    pub outcome: Option<String>,
-    /// The exit code of a run that ended; none of one that is active or was killed.
+    /// What it came to; none while a process works on it, and where that was killed.
+    pub outcome: Option<Outcome>,
+    /// The exit code; none likewise.
     pub exit_code: Option<u8>,
-    /// Why it ended, in a sentence.
+    /// Why it ended, in a sentence; none likewise.
     pub reason: Option<String>,
+    /// The factory's own failure with its causes, one a line; none where it did not fail.
+    pub failure: Option<String>,
+    /// Whether it converged with the gates as the base has them.
+    pub satisfied: bool,
+    /// The score of the best candidate, exactly; none where its scenarios were not judged.
+    pub final_score: Option<f64>,
+    /// The score that converges.
+    pub threshold: f64,
     /// When it began.
     pub started_at: Timestamp,
     /// When its last event was written.
@@ -57,22 +75,21 @@ pub struct RunReport {
     /// The agent's backend; none without an agent.
     pub agent: Option<String>,
     /// What was enforced to keep the holdout from the agent.
-    pub isolation: String,
-    /// The score that converges.
-    pub threshold: f64,
+    pub isolation: Tier,
     /// How many turns it may take.
     pub max_iterations: u32,
     /// How many turns it took.
     pub turns_taken: u32,
     /// How many scenarios there are.
     pub scenarios: usize,
-    /// Whether a question waits for an answer.
-    pub question_pending: bool,
+    /// The question that waits for an answer; none where none does.
+    pub question: Option<String>,
     /// Whether `iterate --resume` goes on.
     pub resumable: bool,
     /// What the agent says that all turns used.
     pub usage: Usage,
-    /// The best candidate; none where nothing was judged.
+    /// The candidate that the run offers: the one that converged, else the best, which may be the
+    /// base. None where nothing was judged.
     pub best: Option<Best>,
     /// One entry an iteration, oldest first; the last may be in the making.
     pub iterations: Vec<Iteration>,
@@ -81,7 +98,7 @@ pub struct RunReport {
 }
 
 /// What a run is doing, or how it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// A process works on it.
@@ -98,23 +115,23 @@ pub enum State {
     Finished,
 }
 
-/// The best candidate.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// The candidate that a run offers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     /// Its iteration.
     pub iteration: u32,
-    /// Its commit.
+    /// Its commit; empty for a working tree judged in place.
     pub commit: String,
     /// Its score; none where a gate failed.
     pub score: Option<f64>,
-    /// Whether it is better than the base.
+    /// Whether it is another one than the base, and better.
     pub better_than_base: bool,
     /// Whether its gate definitions differ from the base's.
     pub gates_changed: bool,
 }
 
 /// One iteration.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Iteration {
     /// Its number.
     pub iteration: u32,
@@ -139,12 +156,12 @@ pub struct Iteration {
     /// The turn that led to it; none for the base.
     pub turn: Option<TurnReport>,
     /// What single scenarios and gates came to; only where it was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<IterationDetails>,
 }
 
 /// What came of an iteration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IterationResult {
     /// The candidate's scenarios were judged.
@@ -160,7 +177,7 @@ pub enum IterationResult {
 }
 
 /// One turn.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TurnReport {
     /// Its number, from 1.
     pub turn: u32,
@@ -174,14 +191,28 @@ pub struct TurnReport {
     pub seconds: f64,
     /// What it says that it used.
     pub usage: Usage,
+    /// What came of its delivery; none before that.
+    pub delivery: Option<Delivery>,
     /// How many paths were accepted.
     pub files: usize,
     /// How many paths were dropped.
     pub dropped: usize,
 }
 
+/// What came of a turn's delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// It, or part of it, became a candidate.
+    Accepted,
+    /// It brought nothing.
+    Unchanged,
+    /// It was refused as a whole.
+    Refused,
+}
+
 /// What single scenarios, gates and paths came to.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct IterationDetails {
     /// The gates that failed.
     pub failed_gates: Vec<String>,
@@ -206,10 +237,13 @@ pub struct IterationDetails {
     /// What the turn had changed where nothing of it was taken since the agent did not end well:
     /// a file that `git apply` reads.
     pub patch: Option<String>,
+    /// How many entries of these lists are left out, since the file would be too large.
+    #[serde(default)]
+    pub left_out: usize,
 }
 
 /// An attempt at a turn that was cut short, its cost unknown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CutShort {
     /// Its number.
     pub attempt: u32,
@@ -218,7 +252,7 @@ pub struct CutShort {
 }
 
 /// A path that was dropped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DroppedPath {
     /// The path.
     pub path: String,
@@ -231,7 +265,7 @@ impl RunReport {
     /// newest of the repository.
     ///
     /// # Errors
-    /// What is known of a failure can't be read.
+    /// What is known of a failure or a question can't be read.
     pub fn of(
         summary: &Summary,
         active: bool,
@@ -239,25 +273,40 @@ impl RunReport {
         blobs: &Blobs,
     ) -> Result<Self, StoreError> {
         let started = &summary.started;
-        let (state, exit_code, reason) = ending(summary, active, blobs)?;
+        let text = |blob: &BlobRef| Ok::<_, StoreError>(head(&blobs.text(blob)?));
+        let outcome = if active { None } else { Outcome::of(summary) };
+        let exit_code = match &summary.ended {
+            Some(Ended::Finished { exit, .. } | Ended::Interrupted { exit }) => Some(*exit),
+            Some(Ended::Paused) => Some(5),
+            Some(Ended::Failed { .. }) => Some(3),
+            None => None,
+        };
+        let failure = match &summary.ended {
+            Some(Ended::Failed { message, .. }) if !active => Some(text(message)?),
+            _ => None,
+        };
         let best = summary.best().map(|(iteration, judgement)| Best {
             iteration,
             commit: judgement.commit.clone(),
-            score: score(judgement),
+            score: judgement.score(),
             better_than_base: better_than_base(summary).is_some(),
             gates_changed: judgement.gates_changed,
         });
-        let outcome = match &summary.ended {
-            Some(Ended::Finished { outcome, .. }) if !active => Some(outcome.clone()),
-            _ => None,
-        };
         Ok(Self {
             schema: SCHEMA,
-            run: summary.run.to_string(),
-            state,
+            run: summary.run.clone(),
+            state: match outcome {
+                Some(outcome) => outcome.state(),
+                None if active => State::Active,
+                None => State::CutShort,
+            },
             outcome,
-            exit_code,
-            reason,
+            exit_code: exit_code.filter(|_| !active),
+            reason: outcome.map(|outcome| outcome.reason(summary.decision.as_ref())),
+            failure,
+            satisfied: outcome.is_some_and(Outcome::is_satisfied),
+            final_score: best.as_ref().and_then(|best| best.score),
+            threshold: started.threshold,
             started_at: summary.started_at,
             last_event_at: summary.last_at,
             version: started.version.clone(),
@@ -270,18 +319,26 @@ impl RunReport {
             tip: summary.tip.clone(),
             in_place: started.in_place,
             agent: started.agent.clone(),
-            isolation: started.tier.to_string(),
-            threshold: started.threshold,
+            isolation: started.tier,
             max_iterations: summary.max_iterations,
             turns_taken: summary.turns_taken(),
             scenarios: started.scenarios,
-            question_pending: summary.question.is_some(),
+            question: summary.question.as_ref().map(text).transpose()?,
             resumable: !active && summary.is_resumable(),
             usage: summary.turns.iter().fold(Usage::default(), |sum, turn| sum.plus(turn.usage)),
             best,
             iterations: iterations(summary),
             next: next_steps(summary, active, newest),
         })
+    }
+
+    /// Tells the report how the run ended where the journal could not be told any more.
+    pub fn set_end(&mut self, outcome: Outcome, exit_code: u8, failure: Option<&str>) {
+        self.state = outcome.state();
+        self.outcome = Some(outcome);
+        self.exit_code = Some(exit_code);
+        self.reason = Some(outcome.reason(None));
+        self.failure = failure.map(head);
     }
 
     /// Tells the report where the run's base branch is now: what is there already need not be
@@ -334,9 +391,60 @@ impl RunReport {
             if let Some(delivery) = delivery {
                 add_delivery(&mut found, delivery.detail(), blobs)?;
             }
+            if let Some(turn) = &mut iteration.turn {
+                turn.dropped = turn.dropped.max(found.dropped.len());
+            }
             iteration.details = Some(found);
         }
         Ok(())
+    }
+
+    /// Returns the file's bytes, at most [`FILE_BYTES`] as long as there is a detail to leave out:
+    /// indented JSON with a line feed at its end.
+    ///
+    /// # Errors
+    /// A number that JSON can't hold.
+    pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut json = serde_json::to_vec_pretty(self)?;
+        for entries in [200, 50, 10, 0] {
+            if json.len() < FILE_BYTES {
+                break;
+            }
+            let mut shorter = self.clone();
+            let details = shorter.iterations.iter_mut().filter_map(|one| one.details.as_mut());
+            details.for_each(|details| details.shorten(entries));
+            json = serde_json::to_vec_pretty(&shorter)?;
+        }
+        json.push(b'\n');
+        Ok(json)
+    }
+
+    /// Returns the last iteration whose candidate was judged, or failed a gate.
+    pub fn last_judged(&self) -> Option<&Iteration> {
+        self.iterations.iter().rev().find(|iteration| {
+            matches!(iteration.result, IterationResult::Judged | IterationResult::GatesFailed)
+        })
+    }
+}
+
+impl IterationDetails {
+    /// Leaves at most `entries` in each list.
+    fn shorten(&mut self, entries: usize) {
+        let mut cut = |list: &mut Vec<String>| {
+            self.left_out += list.len().saturating_sub(entries);
+            list.truncate(entries);
+        };
+        cut(&mut self.failed_gates);
+        cut(&mut self.changed_gate_files);
+        cut(&mut self.regressions);
+        cut(&mut self.unsatisfied);
+        cut(&mut self.accepted);
+        cut(&mut self.not_delivered);
+        cut(&mut self.withheld);
+        self.left_out += self.dropped.len().saturating_sub(entries);
+        self.dropped.truncate(entries);
+        self.left_out += self.cut_short.len().saturating_sub(entries);
+        self.cut_short.truncate(entries);
     }
 }
 
@@ -371,29 +479,15 @@ fn paths(blobs: &Blobs, blob: Option<&BlobRef>) -> Result<Vec<String>, StoreErro
     }
 }
 
-/// Tells how a run ended: its state, exit code and the reason.
-fn ending(
-    summary: &Summary,
-    active: bool,
-    blobs: &Blobs,
-) -> Result<(State, Option<u8>, Option<String>), StoreError> {
-    if active {
-        return Ok((State::Active, None, None));
-    }
-    Ok(match &summary.ended {
-        None => (State::CutShort, None, None),
-        Some(Ended::Paused) => (State::Paused, Some(5), None),
-        Some(Ended::Interrupted { exit }) => (State::Interrupted, Some(*exit), None),
-        Some(Ended::Failed { message, .. }) => (State::Failed, Some(3), Some(blobs.text(message)?)),
-        Some(Ended::Finished { exit, .. }) => {
-            let reason = summary.decision.as_ref().map(crate::convergence::Decision::reason);
-            (State::Finished, Some(*exit), reason)
+/// Returns the beginning of a text, and how much there is more.
+fn head(text: &str) -> String {
+    match text.chars().count().saturating_sub(CHARACTERS) {
+        0 => text.to_owned(),
+        cut => {
+            let head: String = text.chars().take(CHARACTERS).collect();
+            format!("{head}\n[{cut} more characters]")
         }
-    })
-}
-
-fn score(judgement: &Judgement) -> Option<f64> {
-    judgement.satisfaction.and_then(|satisfaction| satisfaction.score())
+    }
 }
 
 fn iterations(summary: &Summary) -> Vec<Iteration> {
@@ -434,13 +528,11 @@ fn iterations(summary: &Summary) -> Vec<Iteration> {
 
 fn judged(iteration: u32, judgement: &Judgement, turn: Option<&Turn>) -> Iteration {
     let sum = judgement.satisfaction.unwrap_or_default();
-    let result = match judgement.satisfaction {
-        Some(_) => IterationResult::Judged,
-        None => IterationResult::GatesFailed,
-    };
+    let result =
+        if judgement.gates_passed { IterationResult::Judged } else { IterationResult::GatesFailed };
     Iteration {
         commit: (!judgement.commit.is_empty()).then(|| judgement.commit.clone()),
-        score: score(judgement),
+        score: judgement.score(),
         passed: sum.passed,
         failed: sum.failed,
         skipped: sum.skipped,
@@ -469,10 +561,13 @@ fn empty(iteration: u32, result: IterationResult, turn: Option<&Turn>) -> Iterat
 }
 
 fn turn_report(turn: &Turn) -> TurnReport {
-    let (files, dropped) = match &turn.delivery {
-        Some(TurnDelivery::Accepted { files, dropped, .. }) => (*files, *dropped),
-        Some(TurnDelivery::Unchanged { dropped, .. }) => (0, *dropped),
-        Some(TurnDelivery::Refused { .. }) | None => (0, 0),
+    let (delivery, files, dropped) = match &turn.delivery {
+        None => (None, 0, 0),
+        Some(TurnDelivery::Accepted { files, dropped, .. }) => {
+            (Some(Delivery::Accepted), *files, *dropped)
+        }
+        Some(TurnDelivery::Unchanged { dropped, .. }) => (Some(Delivery::Unchanged), 0, *dropped),
+        Some(TurnDelivery::Refused { .. }) => (Some(Delivery::Refused), 0, 0),
     };
     TurnReport {
         turn: turn.turn,
@@ -481,6 +576,7 @@ fn turn_report(turn: &Turn) -> TurnReport {
         ended: turn.class.clone(),
         seconds: turn.ms as f64 / 1_000.0,
         usage: turn.usage,
+        delivery,
         files,
         dropped,
     }
@@ -490,8 +586,10 @@ fn turn_report(turn: &Turn) -> TurnReport {
 mod tests {
     use super::super::testing::{TestRun, eventful};
     use super::*;
+    use crate::convergence::Decision;
     use crate::event::{Audience, Label, RunEvent};
     use crate::journal::read_summary;
+    use crate::verdict::Satisfaction;
 
     fn report(run: &TestRun, audience: Label, active: bool) -> RunReport {
         let (summary, events) = read_summary(&run.dir(), false).unwrap();
@@ -555,6 +653,127 @@ mod tests {
         run.event(RunEvent::RunFailed { class: "disk".into(), message });
         let report = report(&run, Label::Holdout, false);
         assert_eq!((report.state, report.exit_code), (State::Failed, Some(3)));
-        assert_eq!(report.reason.as_deref(), Some("the disk is full"));
+        assert_eq!(report.failure.as_deref(), Some("the disk is full"));
+    }
+
+    #[test]
+    fn a_report_reads_back_as_it_was_written() {
+        let mut run = TestRun::begin("20261120-091500-0001");
+        eventful(&mut run);
+        let report = report(&run, Label::Holdout, false);
+        let json = report.to_json().unwrap();
+        assert_eq!(serde_json::from_slice::<RunReport>(&json).unwrap(), report);
+    }
+
+    #[test]
+    fn a_report_tells_each_iteration_and_turn() {
+        let (yes, no) = ("satisfied", "unsatisfied");
+        let mut run = TestRun::begin("r1");
+        run.judged(&"c0ffee0000".repeat(4), &[("a", yes), ("b", no), ("c", no), ("d", no)]);
+        run.turn("done").accepted("1", &["x"], &[("specs/a.md", "It is protected.")]);
+        run.judged("1", &[("a", yes), ("b", yes), ("c", yes), ("d", no)]);
+        run.turn("done").refused("too_many_files", "Too much.");
+        run.finished(Decision::Stalled { steps: 1 });
+        let report = report(&run, Label::Internal, false);
+        let iterations: Vec<_> = report
+            .iterations
+            .iter()
+            .map(|one| (one.iteration, one.result, one.score, one.commit.as_ref().map(|c| &c[..1])))
+            .collect();
+        assert_eq!(
+            iterations,
+            [
+                (0, IterationResult::Judged, Some(0.25), Some("c")),
+                (1, IterationResult::Judged, Some(0.75), Some("1")),
+                (2, IterationResult::Refused, None, None)
+            ]
+        );
+        let best = report.best.as_ref().unwrap();
+        assert_eq!((best.iteration, best.score, best.better_than_base), (1, Some(0.75), true));
+        assert_eq!((report.satisfied, report.final_score), (false, Some(0.75)));
+        let details = |at: usize| report.iterations[at].details.as_ref().unwrap();
+        assert_eq!(details(1).dropped[0].path, "specs/a.md");
+        assert_eq!(details(2).refused.as_deref(), Some("Too much."));
+        assert_eq!((report.turns_taken, report.usage.cost_usd), (2, Some(0.5)));
+    }
+
+    #[test]
+    fn a_base_that_stays_the_best_is_offered_to_nobody() {
+        let base = "c0ffee0000".repeat(4);
+        let mut run = TestRun::begin("r1");
+        run.judged(&base, &[("a", "unsatisfied")]).turn("done").accepted("1", &["x"], &[]);
+        run.judged("1", &[("a", "unsatisfied")]).finished(Decision::Exhausted { turns: 1 });
+        let best = report(&run, Label::Internal, false).best.unwrap();
+        assert_eq!((best.iteration, best.better_than_base), (0, false));
+    }
+
+    #[test]
+    fn what_converged_is_offered_even_after_a_higher_score() {
+        let all = |passed: usize, critical_missing: usize| {
+            let (weight_satisfied, weight_judged) = (passed as f64, 4.0);
+            let (total, failed) = (4, 4 - passed);
+            let (skipped, undecided) = (0, 0);
+            Some(Satisfaction {
+                total,
+                passed,
+                failed,
+                skipped,
+                undecided,
+                weight_satisfied,
+                weight_judged,
+                critical_missing,
+            })
+        };
+        let mut run = TestRun::begin("r1");
+        run.closed(&"c0ffee0000".repeat(4), all(3, 1), false);
+        run.turn("done").accepted("1", &["Makefile"], &[]);
+        let paths = run.json(Label::Internal, &["Makefile"]);
+        run.event(RunEvent::GatesFlagged { files: 1, paths }).closed("1", all(2, 0), true);
+        run.finished(Decision::ConvergedGatesChanged { score: 0.5, threshold: 0.5 });
+        let report = report(&run, Label::Internal, false);
+        let best = report.best.unwrap();
+        assert_eq!((best.iteration, best.better_than_base, best.gates_changed), (1, true, true));
+        assert_eq!((report.satisfied, report.exit_code), (false, Some(5)));
+        let changed = &report.iterations[1].details.as_ref().unwrap().changed_gate_files;
+        assert_eq!(*changed, ["Makefile"]);
+    }
+
+    #[test]
+    fn holdout_text_is_left_out_even_where_a_blob_points_to_it() {
+        let mut run = TestRun::begin("r1");
+        let question = run.put(Label::Holdout, "EXAM");
+        run.event(RunEvent::QuestionAsked { turn: 1, question }).finished(Decision::Asked);
+        let found = report(&run, Label::Internal, false);
+        assert_eq!(found.question.as_deref(), Some("[holdout: 4 bytes]"));
+        assert!(!String::from_utf8(found.to_json().unwrap()).unwrap().contains("EXAM"));
+
+        let question = run.put(Label::Internal, "q".repeat(5_000));
+        run.event(RunEvent::QuestionAsked { turn: 1, question });
+        let found = report(&run, Label::Internal, false);
+        assert!(found.question.unwrap().ends_with("q\n[1000 more characters]"));
+    }
+
+    #[test]
+    fn a_file_that_would_be_too_large_leaves_details_out_and_says_so() {
+        let mut run = TestRun::begin("20261120-091500-0001");
+        eventful(&mut run);
+        let mut report = report(&run, Label::Internal, false);
+        let details = report.iterations[1].details.as_mut().unwrap();
+        details.accepted = vec!["p".repeat(20_000); 500];
+        let json = report.to_json().unwrap();
+        assert!(json.len() <= FILE_BYTES);
+        let read: RunReport = serde_json::from_slice(&json).unwrap();
+        let details = read.iterations[1].details.as_ref().unwrap();
+        assert_eq!((details.accepted.len(), details.left_out), (200, 300));
+    }
+
+    #[test]
+    fn an_end_that_the_journal_could_not_be_told_is_told() {
+        let run = TestRun::begin("20261120-091500-0001");
+        let mut report = report(&run, Label::Internal, false);
+        assert_eq!(report.outcome, None);
+        report.set_end(Outcome::Failed, 3, Some("the disk is full"));
+        assert_eq!((report.state, report.exit_code), (State::Failed, Some(3)));
+        assert_eq!(report.failure.as_deref(), Some("the disk is full"));
     }
 }

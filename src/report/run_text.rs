@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use super::next_steps::NextStep;
+use super::outcome::Outcome;
 use super::published::{Iteration, IterationResult, RunReport, State, TurnReport};
 use super::results::Results;
 use crate::clock::{Timestamp, human};
-use crate::text::{first_line, one_line, plural, visible};
+use crate::event::Tier;
+use crate::text::{self, first_line, one_line, plural, visible};
+use crate::verdict::show_score;
 
 /// How many iterations a trajectory shows.
 const SHOWN: usize = 10;
@@ -17,7 +21,7 @@ const WIDTH: usize = 200;
 /// Returns the status of a run: one screen. `process` is the one that works on it.
 pub fn status(report: &RunReport, process: Option<&str>, now: Timestamp) -> Vec<String> {
     let mut lines = vec![format!("run {}: {}", report.run, headline(report, process))];
-    if let Some(reason) = &report.reason {
+    if let Some(reason) = why(report) {
         lines.push(format!("  {}", one_line(reason, WIDTH)));
     }
     lines.push(String::new());
@@ -40,7 +44,7 @@ pub fn status(report: &RunReport, process: Option<&str>, now: Timestamp) -> Vec<
     if let Some(branch) = &report.branch {
         field("branch", branch.clone());
     }
-    if report.question_pending {
+    if report.question.is_some() {
         field("question", "the agent asks a person".to_owned());
     }
     lines.extend(next(report));
@@ -75,7 +79,7 @@ pub fn without_runs(results: Option<&Results>, now: Timestamp) -> Vec<String> {
                 line.push_str(&format!(", {count} {what}"));
             }
         }
-        line.push_str(&format!("; score {}", shown_score(results.satisfaction_score)));
+        line.push_str(&format!("; score {}", show_score(results.satisfaction_score)));
         lines.push(line);
     }
     lines.push(String::new());
@@ -110,12 +114,12 @@ pub fn runs(rows: &[Row], now: Timestamp) -> Vec<String> {
     for row in rows {
         match row {
             Row::Known(report) => cells.push([
-                report.run.clone(),
+                report.run.to_string(),
                 ago(report.started_at, now),
                 base(report),
                 headline(report, None),
                 turns(report),
-                shown_score(report.best.as_ref().and_then(|best| best.score)),
+                show_score(report.best.as_ref().and_then(|best| best.score)),
                 report.branch.clone().unwrap_or_else(|| "(in place)".to_owned()),
             ]),
             Row::Damaged { run, why } => damaged.push(format!("{run}  can't be read: {why}")),
@@ -129,7 +133,7 @@ pub fn runs(rows: &[Row], now: Timestamp) -> Vec<String> {
 /// Returns the report of a run, as a person reads it the morning after.
 pub fn show(report: &RunReport, now: Timestamp) -> Vec<String> {
     let mut lines = vec![format!("Run {}: {}", report.run, headline(report, None))];
-    if let Some(reason) = &report.reason {
+    if let Some(reason) = why(report) {
         lines.extend(reason.lines().map(|line| visible(&format!("  {line}"))));
     }
     lines.push(String::new());
@@ -162,7 +166,7 @@ pub fn show(report: &RunReport, now: Timestamp) -> Vec<String> {
             "{} by dark-factory {}, threshold {}",
             plural(report.scenarios, "scenario"),
             report.version,
-            shown_score(Some(report.threshold)),
+            show_score(report.threshold),
         ),
     );
     if let Some(best) = best(report) {
@@ -187,7 +191,7 @@ pub fn show(report: &RunReport, now: Timestamp) -> Vec<String> {
             lines.extend(section.into_iter().map(|line| format!("  {line}")));
         }
     }
-    if report.question_pending {
+    if report.question.is_some() {
         lines.push(String::new());
         lines.push("The agent asks a person: `factory show --question`.".to_owned());
     }
@@ -210,30 +214,19 @@ pub fn ago(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// Returns a score with two decimals, never rounded up; `-` where there is none.
-pub fn shown_score(score: Option<f64>) -> String {
-    score.map_or_else(
-        || "-".to_owned(),
-        |score| format!("{:.2}", (score * 100.0 + 1e-7).floor() / 100.0),
-    )
-}
-
 /// Returns what the run is doing, or what it came to.
 fn headline(report: &RunReport, process: Option<&str>) -> String {
     match (report.state, process) {
         (State::Active, Some(process)) => format!("active (process {process})"),
         (State::Active, None) => "active".to_owned(),
         (State::CutShort, _) => "cut short: its process was killed".to_owned(),
-        (State::Paused, _) => "paused after one step".to_owned(),
-        (State::Interrupted, _) => "interrupted".to_owned(),
-        (State::Failed, _) => "the factory failed".to_owned(),
-        (State::Finished, _) => match report.outcome.as_deref() {
-            Some("converged_gates_changed") => "converged, gates changed".to_owned(),
-            Some("asked") => "waits for an answer".to_owned(),
-            Some(outcome) => outcome.replace('_', " "),
-            None => "finished".to_owned(),
-        },
+        _ => report.outcome.map_or_else(|| "ended".to_owned(), Outcome::headline),
     }
+}
+
+/// Returns why the run ended: the failure itself where the factory failed.
+fn why(report: &RunReport) -> Option<&str> {
+    report.failure.as_deref().or(report.reason.as_deref())
 }
 
 fn base(report: &RunReport) -> String {
@@ -275,30 +268,32 @@ fn enforced(report: &RunReport) -> String {
     if report.agent.is_none() {
         return "nothing: no agent was started".to_owned();
     }
-    let means = match report.isolation.as_str() {
-        "copy" => {
+    format!("{}: {}", report.isolation, isolation(report.isolation))
+}
+
+/// Returns what a tier enforces.
+pub fn isolation(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Copy => {
             "the agent worked in a tree without the scenarios; what the same user can read elsewhere on the disk, it could"
         }
-        "move" => "the scenarios were moved away while the agent worked in the checkout",
-        "sandbox" => "the agent worked in a tree without the scenarios, confined by the kernel",
-        _ => "",
-    };
-    format!("{}: {means}", report.isolation)
+        Tier::Move => {
+            "the scenarios were moved away while the agent worked in the checkout; this keeps honest agents honest"
+        }
+        Tier::Sandbox => "the agent worked in a tree without the scenarios, confined by the kernel",
+    }
 }
 
 fn present_score(report: &RunReport) -> String {
-    let wanted = shown_score(Some(report.threshold));
-    let last = report.iterations.iter().rev().find(|iteration| {
-        matches!(iteration.result, IterationResult::Judged | IterationResult::GatesFailed)
-    });
-    match last {
+    let wanted = show_score(report.threshold);
+    match report.last_judged() {
         None => format!("nothing judged yet, threshold {wanted}"),
         Some(last) if last.result == IterationResult::GatesFailed => {
             format!("a gate failed, threshold {wanted}")
         }
         Some(last) => format!(
             "{}, threshold {wanted}; {} of {} satisfied",
-            shown_score(last.score),
+            show_score(last.score),
             last.passed,
             last.total
         ),
@@ -308,7 +303,7 @@ fn present_score(report: &RunReport) -> String {
 fn best(report: &RunReport) -> Option<String> {
     let best = report.best.as_ref()?;
     let what = match best.score {
-        Some(_) => shown_score(best.score),
+        Some(score) => show_score(score),
         None => "a gate failed".to_owned(),
     };
     let place = if best.commit.is_empty() {
@@ -332,7 +327,7 @@ fn trajectory(iterations: &[Iteration]) -> String {
 
 fn token(iteration: &Iteration) -> String {
     match iteration.result {
-        IterationResult::Judged => shown_score(iteration.score),
+        IterationResult::Judged => show_score(iteration.score),
         IterationResult::GatesFailed => "gate failed".to_owned(),
         IterationResult::Unchanged => "no change".to_owned(),
         IterationResult::Refused => "refused".to_owned(),
@@ -385,7 +380,7 @@ fn what_it_did(iteration: &Iteration) -> String {
             }
             IterationResult::Unchanged => parts.push("changed nothing".to_owned()),
             IterationResult::Refused => parts.push("was refused as a whole".to_owned()),
-            IterationResult::Pending if turn.files == 0 => {}
+            IterationResult::Pending if turn.delivery.is_none() => {}
             IterationResult::Judged | IterationResult::GatesFailed | IterationResult::Pending => {
                 parts.push(format!("changed {}", plural(turn.files, "file")));
             }
@@ -455,9 +450,7 @@ fn not_delivered(report: &RunReport) -> Vec<String> {
 
 fn changed_gates(report: &RunReport) -> Vec<String> {
     // The last candidate's, and the best one's if that is another.
-    let last = report.iterations.iter().rev().find(|iteration| {
-        matches!(iteration.result, IterationResult::Judged | IterationResult::GatesFailed)
-    });
+    let last = report.last_judged();
     let best = report.best.as_ref().map(|best| best.iteration);
     sections(report, |iteration| match &iteration.details {
         Some(details)
@@ -530,21 +523,23 @@ fn unsatisfied(report: &RunReport) -> Vec<String> {
 }
 
 fn next(report: &RunReport) -> Vec<String> {
-    let width = report.next.iter().map(|step| step.command.len()).max().unwrap_or(0);
     let mut lines = vec![String::new(), "next:".to_owned()];
-    for step in &report.next {
-        lines.push(format!("  {:width$}   {}", step.command, step.why));
-    }
+    lines.extend(next_lines(&report.next));
     lines
 }
 
-fn listed(items: &[String]) -> String {
-    let shown: Vec<String> = items.iter().take(LISTED).map(|item| one_line(item, WIDTH)).collect();
-    let rest = items.len().saturating_sub(LISTED);
-    if rest > 0 { format!("{} and {rest} more", shown.join(", ")) } else { shown.join(", ") }
+/// Returns a line for each step, the commands in a column.
+pub fn next_lines(steps: &[NextStep]) -> Vec<String> {
+    let width = steps.iter().map(|step| step.command.len()).max().unwrap_or(0);
+    steps.iter().map(|step| format!("  {:width$}   {}", step.command, step.why)).collect()
 }
 
-fn short(commit: &str) -> &str {
+fn listed(items: &[String]) -> String {
+    text::listed(items, LISTED)
+}
+
+/// Returns the beginning of a commit's id.
+pub(super) fn short(commit: &str) -> &str {
     commit.get(..10).unwrap_or(commit)
 }
 

@@ -11,7 +11,7 @@ use crate::clock::human;
 use crate::convergence::{Decision, Step};
 use crate::event::{DeliveryDetail, Envelope, RunEvent, RunStarted, Summary, TurnDelivery, Usage};
 use crate::id::ScenarioId;
-use crate::text::{one_line, plural, visible};
+use crate::text::{self, one_line, plural, visible};
 use crate::verdict::{GateResult, show_score};
 
 use super::{Output, Reporter, Scene};
@@ -95,9 +95,9 @@ impl TerminalReporter {
         let base = if run.in_place { "the working tree".to_owned() } else { base };
         self.line(&format!("run {}", scene.summary.run));
         let what = format!(
-            "{base}, {}, threshold {:.2}",
+            "{base}, {}, threshold {}",
             plural(run.scenarios, "scenario"),
-            run.threshold
+            show_score(run.threshold)
         );
         self.line(&format!("  {:COLUMN$}{what}", "judging"));
         if let Some(agent) = &run.agent {
@@ -140,7 +140,7 @@ impl TerminalReporter {
             self.detail("scenarios", "not judged, since a gate failed");
             return;
         };
-        let score = satisfaction.score().map_or("none".to_owned(), show_score);
+        let score = show_score(satisfaction.score());
         let mut text = format!(
             "{} of {} satisfied, score {score}  ({})",
             satisfaction.passed,
@@ -387,10 +387,9 @@ pub fn trajectory(summary: &Summary) -> String {
                     (false, _) => "FAIL",
                 };
                 let satisfaction = judgement.satisfaction;
-                let score = satisfaction.and_then(|s| s.score());
                 (
                     gates,
-                    score.map_or("-".to_owned(), show_score),
+                    show_score(judgement.score()),
                     satisfaction.map_or("-".to_owned(), |s| format!("{}/{}", s.passed, s.total)),
                 )
             }
@@ -445,11 +444,7 @@ fn used(usage: Usage) -> String {
 }
 
 fn listed(names: &[String]) -> String {
-    let shown: Vec<String> = names.iter().take(LISTED).map(|name| visible(name)).collect();
-    match names.len().saturating_sub(LISTED) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
+    text::listed(names, LISTED)
 }
 
 fn last_line(output: &str) -> String {

@@ -13,6 +13,8 @@ use crate::journal::{DirStore, Journal, RunsDir, read_summary};
 use crate::text::Redaction;
 use crate::verdict::Satisfaction;
 
+use super::{Names, Reporter, Scene};
+
 /// When the first event of every test run is written.
 pub(crate) const BEGAN: i64 = 1_795_166_100_000;
 
@@ -225,6 +227,19 @@ impl TestRun {
 
     pub(crate) fn summary(&self) -> Summary {
         read_summary(&self.dir(), false).unwrap().0
+    }
+
+    /// Tells a reporter all that has happened.
+    pub(crate) fn tell(&self, names: &Names, reporter: &mut impl Reporter) {
+        let events = read_summary(&self.dir(), false).unwrap().1;
+        let mut summary = Summary::begin(&events[0]).unwrap();
+        for (i, envelope) in events.iter().enumerate() {
+            if i > 0 {
+                summary.apply(envelope);
+            }
+            let scene = Scene { summary: &summary, names, journal: &self.journal };
+            reporter.event(&scene, envelope);
+        }
     }
 }
 

@@ -44,6 +44,19 @@ pub fn visible(text: &str) -> String {
     out
 }
 
+/// Returns the first `most` of `items`, each as one line, and how many more there are:
+/// `a, b and 3 more`.
+pub fn listed<T: AsRef<str>>(items: &[T], most: usize) -> String {
+    /// How many characters of an item.
+    const WIDTH: usize = 200;
+    let shown: Vec<String> =
+        items.iter().take(most).map(|item| one_line(item.as_ref(), WIDTH)).collect();
+    match items.len().saturating_sub(most) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
 /// Returns `count` with `noun`, in the plural unless the count is one: `1 scenario`, `3 scenarios`.
 pub fn plural(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }

@@ -40,10 +40,13 @@ impl Satisfaction {
     }
 }
 
-/// Returns a score as people read it, with two decimals, cut and not rounded, so that none reads as
-/// the threshold that it misses.
-pub fn show_score(score: f64) -> String {
-    format!("{:.2}", (score * 100.0 + 1e-6).floor() / 100.0)
+/// Returns a score or threshold as people read it, with two decimals, cut and not rounded, so that
+/// none reads as the threshold that it misses; `-` where there is none.
+pub fn show_score(score: impl Into<Option<f64>>) -> String {
+    score.into().map_or_else(
+        || "-".to_owned(),
+        |score| format!("{:.2}", (score * 100.0 + 1e-6).floor() / 100.0),
+    )
 }
 
 /// Adds up what was judged.
@@ -109,7 +112,9 @@ mod tests {
         assert_eq!(show_score(0.799_9), "0.79");
         assert_eq!(show_score(0.8), "0.80");
         assert_eq!(show_score(0.57), "0.57");
+        assert_eq!(show_score(0.29), "0.29");
         assert_eq!(show_score(1.0), "1.00");
+        assert_eq!(show_score(None), "-");
     }
 
     #[test]
