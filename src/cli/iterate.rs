@@ -336,6 +336,11 @@ fn say(summary: &Summary, report: &RunReport, env: &Environment) -> anyhow::Resu
     if let (Some(outcome), Some(reason)) = (report.outcome, &report.reason) {
         output.line(format_args!("{}: {reason}", outcome.words()));
     }
+    if summary.started.in_place {
+        let iteration = summary.started.first_iteration;
+        output.line(format_args!("feedback: artifacts/factory/feedback_iter_{iteration}.md"));
+        output.line("results: artifacts/factory/scenario_results.json");
+    }
     for line in next_lines(&report.next) {
         output.line(line);
     }
