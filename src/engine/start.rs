@@ -550,6 +550,7 @@ pub fn keep_out_of_git(root: &Path) -> Result<(), StartError> {
     const IGNORED: &str = "\
 # Written by dark-factory: what a run leaves here is no part of the product.
 /.gitignore
+/.*.tmp
 /ci_output.log
 /dark-factory.lock
 /runs/
@@ -560,8 +561,28 @@ pub fn keep_out_of_git(root: &Path) -> Result<(), StartError> {
     if path.exists() {
         return Ok(());
     }
-    crate::journal::write_durably(&path, IGNORED.as_bytes())
+    // Made where git does not look, so that a kill leaves no file that is not ignored.
+    let written = match root.join(".git") {
+        git_dir if git_dir.is_dir() => write_from(&git_dir, &path, IGNORED.as_bytes()),
+        _ => Err(std::io::ErrorKind::NotADirectory.into()),
+    };
+    written
+        .or_else(|_| crate::journal::write_durably(&path, IGNORED.as_bytes()))
         .map_err(|source| StartError::Disk { path, source })
+}
+
+/// Writes a file in `staging` and moves it to `path`; the name is one that git's leftovers are
+/// swept by.
+fn write_from(staging: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let mut file = tempfile::Builder::new()
+        .prefix("dark-factory-tmp-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
+        .tempfile_in(staging)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+    file.persist(path).map(|_| ()).map_err(|error| error.error)
 }
 
 fn notices(

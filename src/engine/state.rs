@@ -3,7 +3,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use crate::clock::Instant;
 use crate::id::{Digest, RunId};
 
 /// The state of one repository: trees, homes and caches that are no part of it.
@@ -104,34 +106,37 @@ impl RepoState {
         }
     }
 
-    /// Takes the lock for `run`.
+    /// Takes the lock for `run`. One that is held is asked for again for a second: a process that
+    /// was killed while it started a child leaves the lock to that child for a moment.
     ///
     /// # Errors
     /// The inner error tells who holds it, the outer one that the file can't be had.
     pub fn lock(&self, run: &RunId) -> std::io::Result<Result<Lock, Held>> {
+        const PATIENCE: Duration = Duration::from_secs(1);
         let mut file = OpenOptions::new()
             .create(true)
             .truncate(false)
             .read(true)
             .write(true)
             .open(&self.lock)?;
-        match file.try_lock() {
-            Ok(()) => {
-                file.set_len(0)?;
-                file.rewind()?;
-                let pid = rustix::process::getpid().as_raw_nonzero();
-                writeln!(file, "{pid} {run}")?;
-                Ok(Ok(Lock(file)))
+        let since = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(std::fs::TryLockError::WouldBlock) if since.left(PATIENCE).is_zero() => {
+                    return Ok(Err(read_holder(&mut file)?));
+                }
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(std::fs::TryLockError::Error(error)) => return Err(error),
             }
-            Err(std::fs::TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                file.read_to_string(&mut text)?;
-                let mut words = text.split_whitespace().map(str::to_owned);
-                let mut word = || words.next().unwrap_or_else(|| "unknown".to_owned());
-                Ok(Err(Held { pid: word(), run: word() }))
-            }
-            Err(std::fs::TryLockError::Error(error)) => Err(error),
         }
+        file.set_len(0)?;
+        file.rewind()?;
+        let pid = rustix::process::getpid().as_raw_nonzero();
+        writeln!(file, "{pid} {run}")?;
+        Ok(Ok(Lock(file)))
     }
 
     /// Returns who holds the lock; none where nobody does.
@@ -146,16 +151,20 @@ impl RepoState {
         };
         match file.try_lock_shared() {
             Ok(()) => Ok(None),
-            Err(std::fs::TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                file.read_to_string(&mut text)?;
-                let mut words = text.split_whitespace().map(str::to_owned);
-                let mut word = || words.next().unwrap_or_else(|| "unknown".to_owned());
-                Ok(Some(Held { pid: word(), run: word() }))
-            }
+            Err(std::fs::TryLockError::WouldBlock) => Ok(Some(read_holder(&mut file)?)),
             Err(std::fs::TryLockError::Error(error)) => Err(error),
         }
     }
+}
+
+/// Reads who wrote the lock's file.
+fn read_holder(file: &mut File) -> std::io::Result<Held> {
+    let mut text = String::new();
+    file.rewind()?;
+    file.read_to_string(&mut text)?;
+    let mut words = text.split_whitespace().map(str::to_owned);
+    let mut word = || words.next().unwrap_or_else(|| "unknown".to_owned());
+    Ok(Held { pid: word(), run: word() })
 }
 
 impl Drop for Lock {

@@ -264,7 +264,8 @@ impl Repo {
         for entry in entries.flatten() {
             if entry.file_name().as_encoded_bytes().starts_with(SCRATCH.as_bytes()) {
                 // What can't be removed does no harm; the next run tries again.
-                let _ = std::fs::remove_dir_all(entry.path());
+                let _ = std::fs::remove_dir_all(entry.path())
+                    .or_else(|_| std::fs::remove_file(entry.path()));
             }
         }
     }
