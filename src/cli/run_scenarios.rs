@@ -249,7 +249,7 @@ fn judge(
     let settings = Settings {
         timeout: config.scenarios.timeout.0,
         timeout_override: args.timeout.map(|span| span.0),
-        jobs: jobs(args.jobs.unwrap_or(config.scenarios.jobs)),
+        jobs: args.jobs.unwrap_or(config.scenarios.jobs).count(),
         grace: GRACE,
     };
     let human = args.format == Format::Human;
@@ -303,13 +303,6 @@ fn judge(
         keep_out_of_git(root).or_exit(Exit::Broken)?;
     }
     Ok(cancel.tripped().map_or_else(|| exit_of(&judged, &sum), Exit::Interrupted))
-}
-
-fn jobs(jobs: Jobs) -> usize {
-    match jobs {
-        Jobs::Count(count) => count,
-        Jobs::Auto => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-    }
 }
 
 /// Returns what a whole judgement comes to.

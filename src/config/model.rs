@@ -159,6 +159,16 @@ pub enum Jobs {
     Count(usize),
 }
 
+impl Jobs {
+    /// Returns how many that is on this machine; at least 1.
+    pub fn count(self) -> usize {
+        match self {
+            Self::Count(count) => count,
+            Self::Auto => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        }
+    }
+}
+
 impl std::str::FromStr for Jobs {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {

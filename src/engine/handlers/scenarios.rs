@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::config::Jobs;
 use crate::engine::results::write_results;
 use crate::engine::{Failure, Halt, Handler, Recorder, Run};
 use crate::event::{Label, RunEvent};
@@ -35,7 +34,7 @@ impl Handler<Run> for Scenarios {
             frozen.set.entries.iter().filter(|entry| !known.contains(&entry.id)).collect();
         let settings = Settings {
             timeout: frozen.config.scenarios.timeout.0,
-            jobs: jobs(frozen.config.scenarios.jobs),
+            jobs: frozen.config.scenarios.jobs.count(),
             timeout_override: None,
             grace: GRACE,
         };
@@ -75,14 +74,6 @@ impl Handler<Run> for Scenarios {
             record(node, &mut run.recorder, judged)?;
         }
         Ok(NodeOutcome::of(Status::Success))
-    }
-}
-
-/// Returns how many scenarios run at a time.
-fn jobs(jobs: Jobs) -> usize {
-    match jobs {
-        Jobs::Count(count) => count,
-        Jobs::Auto => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     }
 }
 
