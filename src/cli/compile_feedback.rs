@@ -513,24 +513,11 @@ mod tests {
             let stderr = "KeyError: \"no CANARY-7f3a9b milk\"\n".to_owned();
             let set = judge::discover(self.0.path(), "scenarios").unwrap();
             let entry = &set.entries[0];
+            let attempt = Attempt::new(ending.clone(), "", &stderr, Duration::from_millis(40));
             let judged = Judged {
-                id: entry.id.clone(),
-                name: entry.name.clone(),
-                file: entry.file.clone(),
-                category: entry.category.clone(),
                 weight: 1.0,
                 critical: false,
-                visibility: entry.visibility(),
-                verdict: of_ending(&ending),
-                attempts: vec![Attempt {
-                    ending,
-                    stdout: String::new(),
-                    stderr_bytes: stderr.len() as u64,
-                    stderr,
-                    stdout_bytes: 0,
-                    duration: Duration::from_millis(40),
-                    leaked: false,
-                }],
+                ..Judged::of(entry, of_ending(&ending), vec![attempt])
             };
             let judged = [judged];
             let results = Results::new(

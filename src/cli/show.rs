@@ -406,15 +406,8 @@ mod tests {
             critical: false,
             visibility: Visibility::Holdout,
             verdict: of_ending(&ending),
-            attempts: vec![Attempt {
-                ending,
-                stdout: "hello\n".into(),
-                stderr: "boom\n".into(),
-                stdout_bytes: 6,
-                stderr_bytes: 5,
-                duration: Duration::from_millis(140),
-                leaked: false,
-            }],
+            attempts: vec![Attempt::new(ending, "hello\n", "boom\n", Duration::from_millis(140))],
+            evidence: Vec::new(),
         };
         let result = run.json(Label::Holdout, &judged);
         run.event(RunEvent::ScenarioJudged {

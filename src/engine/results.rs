@@ -138,17 +138,7 @@ pub(super) fn write_results(run: &Run) -> Result<(), Halt> {
 }
 
 fn not_run(entry: &Entry) -> Judged {
-    Judged {
-        id: entry.id.clone(),
-        name: entry.name.clone(),
-        file: entry.file.clone(),
-        category: entry.category.clone(),
-        weight: entry.weight(),
-        critical: entry.critical(),
-        visibility: entry.visibility(),
-        verdict: Verdict::Undecided { why: Obstacle::NotRun },
-        attempts: Vec::new(),
-    }
+    Judged::of(entry, Verdict::Undecided { why: Obstacle::NotRun }, Vec::new())
 }
 
 #[cfg(test)]

@@ -610,6 +610,11 @@ fn ending(one: &FailedScenario<'_>) -> String {
         Some(Miss::PreconditionLost { .. }) => {
             "not judged: a precondition that was met earlier in this run is not met now".to_owned()
         }
+        // Which one, and what it asks for, is the exam's.
+        Some(Miss::Criterion(_)) => "exit code 0, but a pass criterion is not met".to_owned(),
+        Some(Miss::Fixture { name, .. }) => {
+            format!("not judged: the product did not start as the fixture `{name}`")
+        }
         None => "for no reason that is known".to_owned(),
     }
 }
@@ -622,7 +627,9 @@ fn class(one: &FailedScenario<'_>) -> String {
             .map_or_else(|| "wrong result".to_owned(), |cause| heading(cause.rule).to_lowercase()),
         Some(Miss::Signal { .. }) => "ended by a signal".to_owned(),
         Some(Miss::Timeout { .. }) => "timeout".to_owned(),
-        Some(Miss::Invalid { .. } | Miss::PreconditionLost { .. }) | None => ending(one),
+        Some(Miss::Criterion(_)) => "wrong result".to_owned(),
+        Some(Miss::Invalid { .. } | Miss::PreconditionLost { .. } | Miss::Fixture { .. })
+        | None => ending(one),
     }
 }
 

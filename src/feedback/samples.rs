@@ -56,25 +56,9 @@ pub(crate) fn rich_set() -> ScenarioSet {
 /// Returns what came of one attempt that ended so and wrote `stderr`.
 pub(crate) fn judged(set: &ScenarioSet, id: &str, ending: Ending, stderr: &str) -> Judged {
     let entry = set.entries.iter().find(|entry| entry.id.as_str() == id).unwrap();
-    Judged {
-        id: entry.id.clone(),
-        name: entry.name.clone(),
-        file: entry.file.clone(),
-        category: entry.category.clone(),
-        weight: 1.0,
-        critical: false,
-        visibility: entry.visibility(),
-        verdict: of_ending(&ending),
-        attempts: vec![Attempt {
-            ending,
-            stdout: String::new(),
-            stderr: stderr.to_owned(),
-            stdout_bytes: 0,
-            stderr_bytes: stderr.len() as u64,
-            duration: Duration::from_millis(2_400),
-            leaked: false,
-        }],
-    }
+    let verdict = of_ending(&ending);
+    let attempt = Attempt::new(ending, "", stderr, Duration::from_millis(2_400));
+    Judged { weight: 1.0, critical: false, ..Judged::of(entry, verdict, vec![attempt]) }
 }
 
 /// Returns a gate that ended so and wrote `output`.

@@ -127,17 +127,7 @@ impl Judge<'_> {
                 }
             }
         };
-        Judged {
-            id: entry.id.clone(),
-            name: entry.name.clone(),
-            file: entry.file.clone(),
-            category: entry.category.clone(),
-            weight: entry.weight(),
-            critical: entry.critical(),
-            visibility: entry.visibility(),
-            verdict,
-            attempts,
-        }
+        Judged::of(entry, verdict, attempts)
     }
 
     /// Runs the checks among the preconditions; returns the verdict that the first one that is not
@@ -175,6 +165,10 @@ impl Judge<'_> {
                 stderr_bytes: finished.stderr.total,
                 duration: finished.duration,
                 leaked: finished.leaked,
+                stdout_head: String::new(),
+                stderr_head: String::new(),
+                stopped: false,
+                unmet: Vec::new(),
             });
             let again = matches!(verdict, Verdict::Unsatisfied { .. })
                 && attempts.len() <= scenario.front.retries as usize

@@ -722,6 +722,7 @@ mod tests {
                 weight_satisfied,
                 weight_judged,
                 critical_missing,
+                ..Satisfaction::default()
             })
         };
         let mut run = TestRun::begin("r1");

@@ -17,7 +17,9 @@ use crate::clock::{Timestamp, human};
 use crate::id::ScenarioId;
 use crate::scenario::Visibility;
 use crate::text::{one_line, tail};
-use crate::verdict::{Attempt, Ending, Judged, Miss, Obstacle, Satisfaction, Verdict, of_ending};
+use crate::verdict::{
+    Attempt, Ending, Evidence, Judged, Miss, Obstacle, Satisfaction, Unmet, Verdict, of_attempt,
+};
 
 /// The version of the format that is written, and the last that is read.
 pub const SCHEMA: u32 = 1;
@@ -37,6 +39,9 @@ const CANNOT_BE_JUDGED: &str = "can't be judged: ";
 const DID_NOT_START: &str = "could not start: ";
 const INTERRUPTED: &str = "interrupted";
 const NOT_RUN: &str = "not run: the judging ended before its turn";
+const DEFERRED: &str = "not run: it is slow, and the others do not reach the threshold";
+const CRITERION: &str = "pass criterion not met: ";
+const FIXTURE: &str = "fixture did not start: ";
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,6 +64,15 @@ pub struct Results {
     /// Those that could not be decided.
     #[serde(default)]
     pub undecided: usize,
+    /// Those among the undecided that the judging did not come to.
+    #[serde(default)]
+    pub not_run: usize,
+    /// Those of which some attempts passed and others did not.
+    #[serde(default)]
+    pub flaky: usize,
+    /// Whether scenarios were not run, so that nothing final can be said.
+    #[serde(default)]
+    pub partial: bool,
     /// The weight satisfied over the weight not skipped; null where nothing was judged.
     #[serde(default)]
     pub satisfaction_score: Option<f64>,
@@ -98,6 +112,12 @@ pub struct ScenarioResult {
     /// The last 5,000 characters of the last attempt's stderr.
     #[serde(default, deserialize_with = "null_as_default")]
     pub stderr: String,
+    /// The first characters of stdout where `stdout` does not hold all of it; else empty.
+    #[serde(default)]
+    pub stdout_head: String,
+    /// The first characters of stderr, likewise.
+    #[serde(default)]
+    pub stderr_head: String,
     /// How long all attempts took.
     #[serde(default, deserialize_with = "null_as_default")]
     pub duration_seconds: f64,
@@ -116,9 +136,23 @@ pub struct ScenarioResult {
     /// Every attempt, oldest first.
     #[serde(default)]
     pub attempts: Vec<PublishedAttempt>,
-    /// The evidence that was collected, as paths; empty where none was.
+    /// Whether some attempts passed and others did not.
     #[serde(default)]
-    pub evidence: Vec<String>,
+    pub flaky: bool,
+    /// What became of the evidence, in the order written; empty where none is asked for.
+    #[serde(default)]
+    pub evidence: Vec<PublishedEvidence>,
+}
+
+/// What became of one path or glob of the evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedEvidence {
+    /// The path or glob as written.
+    pub wanted: String,
+    /// The copies, as paths relative to the root of the product, sorted.
+    pub files: Vec<String>,
+    /// Why something is missing; empty where nothing is.
+    pub missing: String,
 }
 
 /// A verdict in one word.
@@ -157,9 +191,26 @@ pub struct PublishedAttempt {
     /// Whether it left processes running, which were then ended.
     #[serde(default)]
     pub leaked: bool,
+    /// Whether it was stopped when its time was up, as what reads from a terminal is.
+    #[serde(default)]
+    pub stopped: bool,
+    /// The pass criteria that do not hold.
+    #[serde(default)]
+    pub unmet: Vec<PublishedUnmet>,
     /// One line on why it failed; empty when it did not.
     #[serde(default)]
     pub error_summary: String,
+}
+
+/// A pass criterion that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedUnmet {
+    /// The criterion as written.
+    pub criterion: String,
+    /// What it asks for.
+    pub expected: String,
+    /// What was found instead.
+    pub actual: String,
 }
 
 /// A file that can't be taken as scenario results, and why.
@@ -207,6 +258,9 @@ impl Results {
             failed: satisfaction.failed,
             skipped: satisfaction.skipped,
             undecided: satisfaction.undecided,
+            not_run: satisfaction.not_run,
+            flaky: satisfaction.flaky,
+            partial: satisfaction.is_partial(),
             satisfaction_score: satisfaction.score(),
             gate1_failed,
             results: judged.iter().map(ScenarioResult::of).collect(),
@@ -248,9 +302,8 @@ impl Results {
 impl ScenarioResult {
     /// Returns what is published of one scenario.
     pub fn of(judged: &Judged) -> Self {
-        let (stdout, stderr) = judged
-            .attempts
-            .last()
+        let last = judged.attempts.last();
+        let (stdout, stderr) = last
             .map_or(("", ""), |last| (tail(&last.stdout, SHOWN).0, tail(&last.stderr, SHOWN).0));
         Self {
             id: judged.id.to_string(),
@@ -262,13 +315,16 @@ impl ScenarioResult {
             exit_code: exit_code(judged),
             stdout: stdout.to_owned(),
             stderr: stderr.to_owned(),
+            stdout_head: last.map_or_else(String::new, |last| last.stdout_head.clone()),
+            stderr_head: last.map_or_else(String::new, |last| last.stderr_head.clone()),
             duration_seconds: seconds(judged.duration()),
             error_summary: error_summary(judged),
             weight: judged.weight,
             critical: judged.critical,
             visibility: judged.visibility,
             attempts: judged.attempts.iter().map(PublishedAttempt::of).collect(),
-            evidence: Vec::new(),
+            flaky: judged.is_flaky(),
+            evidence: judged.evidence.iter().map(PublishedEvidence::of).collect(),
         }
     }
 
@@ -282,6 +338,8 @@ impl ScenarioResult {
         if let Some(last) = attempts.last_mut() {
             last.stdout.clone_from(&self.stdout);
             last.stderr.clone_from(&self.stderr);
+            last.stdout_head.clone_from(&self.stdout_head);
+            last.stderr_head.clone_from(&self.stderr_head);
         }
         Judged {
             id: ScenarioId::parse(&self.id).unwrap_or_else(|_| {
@@ -297,6 +355,7 @@ impl ScenarioResult {
             visibility: self.visibility,
             verdict: self.found(attempts.last()),
             attempts,
+            evidence: self.evidence.iter().map(PublishedEvidence::evidence).collect(),
         }
     }
 
@@ -314,15 +373,22 @@ impl ScenarioResult {
                     Obstacle::CouldNotStart { why: rest(DID_NOT_START) }
                 } else if self.error_summary == INTERRUPTED {
                     Obstacle::Interrupted
+                } else if self.error_summary == DEFERRED {
+                    Obstacle::Deferred
+                } else if let Some((name, why)) = self.fixture() {
+                    Obstacle::Fixture { name, why }
                 } else {
                     Obstacle::NotRun
                 },
             },
             Some(PublishedVerdict::Unsatisfied) | None => {
                 let miss = match self.exit_code {
+                    NOT_EVALUATED if let Some((name, why)) = self.fixture() => {
+                        Miss::Fixture { name, why }
+                    }
                     INVALID => Miss::Invalid { message: rest(CANNOT_BE_JUDGED) },
                     NOT_EVALUATED => Miss::PreconditionLost { unmet: rest(LOST) },
-                    code => match last.map(|last| of_ending(&last.ending)) {
+                    code => match last.map(of_attempt) {
                         Some(verdict @ Verdict::Unsatisfied { .. }) => return verdict,
                         // What could not start was a failure to the manual's script.
                         _ => Miss::Exit { code },
@@ -331,6 +397,12 @@ impl ScenarioResult {
                 Verdict::Unsatisfied { because: vec![miss] }
             }
         }
+    }
+
+    /// Returns the fixture that the summary blames, and what went wrong with it.
+    fn fixture(&self) -> Option<(String, String)> {
+        let (name, why) = self.error_summary.strip_prefix(FIXTURE)?.split_once(": ")?;
+        Some((name.to_owned(), why.to_owned()))
     }
 
     /// Returns the one attempt that a file of the manual's script tells of.
@@ -343,6 +415,8 @@ impl ScenarioResult {
             stdout_bytes: self.stdout.len() as u64,
             stderr_bytes: self.stderr.len() as u64,
             leaked: false,
+            stopped: false,
+            unmet: Vec::new(),
             error_summary: self.error_summary.clone(),
         }
         .attempt()
@@ -376,6 +450,8 @@ impl PublishedAttempt {
             stdout_bytes: attempt.stdout_bytes,
             stderr_bytes: attempt.stderr_bytes,
             leaked: attempt.leaked,
+            stopped: attempt.stopped,
+            unmet: attempt.unmet.iter().map(PublishedUnmet::of).collect(),
             error_summary: attempt_summary(attempt),
         }
     }
@@ -398,14 +474,37 @@ impl PublishedAttempt {
             (code, None) => Ending::Exited { code },
         };
         Attempt {
-            ending,
-            stdout: String::new(),
-            stderr: String::new(),
             stdout_bytes: self.stdout_bytes,
             stderr_bytes: self.stderr_bytes,
-            duration,
             leaked: self.leaked,
+            stopped: self.stopped,
+            unmet: self.unmet.iter().map(PublishedUnmet::unmet).collect(),
+            ..Attempt::new(ending, "", "", duration)
         }
+    }
+}
+
+impl PublishedUnmet {
+    fn of(unmet: &Unmet) -> Self {
+        let Unmet { criterion, expected, actual } = unmet.clone();
+        Self { criterion, expected, actual }
+    }
+
+    fn unmet(&self) -> Unmet {
+        let Self { criterion, expected, actual } = self.clone();
+        Unmet { criterion, expected, actual }
+    }
+}
+
+impl PublishedEvidence {
+    fn of(evidence: &Evidence) -> Self {
+        let Evidence { wanted, files, missing } = evidence.clone();
+        Self { wanted, files, missing }
+    }
+
+    fn evidence(&self) -> Evidence {
+        let Self { wanted, files, missing } = self.clone();
+        Evidence { wanted, files, missing }
     }
 }
 
@@ -418,11 +517,15 @@ pub fn error_summary(judged: &Judged) -> String {
             Obstacle::CouldNotStart { why } => format!("{DID_NOT_START}{why}"),
             Obstacle::Interrupted => INTERRUPTED.to_owned(),
             Obstacle::NotRun => NOT_RUN.to_owned(),
+            Obstacle::Deferred => DEFERRED.to_owned(),
+            Obstacle::Fixture { name, why } => format!("{FIXTURE}{name}: {why}"),
         },
         Verdict::Unsatisfied { because } => match (because.first(), judged.attempts.last()) {
             (Some(Miss::Invalid { message }), _) => format!("{CANNOT_BE_JUDGED}{message}"),
             (Some(Miss::PreconditionLost { unmet }), _) => format!("{LOST}{unmet}"),
+            (Some(Miss::Fixture { name, why }), _) => format!("{FIXTURE}{name}: {why}"),
             (_, Some(last)) => return attempt_summary(last),
+            (Some(Miss::Criterion(unmet)), None) => criterion_summary(unmet),
             (Some(Miss::Exit { code }), None) => format!("exit code {code}"),
             (Some(Miss::Signal { signal }), None) => format!("ended by signal {signal}"),
             (Some(Miss::Timeout { limit }), None) => format!("timed out after {}", human(*limit)),
@@ -434,7 +537,10 @@ pub fn error_summary(judged: &Judged) -> String {
 
 fn attempt_summary(attempt: &Attempt) -> String {
     let (what, said) = match &attempt.ending {
-        Ending::Exited { code: 0 } => return String::new(),
+        Ending::Exited { code: 0 } => {
+            let summary = attempt.unmet.first().map(criterion_summary).unwrap_or_default();
+            return one_line(&summary, SUMMARY);
+        }
         Ending::Exited { code } => (format!("exit code {code}"), true),
         Ending::Signalled { signal } => (format!("ended by signal {signal}"), true),
         Ending::TimedOut { limit } => (format!("timed out after {}", human(*limit)), false),
@@ -447,6 +553,10 @@ fn attempt_summary(attempt: &Attempt) -> String {
         Some(line) => one_line(&format!("{what}: {line}"), SUMMARY),
         None => one_line(&what, SUMMARY),
     }
+}
+
+fn criterion_summary(Unmet { criterion, actual, .. }: &Unmet) -> String {
+    format!("{CRITERION}{criterion}: {actual}")
 }
 
 /// Returns the last line with a letter or digit in it.
@@ -463,14 +573,18 @@ fn exit_code(judged: &Judged) -> i32 {
         Verdict::Skipped { .. } => NOT_EVALUATED,
         Verdict::Undecided { why } => match why {
             Obstacle::CouldNotStart { .. } => COULD_NOT_START,
-            Obstacle::Interrupted | Obstacle::NotRun => NOT_EVALUATED,
+            Obstacle::Interrupted
+            | Obstacle::NotRun
+            | Obstacle::Deferred
+            | Obstacle::Fixture { .. } => NOT_EVALUATED,
         },
         Verdict::Unsatisfied { because } => match because.first() {
             Some(Miss::Exit { code }) => *code,
             Some(Miss::Signal { signal }) => 128 + signal,
             Some(Miss::Timeout { .. }) => TIMED_OUT,
             Some(Miss::Invalid { .. }) => INVALID,
-            Some(Miss::PreconditionLost { .. }) | None => NOT_EVALUATED,
+            Some(Miss::Criterion(_)) => 0,
+            Some(Miss::PreconditionLost { .. } | Miss::Fixture { .. }) | None => NOT_EVALUATED,
         },
     }
 }
@@ -514,15 +628,7 @@ mod tests {
     use crate::verdict::satisfaction;
 
     fn attempt(ending: Ending, stdout: &str, stderr: &str) -> Attempt {
-        Attempt {
-            ending,
-            stdout: stdout.to_owned(),
-            stderr: stderr.to_owned(),
-            stdout_bytes: stdout.len() as u64,
-            stderr_bytes: stderr.len() as u64,
-            duration: Duration::from_millis(1_250),
-            leaked: false,
-        }
+        Attempt::new(ending, stdout, stderr, Duration::from_millis(1_250))
     }
 
     fn judged(id: &str, verdict: Verdict, attempts: Vec<Attempt>) -> Judged {
@@ -536,11 +642,13 @@ mod tests {
             visibility: Visibility::Holdout,
             verdict,
             attempts,
+            evidence: Vec::new(),
         }
     }
 
     fn of(id: &str, ending: Ending, stdout: &str, stderr: &str) -> Judged {
-        judged(id, of_ending(&ending), vec![attempt(ending, stdout, stderr)])
+        let attempt = attempt(ending, stdout, stderr);
+        judged(id, of_attempt(&attempt), vec![attempt])
     }
 
     fn missed(miss: Miss) -> Verdict {
@@ -558,6 +666,20 @@ mod tests {
         flaky.attempts.insert(0, attempt(Ending::Signalled { signal: 11 }, "", ""));
         let mut heavy = of("heavy", Ending::Exited { code: 0 }, "", "");
         (heavy.weight, heavy.critical, heavy.visibility) = (2.5, true, Visibility::Public);
+        let mut criterion = of("criterion", Ending::Exited { code: 0 }, "no\n", "");
+        let last = &mut criterion.attempts[0];
+        last.unmet = vec![Unmet {
+            criterion: "stdout contains \"ok\"".into(),
+            expected: "\"ok\" in stdout".into(),
+            actual: "stdout is \"no\"".into(),
+        }];
+        (last.stdout_head, last.leaked, last.stopped) = ("head".into(), true, true);
+        criterion.verdict = of_attempt(last);
+        criterion.evidence = vec![Evidence {
+            wanted: "*.log".into(),
+            files: vec!["artifacts/factory/a.log".into()],
+            missing: "too large".into(),
+        }];
         vec![
             of("pass", Ending::Exited { code: 0 }, "ok\n", ""),
             of("fail", Ending::Exited { code: 1 }, "", "Traceback:\nValueError: no\n\n---\n"),
@@ -572,6 +694,18 @@ mod tests {
             judged("notrun", undecided(Obstacle::NotRun), vec![]),
             flaky,
             heavy,
+            criterion,
+            judged(
+                "notready",
+                undecided(Obstacle::Fixture { name: "db".into(), why: "x: y".into() }),
+                vec![],
+            ),
+            judged(
+                "noserver",
+                missed(Miss::Fixture { name: "web".into(), why: "no".into() }),
+                vec![],
+            ),
+            judged("deferred", undecided(Obstacle::Deferred), vec![]),
         ]
     }
 
@@ -605,6 +739,10 @@ mod tests {
                 "notrun -4 Undecided not run: the judging ended before its turn",
                 "flaky 0 Satisfied",
                 "heavy 0 Satisfied",
+                "criterion 0 Unsatisfied pass criterion not met: stdout contains \"ok\": stdout is \"no\"",
+                "notready -4 Undecided fixture did not start: db: x: y",
+                "noserver -4 Unsatisfied fixture did not start: web: no",
+                "deferred -4 Undecided not run: it is slow, and the others do not reach the threshold",
             ]
         );
     }

@@ -244,14 +244,9 @@ mod tests {
     fn judged(codes: &[i32], stderr: &str) -> Judged {
         let attempts: Vec<Attempt> = codes
             .iter()
-            .map(|code| Attempt {
-                ending: Ending::Exited { code: *code },
-                stdout: String::new(),
-                stderr: stderr.to_owned(),
-                stdout_bytes: 0,
-                stderr_bytes: 0,
-                duration: Duration::from_millis(140),
-                leaked: false,
+            .map(|code| {
+                let ending = Ending::Exited { code: *code };
+                Attempt::new(ending, "", stderr, Duration::from_millis(140))
             })
             .collect();
         Judged {
@@ -264,6 +259,7 @@ mod tests {
             visibility: Visibility::Holdout,
             verdict: of_ending(&attempts.last().unwrap().ending),
             attempts,
+            evidence: Vec::new(),
         }
     }
 

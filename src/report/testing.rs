@@ -132,7 +132,7 @@ impl TestRun {
             undecided: count("undecided"),
             weight_satisfied: passed as f64,
             weight_judged: (verdicts.len() - count("skipped")) as f64,
-            critical_missing: 0,
+            ..Satisfaction::default()
         };
         self.closed(commit, Some(satisfaction), false)
     }

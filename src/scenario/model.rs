@@ -147,8 +147,10 @@ pub struct FrontMatter {
     pub weight: f64,
     /// Whether nothing converges without it.
     pub critical: bool,
-    /// Whether it is run after the others.
+    /// Whether it is run after the others, and only when they reach the threshold.
     pub slow: bool,
+    /// Whether nothing else runs while it does.
+    pub serial: bool,
     /// The fixtures that it needs, by name.
     pub needs: Vec<String>,
     /// How many more attempts a failure gets.
@@ -167,6 +169,7 @@ impl Default for FrontMatter {
             weight: 1.0,
             critical: false,
             slow: false,
+            serial: false,
             needs: Vec::new(),
             retries: 0,
             visibility: Visibility::Holdout,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::ScenarioId;
-use crate::scenario::Visibility;
+use crate::scenario::{Entry, Visibility};
 
 pub use gate::{GateResult, GateStatus};
 pub use satisfaction::{Satisfaction, satisfaction, show_score};
@@ -108,6 +108,26 @@ pub enum Miss {
         /// The precondition's text.
         unmet: String,
     },
+    /// The evaluation exited with 0, and a pass criterion that can be checked does not hold.
+    Criterion(Unmet),
+    /// A fixture that is the product would not start.
+    Fixture {
+        /// Its name.
+        name: String,
+        /// What went wrong, as a fragment.
+        why: String,
+    },
+}
+
+/// A pass criterion that was checked and does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unmet {
+    /// The criterion as written.
+    pub criterion: String,
+    /// What it asks for, as a fragment.
+    pub expected: String,
+    /// What was found instead, as a fragment, bounded.
+    pub actual: String,
 }
 
 /// What kept the factory from a verdict.
@@ -123,6 +143,15 @@ pub enum Obstacle {
     Interrupted,
     /// The run ended before its turn came.
     NotRun,
+    /// It is slow, and the others do not reach the threshold.
+    Deferred,
+    /// A fixture that is not the product would not start.
+    Fixture {
+        /// Its name.
+        name: String,
+        /// What went wrong, as a fragment.
+        why: String,
+    },
 }
 
 /// One attempt at an evaluation.
@@ -134,14 +163,61 @@ pub struct Attempt {
     pub stdout: String,
     /// What it wrote to stderr, likewise.
     pub stderr: String,
+    /// The first part of stdout where `stdout` does not hold all of it; else empty.
+    #[serde(default)]
+    pub stdout_head: String,
+    /// The first part of stderr, likewise.
+    #[serde(default)]
+    pub stderr_head: String,
     /// How many bytes came on stdout in all.
     pub stdout_bytes: u64,
     /// How many bytes came on stderr in all.
     pub stderr_bytes: u64,
     /// How long it took.
     pub duration: Duration,
-    /// Whether processes of its group were still alive when bash had ended.
+    /// Whether processes that it started were still alive when bash had ended.
     pub leaked: bool,
+    /// Whether it was stopped when its time was up, as what reads from a terminal is.
+    #[serde(default)]
+    pub stopped: bool,
+    /// The pass criteria that do not hold, in their order; empty where bash did not exit with 0.
+    #[serde(default)]
+    pub unmet: Vec<Unmet>,
+}
+
+impl Attempt {
+    /// Returns an attempt that ended so, wrote this and nothing else, and left nothing behind.
+    pub fn new(ending: Ending, stdout: &str, stderr: &str, duration: Duration) -> Self {
+        Self {
+            ending,
+            stdout: stdout.to_owned(),
+            stderr: stderr.to_owned(),
+            stdout_head: String::new(),
+            stderr_head: String::new(),
+            stdout_bytes: stdout.len() as u64,
+            stderr_bytes: stderr.len() as u64,
+            duration,
+            leaked: false,
+            stopped: false,
+            unmet: Vec::new(),
+        }
+    }
+
+    /// Returns whether this attempt alone would satisfy the scenario.
+    pub fn is_pass(&self) -> bool {
+        self.ending.is_success() && self.unmet.is_empty()
+    }
+}
+
+/// What became of one path or glob of a scenario's evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The path or glob as written.
+    pub wanted: String,
+    /// The copies, as paths relative to the root of the product, sorted; empty where there are none.
+    pub files: Vec<String>,
+    /// Why something is missing, as a fragment; empty where nothing is.
+    pub missing: String,
 }
 
 /// A scenario with what came of judging it.
@@ -165,12 +241,47 @@ pub struct Judged {
     pub verdict: Verdict,
     /// Every attempt, oldest first; empty where none was made.
     pub attempts: Vec<Attempt>,
+    /// What became of its evidence, in the order written; empty where none is asked for, or no
+    /// attempt was made.
+    #[serde(default)]
+    pub evidence: Vec<Evidence>,
 }
 
 impl Judged {
+    /// Returns what came of `entry`, with no evidence yet.
+    pub fn of(entry: &Entry, verdict: Verdict, attempts: Vec<Attempt>) -> Self {
+        Self {
+            id: entry.id.clone(),
+            name: entry.name.clone(),
+            file: entry.file.clone(),
+            category: entry.category.clone(),
+            weight: entry.weight(),
+            critical: entry.critical(),
+            visibility: entry.visibility(),
+            verdict,
+            attempts,
+            evidence: Vec::new(),
+        }
+    }
+
     /// Returns whether the verdict is `Satisfied`.
     pub fn is_satisfied(&self) -> bool {
         matches!(self.verdict, Verdict::Satisfied)
+    }
+
+    /// Returns whether some attempts pass and others do not.
+    pub fn is_flaky(&self) -> bool {
+        self.attempts.iter().any(Attempt::is_pass) && !self.attempts.iter().all(Attempt::is_pass)
+    }
+
+    /// Returns whether no verdict was reached because the judging did not come to it.
+    pub fn is_not_run(&self) -> bool {
+        matches!(
+            self.verdict,
+            Verdict::Undecided {
+                why: Obstacle::NotRun | Obstacle::Deferred | Obstacle::Interrupted
+            }
+        )
     }
 
     /// Returns the time that all attempts took together.
@@ -192,6 +303,16 @@ pub fn of_ending(ending: &Ending) -> Verdict {
         }
     };
     Verdict::Unsatisfied { because: vec![miss] }
+}
+
+/// Decides what an attempt means for the scenario: its ending, and then the criteria that it misses.
+pub fn of_attempt(attempt: &Attempt) -> Verdict {
+    match of_ending(&attempt.ending) {
+        Verdict::Satisfied if !attempt.unmet.is_empty() => Verdict::Unsatisfied {
+            because: attempt.unmet.iter().cloned().map(Miss::Criterion).collect(),
+        },
+        other => other,
+    }
 }
 
 /// Decides what an unmet precondition means: a scenario that was judged before in this run and

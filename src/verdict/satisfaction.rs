@@ -21,6 +21,12 @@ pub struct Satisfaction {
     pub weight_satisfied: f64,
     /// The weight of all but the skipped.
     pub weight_judged: f64,
+    /// Those among the undecided that the judging did not come to.
+    #[serde(default)]
+    pub not_run: usize,
+    /// Those of which some attempts passed and others did not, whatever the verdict.
+    #[serde(default)]
+    pub flaky: usize,
     /// Critical scenarios that are neither satisfied nor skipped.
     pub critical_missing: usize,
 }
@@ -30,6 +36,11 @@ impl Satisfaction {
     pub fn score(&self) -> Option<f64> {
         (self.weight_judged > 0.0 && self.passed + self.failed > 0)
             .then(|| self.weight_satisfied / self.weight_judged)
+    }
+
+    /// Returns whether scenarios were not run, so that nothing final can be said.
+    pub fn is_partial(&self) -> bool {
+        self.not_run > 0
     }
 
     /// Returns whether the score reaches `threshold` and nothing critical is missing.
@@ -53,6 +64,8 @@ pub fn show_score(score: impl Into<Option<f64>>) -> String {
 pub fn satisfaction(judged: &[Judged]) -> Satisfaction {
     let mut sum = Satisfaction { total: judged.len(), ..Satisfaction::default() };
     for one in judged {
+        sum.not_run += usize::from(one.is_not_run());
+        sum.flaky += usize::from(one.is_flaky());
         match one.verdict {
             Verdict::Satisfied => {
                 sum.passed += 1;
@@ -91,6 +104,7 @@ mod tests {
             visibility: Visibility::Holdout,
             verdict,
             attempts: Vec::new(),
+            evidence: Vec::new(),
         }
     }
 

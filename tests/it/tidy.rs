@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dark_factory::agent::BACKENDS;
+use dark_factory::clock::Timestamp;
 use dark_factory::config::{Config, GateSettings, PrepareSettings, Span, parse as parse_config};
 use dark_factory::feedback::rules::{End, Evidence, RULES};
 use dark_factory::id::ScenarioId;
-use dark_factory::report::results::{Results, ScenarioResult};
+use dark_factory::report::results::Results;
 use dark_factory::scenario::{CHECKS, FrontMatter, Severity, Visibility, parse as parse_scenario};
-use dark_factory::verdict::{Attempt, Ending, Judged, Verdict};
+use dark_factory::verdict::{Attempt, Ending, Judged, Verdict, satisfaction};
 use regex::Regex;
 use serde_json::Value;
 
@@ -652,28 +653,12 @@ fn every_field_of_the_results_is_documented() {
         critical: false,
         visibility: Visibility::Holdout,
         verdict: Verdict::Satisfied,
-        attempts: vec![Attempt {
-            ending: Ending::Exited { code: 0 },
-            stdout: String::new(),
-            stderr: String::new(),
-            stdout_bytes: 0,
-            stderr_bytes: 0,
-            duration: Duration::ZERO,
-            leaked: false,
-        }],
+        attempts: vec![Attempt::new(Ending::Exited { code: 0 }, "", "", Duration::ZERO)],
+        evidence: Vec::new(),
     };
-    let results = Results {
-        schema: 1,
-        timestamp: String::new(),
-        total: 1,
-        passed: 1,
-        failed: 0,
-        skipped: 0,
-        undecided: 0,
-        satisfaction_score: Some(1.0),
-        gate1_failed: false,
-        results: vec![ScenarioResult::of(&judged)],
-    };
+    let judged = [judged];
+    let now = Timestamp::from_unix_millis(0);
+    let results = Results::new(now, &judged, &satisfaction(&judged), false);
     let results = serde_json::to_value(results).unwrap();
     let document = read("docs/reference.md");
     let part = section(&document, "## `scenario_results.json`");

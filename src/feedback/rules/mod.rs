@@ -90,7 +90,9 @@ impl<'a> End<'a> {
             Some(Miss::Exit { code }) => Self::Exit(*code),
             Some(Miss::Signal { signal }) => Self::Signal(*signal),
             Some(Miss::Timeout { limit }) => Self::Timeout(*limit),
-            Some(Miss::Invalid { .. } | Miss::PreconditionLost { .. }) | None => Self::NotRun,
+            Some(Miss::Criterion(_)) => Self::Exit(0),
+            Some(Miss::Invalid { .. } | Miss::PreconditionLost { .. } | Miss::Fixture { .. })
+            | None => Self::NotRun,
         }
     }
 }
