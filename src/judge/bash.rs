@@ -41,7 +41,8 @@ impl Place {
             .env(self.variables(extra))
             .limit(limits.time)
             .grace(limits.grace)
-            .keep(limits.keep);
+            .keep(limits.keep)
+            .ending_strays();
         if script.len() <= LONGEST_ARGUMENT {
             // The last is `$0`: messages begin with `bash: line 1:`, wherever bash is.
             return process::run(&call.args(["-c", script, "bash"]), cancel, live);
@@ -51,13 +52,9 @@ impl Place {
                 call = call.arg(file.path());
                 process::run(&call, cancel, live)
             }
-            Err(error) => Finished {
-                ending: Ending::CouldNotStart { why: format!("can't write the script: {error}") },
-                stdout: process::Captured::default(),
-                stderr: process::Captured::default(),
-                duration: Duration::ZERO,
-                leaked: false,
-            },
+            Err(error) => Finished::never_began(Ending::CouldNotStart {
+                why: format!("can't write the script: {error}"),
+            }),
         }
     }
 

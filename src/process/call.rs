@@ -55,6 +55,8 @@ pub struct Call {
     pub grace: Duration,
     /// What is kept of its output.
     pub keep: Keep,
+    /// Whether what it started outside its process group is found and ended with it.
+    pub ends_strays: bool,
 }
 
 impl Call {
@@ -71,6 +73,7 @@ impl Call {
             idle: None,
             grace: Duration::from_secs(2),
             keep: Keep::ALL,
+            ends_strays: false,
         }
     }
 
@@ -124,6 +127,14 @@ impl Call {
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
+        self
+    }
+
+    /// Has what it starts outside its process group found and ended with it, as far as the system
+    /// lets that be found.
+    #[must_use]
+    pub fn ending_strays(mut self) -> Self {
+        self.ends_strays = true;
         self
     }
 

@@ -66,19 +66,24 @@ impl Cancel {
         }))))
     }
 
-    /// Returns a token that INT and TERM to this process trip from now on; HUP counts as TERM
-    /// unless it is ignored, as `nohup` has it.
+    /// Returns a token that INT and TERM to this process trip from now on; HUP counts as TERM. INT
+    /// and HUP that are ignored stay so, as shells have it for what runs in the background and
+    /// `nohup` for what outlives its terminal.
     ///
     /// # Errors
     /// The system refuses a handler, or has no more file descriptors.
     pub fn on_signals() -> io::Result<Self> {
         let cancel = Self::new()?;
         if let Some(token) = &cancel.0 {
-            let mut signals = vec![(SIGINT, &token.interrupt), (SIGTERM, &token.terminate)];
-            if !is_ignored(SIGHUP) {
-                signals.push((SIGHUP, &token.terminate));
-            }
+            let signals = [
+                (SIGTERM, &token.terminate),
+                (SIGINT, &token.interrupt),
+                (SIGHUP, &token.terminate),
+            ];
             for (signal, flag) in signals {
+                if signal != SIGTERM && is_ignored(signal) {
+                    continue;
+                }
                 // The flag first: whoever the pipe wakes must find it set.
                 signal_hook::flag::register(signal, Arc::clone(flag))?;
                 signal_hook::low_level::pipe::register(signal, token.ring.try_clone()?)?;
@@ -126,9 +131,14 @@ impl Cancel {
     }
 }
 
+/// Returns whether INT does nothing to this process, as in the background of a script.
+pub fn is_interrupt_ignored() -> bool {
+    is_ignored(SIGINT)
+}
+
 /// Returns whether this process was started with `signal` ignored; false where the system does not
 /// say.
-fn is_ignored(signal: i32) -> bool {
+pub(super) fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     status
         .lines()

@@ -14,7 +14,8 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group};
 
 use crate::verdict::Ending;
 
-use super::{Call, Stdin, Variables};
+use super::strays::MARK;
+use super::{Call, Stdin, Variables, started, survivors};
 
 /// Where names are looked up when the environment has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -33,8 +34,8 @@ pub(super) struct Leader {
 }
 
 impl Leader {
-    /// Starts the call, its error stream going to `stderr`.
-    pub(super) fn start(call: &Call, stderr: Stdio) -> io::Result<Self> {
+    /// Starts the call, its error stream going to `stderr`, with `mark` in its environment.
+    pub(super) fn start(call: &Call, stderr: Stdio, mark: Option<&str>) -> io::Result<Self> {
         let stdin = match &call.stdin {
             Stdin::Null => Stdio::null(),
             Stdin::Bytes(_) => Stdio::piped(),
@@ -57,11 +58,12 @@ impl Leader {
             .current_dir(&call.dir)
             .env_clear()
             .envs(&call.env)
+            .envs(mark.map(|mark| (MARK, mark)))
             .process_group(0)
             .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(stderr);
-        let child = spawn(&mut command)
+        let child = started::start(|| spawn(&mut command))
             .map_err(|error| naming(&format!("can't start `{}`", program.display()), &error))?;
         let pid = Pid::from_child(&child);
         Ok(Self { exit: exit_descriptor(pid), child, pid, over: false })
@@ -105,7 +107,7 @@ impl Leader {
         // for as long as it has a member that could be killed.
         self.signal(Signal::STOP);
         let status = self.child.wait();
-        self.over = true;
+        self.forget();
         let leaked = match rustix::process::test_kill_process_group(self.pid) {
             Err(Errno::SRCH) => false,
             Ok(()) | Err(_) => {
@@ -126,7 +128,17 @@ impl Leader {
 
     /// Gives up on a child that even KILL does not end: it hangs in the kernel.
     pub(super) fn abandon(&mut self) {
+        self.forget();
+    }
+
+    /// Returns whether something in the group is stopped, as what reads from the terminal is.
+    pub(super) fn is_stopped(&self) -> bool {
+        survivors::any_stopped(self.pid.as_raw_nonzero().get())
+    }
+
+    fn forget(&mut self) {
         self.over = true;
+        started::forget(self.pid.as_raw_nonzero().get());
     }
 }
 
@@ -135,6 +147,7 @@ impl Drop for Leader {
         if !self.over {
             self.signal(Signal::KILL);
             let _ = self.child.wait();
+            self.forget();
         }
     }
 }
@@ -194,23 +207,8 @@ fn exit_descriptor(_: Pid) -> Option<OwnedFd> {
 /// Returns whether a process of the group is alive that does not lead it; true where the system
 /// does not say.
 fn group_is_alive(group: Pid) -> bool {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return true };
-    processes.filter_map(Result::ok).any(|process| {
-        let name = process.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
-            return false;
-        };
-        pid != group.as_raw_nonzero().get()
-            && std::fs::read_to_string(process.path().join("stat"))
-                .is_ok_and(|stat| is_alive_in(&stat, group))
-    })
-}
-
-/// Reads a line of `/proc/PID/stat`, whose second field may hold anything, blanks and `)` too.
-fn is_alive_in(stat: &str, group: Pid) -> bool {
-    let Some((_, fields)) = stat.rsplit_once(')') else { return false };
-    let mut fields = fields.split_ascii_whitespace();
-    let state = fields.next();
-    let in_group = fields.nth(1).and_then(|field| field.parse().ok());
-    in_group == Some(group.as_raw_nonzero().get()) && !matches!(state, Some("Z" | "X"))
+    let group = group.as_raw_nonzero().get();
+    let table = survivors::table();
+    table.is_empty()
+        || table.iter().any(|one| one.group == group && one.pid != group && !one.zombie)
 }

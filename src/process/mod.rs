@@ -2,22 +2,27 @@
 //!
 //! A child gets a directory, a whole environment, a process group of its own, limits, and pipes
 //! that are read until it is over and no longer. Whatever way it ends, nothing of its group is
-//! left alive. A process that leaves the group (`setsid`) is not followed here; `survivors` finds
-//! those whose environment marks them.
+//! left alive. What leaves the group (`setsid`, a daemon) is found by `strays` where the call asks
+//! for it, and by `survivors` once whoever started it is dead.
 
 mod call;
 mod cancel;
 mod capture;
 mod leader;
 mod limited;
+mod pause;
 mod piped;
 mod run;
+mod started;
+mod strays;
 pub(crate) mod survivors;
 
 pub use call::{Call, Keep, Stdin, Variables};
-pub use cancel::{Cancel, Signal};
+pub use cancel::{Cancel, Signal, is_interrupt_ignored};
 pub use capture::{Captured, Stream};
 pub use leader::find_program;
 pub use limited::Limited;
+pub use pause::pause_with_the_terminal;
 pub use piped::Piped;
 pub use run::{Finished, run};
+pub use strays::{end_orphans, end_strays};

@@ -40,7 +40,7 @@ impl Piped {
         let stderr = tempfile::tempfile()?;
         let call = Call { stdin: Stdin::Bytes(Vec::new()), ..call.clone() };
         let started = Instant::now();
-        let mut leader = Leader::start(&call, Stdio::from(stderr.try_clone()?))?;
+        let mut leader = Leader::start(&call, Stdio::from(stderr.try_clone()?), None)?;
         let (stdin, stdout, _) = leader.pipes();
         let stdout = stdout.ok_or(io::ErrorKind::BrokenPipe)?;
         Ok(Self { stdin, stdout, stderr, limit: call.limit, started, leader })

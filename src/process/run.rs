@@ -15,6 +15,8 @@ use crate::verdict::Ending;
 
 use super::capture::Buffer;
 use super::leader::Leader;
+use super::pause::Stopwatch;
+use super::strays::Watch;
 use super::{Call, Cancel, Captured, Stdin, Stream};
 
 /// How often a child is looked at where the system can't tell of its end by itself.
@@ -37,8 +39,10 @@ pub struct Finished {
     pub stderr: Captured,
     /// The time from its start to its end.
     pub duration: Duration,
-    /// Whether it exited by itself and left processes of its group alive, or its output open.
+    /// Whether it exited by itself and left processes alive, or its output open.
     pub leaked: bool,
+    /// Whether something of its group was stopped when its time was up.
+    pub stopped: bool,
 }
 
 /// Runs the call to its end and hands on what it writes as it comes.
@@ -50,15 +54,18 @@ pub fn run(call: &Call, cancel: &Cancel, live: &mut dyn FnMut(Stream, &[u8])) ->
     if cancel.tripped().is_some() {
         return Finished::never_began(Ending::Interrupted);
     }
-    let started = Instant::now();
-    let mut leader = match Leader::start(call, Stdio::piped()) {
+    let watch = call.ends_strays.then(Watch::begin);
+    let started = Stopwatch::start();
+    let mark = watch.as_ref().map(Watch::mark);
+    let mut leader = match Leader::start(call, Stdio::piped(), mark) {
         Ok(leader) => leader,
         Err(error) => {
             return Finished::never_began(Ending::CouldNotStart { why: error.to_string() });
         }
     };
     let mut pipes = Pipes::of(&mut leader, call);
-    let mut heard = started;
+    let mut heard = started.clone();
+    let mut stopped = false;
     // The ending that the factory decided on, and when.
     let mut forced: Option<(Ending, Instant)> = None;
     let mut killed: Option<Instant> = None;
@@ -70,7 +77,8 @@ pub fn run(call: &Call, cancel: &Cancel, live: &mut dyn FnMut(Stream, &[u8])) ->
         match &forced {
             None if exited => break true,
             None => {
-                if let Some(ending) = due(call, cancel, started, heard) {
+                if let Some(ending) = due(call, cancel, &started, &heard) {
+                    stopped = leader.is_stopped();
                     leader.signal(Signal::TERM);
                     // A stopped process hears TERM only once it goes on.
                     leader.signal(Signal::CONT);
@@ -107,7 +115,7 @@ pub fn run(call: &Call, cancel: &Cancel, live: &mut dyn FnMut(Stream, &[u8])) ->
         let wakers =
             [leader.exit().filter(|_| !exited), cancel.wake().filter(|_| forced.is_none())];
         if pipes.turn(wait, wakers, live) {
-            heard = Instant::now();
+            heard = Stopwatch::start();
         }
     };
     let duration = started.elapsed();
@@ -117,6 +125,7 @@ pub fn run(call: &Call, cancel: &Cancel, live: &mut dyn FnMut(Stream, &[u8])) ->
         leader.abandon();
         (Ending::Signalled { signal: Signal::KILL.as_raw() }, true)
     };
+    let leaked = watch.is_some_and(|watch| watch.end()) || leaked;
     let drain = Instant::now();
     while pipes.is_open() && !drain.left(DRAIN).is_zero() {
         if !pipes.turn(DRAIN_CHUNK.min(drain.left(DRAIN)), [None, None], live) {
@@ -130,23 +139,26 @@ pub fn run(call: &Call, cancel: &Cancel, live: &mut dyn FnMut(Stream, &[u8])) ->
         stderr: pipes.stderr.finish(),
         duration,
         leaked,
+        stopped,
     }
 }
 
 impl Finished {
-    fn never_began(ending: Ending) -> Self {
+    /// Returns what came of a call that never began.
+    pub(crate) fn never_began(ending: Ending) -> Self {
         Self {
             ending,
             stdout: Captured::default(),
             stderr: Captured::default(),
             duration: Duration::ZERO,
             leaked: false,
+            stopped: false,
         }
     }
 }
 
 /// Returns the ending that the factory has to bring about now, if any.
-fn due(call: &Call, cancel: &Cancel, started: Instant, heard: Instant) -> Option<Ending> {
+fn due(call: &Call, cancel: &Cancel, started: &Stopwatch, heard: &Stopwatch) -> Option<Ending> {
     if cancel.tripped().is_some() {
         return Some(Ending::Interrupted);
     }
@@ -496,6 +508,63 @@ mod tests {
         assert!(begin.elapsed() < Duration::from_millis(2_500));
         assert_eq!(finished.stdout.text(), "done\n");
         assert!(finished.leaked);
+    }
+
+    /// Waits until the process whose number was written is gone.
+    #[track_caller]
+    fn assert_stray_gone(script: &str) {
+        let finished = finish(&bash(script).ending_strays().limit(Duration::from_secs(20)));
+        assert!(finished.leaked, "{finished:?}");
+        assert!(finished.duration < Duration::from_secs(10), "{finished:?}");
+        assert_gone(&finished);
+    }
+
+    #[test]
+    fn what_makes_a_session_of_its_own_is_ended_too() {
+        assert_stray_gone("setsid sleep 300 & echo $!; sleep 0.1");
+        assert_stray_gone("setsid sleep 300 >/dev/null 2>&1 & echo $!; sleep 0.1");
+    }
+
+    #[test]
+    fn a_daemon_that_forked_twice_is_ended_too() {
+        assert_stray_gone("(setsid bash -c 'sleep 300 & echo $!; exec sleep 0.05' &); sleep 0.3");
+    }
+
+    #[test]
+    fn a_family_of_strays_is_ended_to_the_last() {
+        let family = "setsid bash -c 'setsid sleep 300 & echo $!; wait' & sleep 0.2";
+        assert_stray_gone(family);
+    }
+
+    #[test]
+    fn a_stray_ends_at_the_limit_as_well() {
+        let limit = Duration::from_millis(300);
+        let call = bash("setsid sleep 300 & echo $!; wait").ending_strays().limit(limit);
+        let finished = finish(&call);
+        assert_eq!(finished.ending, Ending::TimedOut { limit });
+        assert_gone(&finished);
+    }
+
+    #[test]
+    fn strays_of_one_child_are_no_business_of_another() {
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                finish(&bash("setsid sleep 1.5 & a=$!; sleep 1; kill -0 $a").ending_strays())
+            });
+            std::thread::sleep(Duration::from_millis(200));
+            for _ in 0..20 {
+                finish(&bash("setsid sleep 300 & sleep 0.02").ending_strays());
+            }
+            assert_eq!(other.join().unwrap().ending, exited(0));
+        });
+    }
+
+    #[test]
+    fn a_child_that_stops_itself_is_said_to_have_been_stopped() {
+        let limit = Duration::from_millis(200);
+        assert!(finish(&bash("kill -STOP $$").limit(limit)).stopped);
+        assert!(finish(&bash("(kill -STOP $BASHPID; true); true").limit(limit)).stopped);
+        assert!(!finish(&bash("sleep 300; true").limit(limit)).stopped);
     }
 
     #[test]

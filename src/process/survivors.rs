@@ -24,6 +24,7 @@ pub(crate) struct Process {
     /// When it began, in the kernel's ticks since boot.
     pub(crate) start: u64,
     pub(crate) zombie: bool,
+    pub(crate) stopped: bool,
 }
 
 /// What a sweep came to.
@@ -131,13 +132,19 @@ pub(crate) fn process_of(pid: i32) -> Option<Process> {
     parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
+/// Returns whether a process of the group is stopped.
+pub(crate) fn any_stopped(group: i32) -> bool {
+    table().iter().any(|one| one.group == group && one.stopped)
+}
+
 /// Returns what tells this boot of the machine from others; none where the system does not say.
 pub(crate) fn boot_id() -> Option<String> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(text.trim().to_owned())
 }
 
-fn table() -> Vec<Process> {
+/// Returns every process, by number; empty where the system does not list them.
+pub(crate) fn table() -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let mut table: Vec<Process> = entries
         .flatten()
@@ -170,6 +177,7 @@ fn parse_stat(stat: &[u8]) -> Option<Process> {
         session: fields.get(3)?.parse().ok()?,
         start: fields.get(19)?.parse().ok()?,
         zombie: matches!(*fields.first()?, "Z" | "X"),
+        stopped: matches!(*fields.first()?, "T"),
     })
 }
 
@@ -180,8 +188,15 @@ mod tests {
     #[test]
     fn a_process_whose_name_looks_like_a_stat_line_is_read_right() {
         let stat = b"42 (a) S 1 (b) R 7 8 9 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 777 0";
-        let expected =
-            Process { pid: 42, parent: 7, group: 8, session: 9, start: 777, zombie: false };
+        let expected = Process {
+            zombie: false,
+            stopped: false,
+            pid: 42,
+            parent: 7,
+            group: 8,
+            session: 9,
+            start: 777,
+        };
         assert_eq!(parse_stat(stat), Some(expected));
     }
 

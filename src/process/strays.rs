@@ -1,0 +1,178 @@
+//! Finds and ends what left its process group: whatever a child started that made a session of its
+//! own, or whose parents ended before it.
+//!
+//! On Linux such processes are adopted by this one, which makes itself their reaper. Each child is
+//! started with a mark in its environment that its descendants inherit, so that what is adopted can
+//! be told apart while several children run at a time. One that cleared its environment is known
+//! only while a single child runs, or once none does. Elsewhere nothing is found.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitOptions, getpid, set_child_subreaper, waitpid};
+
+use crate::clock::Instant;
+
+use super::started;
+use super::survivors::{self, Process, process_of};
+
+/// The variable that marks a child and what descends from it: `PID.START.NUMBER` of the process
+/// that started it, and which child of it it is.
+pub(crate) const MARK: &str = "DARK_FACTORY_CHILD";
+/// How long strays may take to vanish once they have been killed.
+const BOUND: Duration = Duration::from_secs(2);
+const TICK: Duration = Duration::from_micros(500);
+
+/// Looks after what one child may leave behind.
+#[derive(Debug)]
+pub(super) struct Watch {
+    mark: String,
+    /// What was adopted before the child began.
+    before: BTreeSet<i32>,
+    /// Whether it is this child alone that what is adopted now can come from.
+    alone: bool,
+}
+
+/// How many children are being watched.
+static WATCHED: AtomicU64 = AtomicU64::new(0);
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+impl Watch {
+    /// Begins to watch, and makes this process the reaper of what its children leave.
+    pub(super) fn begin() -> Self {
+        become_reaper();
+        let others = WATCHED.fetch_add(1, Ordering::SeqCst);
+        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+        Self {
+            mark: format!("{}.{number}", runner()),
+            before: adopted().into_iter().collect(),
+            alone: others == 0,
+        }
+    }
+
+    /// Returns the mark's value, for the child's environment.
+    pub(super) fn mark(&self) -> &str {
+        &self.mark
+    }
+
+    /// Ends every stray of the child, which is over; returns whether there was one.
+    pub(super) fn end(&self) -> bool {
+        let alone = self.alone && WATCHED.load(Ordering::SeqCst) == 1;
+        end_all(|pid| match mark_of(pid) {
+            Some(mark) => mark == self.mark,
+            None => alone && !self.before.contains(&pid),
+        })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        WATCHED.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Ends every adopted process, whatever it came from; returns whether there was one.
+///
+/// For the end of a judgement, when nothing is running any more.
+pub fn end_strays() -> bool {
+    end_all(|_| true)
+}
+
+/// Ends what marked processes of runners left that are dead themselves; returns how many there were.
+pub fn end_orphans() -> usize {
+    let orphans: Vec<Process> = survivors::table()
+        .into_iter()
+        .filter(|one| !one.zombie)
+        .filter(|one| mark_of(one.pid).is_some_and(|mark| !runner_is_alive(&mark)))
+        .collect();
+    for orphan in &orphans {
+        survivors::signal(*orphan, Signal::KILL);
+    }
+    orphans.len()
+}
+
+fn end_all(is_ours: impl Fn(i32) -> bool) -> bool {
+    let (began, mut found) = (Instant::now(), false);
+    loop {
+        // Most children leave nothing, and then this is all that is paid.
+        if adopted().is_empty() {
+            return found;
+        }
+        let mut left = false;
+        started::look(|own| {
+            for pid in adopted().into_iter().filter(|pid| !own.contains(pid)) {
+                let Some(process) = process_of(pid) else { continue };
+                if process.zombie {
+                    if let Some(pid) = Pid::from_raw(pid) {
+                        // An error means that it has been collected.
+                        let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+                    }
+                } else if is_ours(pid) {
+                    survivors::signal(process, Signal::KILL);
+                    (found, left) = (true, true);
+                }
+            }
+        });
+        if !left || began.elapsed() > BOUND {
+            return found;
+        }
+        std::thread::sleep(TICK);
+    }
+}
+
+/// Returns the children that the kernel gave to this process, and those that its first thread
+/// started.
+fn adopted() -> Vec<i32> {
+    let pid = getpid().as_raw_nonzero();
+    fs::read_to_string(format!("/proc/self/task/{pid}/children"))
+        .unwrap_or_default()
+        .split_ascii_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect()
+}
+
+#[cfg(target_os = "linux")]
+fn become_reaper() {
+    static DONE: OnceLock<()> = OnceLock::new();
+    DONE.get_or_init(|| {
+        // Where the kernel refuses, strays go to its first process and the group is all there is.
+        let _ = set_child_subreaper(Some(getpid()));
+    });
+}
+
+#[cfg(not(target_os = "linux"))]
+fn become_reaper() {}
+
+/// Returns what tells this process from every other of this boot.
+fn runner() -> &'static str {
+    static RUNNER: OnceLock<String> = OnceLock::new();
+    RUNNER.get_or_init(|| {
+        let pid = getpid().as_raw_nonzero().get();
+        let start = process_of(pid).map_or(0, |process| process.start);
+        format!("{pid}.{start}")
+    })
+}
+
+fn runner_is_alive(mark: &str) -> bool {
+    let mut parts = mark.split('.');
+    let pid = parts.next().and_then(|part| part.parse().ok());
+    let start: Option<u64> = parts.next().and_then(|part| part.parse().ok());
+    match (pid, start) {
+        (Some(pid), Some(start)) => {
+            process_of(pid).is_some_and(|process| process.start == start && !process.zombie)
+        }
+        // Somebody else's variable.
+        _ => true,
+    }
+}
+
+fn mark_of(pid: i32) -> Option<String> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    environment.split(|byte| *byte == 0).find_map(|pair| {
+        let value = pair.strip_prefix(MARK.as_bytes())?.strip_prefix(b"=")?;
+        Some(String::from_utf8_lossy(value).into_owned())
+    })
+}
