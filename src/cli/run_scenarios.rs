@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -12,21 +12,25 @@ use clap::{Parser, ValueEnum};
 use crate::clock::{Clock as _, Instant, SystemClock};
 use crate::config::{Config, Environment, Jobs, Span};
 use crate::engine::keep_out_of_git;
-use crate::judge::{self, DiscoverError, Place, Progress, Settings};
+use crate::judge::{
+    self, DiscoverError, EvidenceDir, JudgementRecord, Place, Progress, Settings, Work,
+};
 use crate::process::Cancel;
-use crate::report::results::Results;
+use crate::report::results::{Results, ScenarioResult};
 use crate::report::scenarios::{Detail, Listed, ScenarioReporter};
-use crate::report::{Output, diagnostics, show_diagnostic, write_atomically};
-use crate::scenario::{Diagnostic, Entry, ScenarioSet, Selection, Severity};
+use crate::report::{Output, diagnostics, show_diagnostic, write_atomically_with};
+use crate::scenario::{Diagnostic, Entry, ScenarioSet, Selection, Severity, phases};
 use crate::text::plural;
-use crate::verdict::{Judged, Satisfaction, satisfaction};
+use crate::verdict::Satisfaction;
 
 use super::exit::{Exit, Failure, OrExit as _};
 
 /// Where the results go, below the root of the product.
 const RESULTS: &str = "artifacts/factory/scenario_results.json";
-/// The time between TERM and KILL for a scenario.
-const GRACE: Duration = Duration::from_secs(2);
+/// The factory's directory, below the root of the product.
+const STATE: &str = "artifacts/factory";
+/// How often what is shown of running scenarios is brought up to date.
+const TICK: Duration = Duration::from_millis(200);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -245,42 +249,53 @@ fn judge(
     Product { root, config }: &Product,
     set: &ScenarioSet,
 ) -> anyhow::Result<Exit> {
+    let state = root.join(STATE);
     let place = Place { root: root.clone(), env: env.for_product(&config.env, root, None, None) };
-    let settings = Settings {
-        timeout: config.scenarios.timeout.0,
-        timeout_override: args.timeout.map(|span| span.0),
-        jobs: args.jobs.unwrap_or(config.scenarios.jobs).count(),
-        grace: GRACE,
-    };
+    if args.output.is_none() && root.join(".git").exists() {
+        keep_out_of_git(root).or_exit(Exit::Broken)?;
+    }
+    let mut record = JudgementRecord::begin(&state, SystemClock.now()).with_context(|| {
+        format!("can't begin a record of the judgement in `{}`", state.display())
+    })?;
     let human = args.format == Format::Human;
     let detail = Detail {
         quiet: args.quiet,
         silent: !human,
         live: human && !env.no_color() && !env.is_ci() && std::io::stderr().is_terminal(),
     };
-    let mut reporter = ScenarioReporter::new(output, detail, set.entries.len());
-    let begun = Instant::now();
+    let settings = settings(args, config, root, &record, detail);
     let entries: Vec<&Entry> = set.entries.iter().collect();
-    let judged = judge::judge_scenarios(
-        &entries,
-        &place,
-        &settings,
-        &BTreeSet::new(),
-        cancel,
-        &mut |progress| match progress {
-            Progress::Started(entry) => reporter.started(entry),
-            Progress::Judged(judged) => reporter.judged(judged),
-        },
-    );
-    let sum = satisfaction(&judged);
-    let json = Results::new(SystemClock.now(), &judged, &sum, false).to_json();
+    let work = Work {
+        entries: &entries,
+        phases: &phases(&entries),
+        place: &place,
+        judged_before: &BTreeSet::new(),
+        sum_before: Satisfaction::default(),
+    };
+    let mut reporter = ScenarioReporter::new(output, detail, entries.len());
+    let begun = Instant::now();
+    let mut kept = Ok(());
+    let sum = judge::judge_scenarios(work, &settings, cancel, &mut |progress| match progress {
+        Progress::Started(entry) => reporter.started(entry),
+        Progress::Output(..) | Progress::Tick => {}
+        Progress::Judged(judged) => {
+            if kept.is_ok() {
+                kept = record.add(&ScenarioResult::of(&judged));
+            }
+            reporter.judged(&judged);
+        }
+    });
+    let head = Results::new(SystemClock.now(), &[], &sum, false);
     let path = match &args.output {
         Some(path) => env.current_dir().join(path),
         None => root.join(RESULTS),
     };
     // Written before anything more is said: whoever reads the sum may read the file.
-    let written = write_atomically(&path, &json);
-    reporter.finished(&judged, &sum, begun.elapsed(), &|id| rerun(args, id));
+    let lines = || entries.iter().filter_map(|entry| record.line(entry.id.as_str()).transpose());
+    let written = kept
+        .with_context(|| format!("can't keep results in `{}`", record.dir().display()))
+        .and_then(|()| Ok(write_atomically_with(&path, |to| head.write_with(to, lines()))?));
+    reporter.finished(&sum, begun.elapsed(), &|id| rerun(args, id));
     if written.is_ok() {
         reporter.note(&format!("results: {}", path.display()));
     }
@@ -296,18 +311,16 @@ fn judge(
     drop(reporter);
     if !human {
         // Failures are remembered, and told by `finish`.
-        let _ = output.write_all(&json);
+        let _ = head.write_with(output, lines());
     }
     written.or_exit(Exit::Broken)?;
-    if args.output.is_none() && root.join(".git").exists() {
-        keep_out_of_git(root).or_exit(Exit::Broken)?;
-    }
-    Ok(cancel.tripped().map_or_else(|| exit_of(&judged, &sum), Exit::Interrupted))
+    record.finish();
+    Ok(cancel.tripped().map_or_else(|| exit_of(&sum), Exit::Interrupted))
 }
 
 /// Returns what a whole judgement comes to.
-fn exit_of(judged: &[Judged], sum: &Satisfaction) -> Exit {
-    if judged.iter().all(Judged::is_satisfied) {
+fn exit_of(sum: &Satisfaction) -> Exit {
+    if sum.passed == sum.total {
         Exit::Satisfied
     } else if sum.failed > 0 || (sum.undecided > 0 && sum.passed > 0) {
         Exit::NotSatisfied
@@ -318,6 +331,25 @@ fn exit_of(judged: &[Judged], sum: &Satisfaction) -> Exit {
         Exit::Satisfied
     } else {
         Exit::Nothing
+    }
+}
+
+fn settings(
+    args: &Args,
+    config: &Config,
+    root: &Path,
+    record: &JudgementRecord,
+    detail: Detail,
+) -> Settings {
+    let evidence = record.dir().join("evidence");
+    let shown = evidence.strip_prefix(root).unwrap_or(&evidence).display().to_string();
+    Settings {
+        timeout_override: args.timeout.map(|span| span.0),
+        jobs: args.jobs.unwrap_or(config.scenarios.jobs).count(),
+        threshold: Some(config.satisfaction.threshold),
+        tick: detail.live.then_some(TICK),
+        evidence: Some(EvidenceDir { path: evidence, shown }),
+        ..Settings::new(config.scenarios.timeout.0)
     }
 }
 

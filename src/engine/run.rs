@@ -12,7 +12,8 @@ use crate::config::Environment;
 use crate::event::{BlobRef, RunEvent, Summary};
 use crate::git::{GitError, Oid, Repo, Signature, Tree};
 use crate::id::NodeId;
-use crate::judge::Place;
+use crate::journal::RunsDir;
+use crate::judge::{EvidenceDir, Place};
 use crate::pipeline::{Next, Phase, Walk};
 use crate::process::survivors::{self, Search};
 use crate::process::{Cancel, Limited};
@@ -132,6 +133,14 @@ impl Run {
         let vars =
             env.for_product(&names, &paths.judge, Some(&paths.judge_home), Some(&paths.judge_tmp));
         Ok(Place { root: paths.judge.clone(), env: vars })
+    }
+
+    /// Returns where the evidence of the present judgement goes.
+    pub fn evidence(&self) -> EvidenceDir {
+        let run = RunsDir::of(&self.root).run(&self.summary().run);
+        let path = run.join("evidence").join(self.summary().iteration().to_string());
+        let shown = path.strip_prefix(&self.root).unwrap_or(&path).display().to_string();
+        EvidenceDir { path, shown }
     }
 
     /// Sets the judge tree to the candidate, once a candidate; returns what there is to be told

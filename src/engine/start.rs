@@ -553,12 +553,18 @@ pub fn keep_out_of_git(root: &Path) -> Result<(), StartError> {
 /.*.tmp
 /ci_output.log
 /dark-factory.lock
+/history.json
+/judgements/
 /runs/
 /satisfied.json
 /scenario_results.json
 ";
     let path = root.join("artifacts/factory/.gitignore");
-    if path.exists() {
+    let found = std::fs::read_to_string(&path).ok();
+    let first = |text: &str| text.lines().next().map(str::to_owned);
+    // What an earlier version wrote is brought up to date.
+    let is_ours = found.as_deref().is_some_and(|found| first(found) == first(IGNORED));
+    if path.exists() && (!is_ours || found.as_deref() == Some(IGNORED)) {
         return Ok(());
     }
     // Made where git does not look, so that a kill leaves no file that is not ignored.

@@ -11,7 +11,22 @@ use std::path::Path;
 /// # Errors
 /// The disk said no; what was at `path` is then still there.
 pub fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    write(path, bytes, 0o666)
+    replace(path, 0o666, |file| file.write_all(bytes))
+}
+
+/// Does what [`write_durably`] does, with what `write` writes.
+///
+/// # Errors
+/// The disk said no, or `write` did; what was at `path` is then still there.
+pub fn write_durably_with(
+    path: &Path,
+    write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+) -> io::Result<()> {
+    replace(path, 0o666, |file| {
+        let mut buffered = io::BufWriter::new(file);
+        write(&mut buffered)?;
+        buffered.flush()
+    })
 }
 
 /// Does what [`write_durably`] does, and lets nobody but the owner read the file.
@@ -19,10 +34,14 @@ pub fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// The disk said no; what was at `path` is then still there.
 pub fn write_durably_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    write(path, bytes, 0o600)
+    replace(path, 0o600, |file| file.write_all(bytes))
 }
 
-fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+fn replace(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir)?;
     let mut temporary = tempfile::Builder::new()
@@ -30,7 +49,7 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         .suffix(".tmp")
         .permissions(Permissions::from_mode(mode))
         .tempfile_in(dir)?;
-    temporary.write_all(bytes)?;
+    write(temporary.as_file_mut())?;
     temporary.as_file().sync_all()?;
     temporary.persist(path).map_err(|error| error.error)?;
     File::open(dir)?.sync_all()

@@ -16,7 +16,7 @@ use crate::id::{Digest, NodeId, RunId};
 use crate::text::Redaction;
 
 pub use dir_store::DirStore;
-pub use file::{write_durably, write_durably_private};
+pub use file::{write_durably, write_durably_private, write_durably_with};
 pub use runs::{RunsDir, blob_path, read_blob, read_summary};
 
 /// Where a run's state is kept. The one implementation is a directory; another may keep it in a

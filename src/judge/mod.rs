@@ -4,12 +4,15 @@
 
 mod bash;
 mod discover;
+mod evidence;
 mod gates;
 pub mod makefile;
+mod record;
 mod scenarios;
 
 pub use bash::Place;
 pub use discover::{DiscoverError, discover};
 pub use gates::{GateProgress, run_gates};
 pub use makefile::Targets;
-pub use scenarios::{Progress, Settings, judge_scenarios};
+pub use record::{CutShort, JudgementRecord, meet_cut_short};
+pub use scenarios::{EvidenceDir, Progress, Settings, Work, judge_scenarios};

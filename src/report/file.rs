@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::journal::write_durably;
+use crate::journal::write_durably_with;
 
 /// A file that could not be written, and why.
 #[derive(Debug, thiserror::Error)]
@@ -23,18 +23,34 @@ pub struct WriteError {
 /// # Errors
 /// The directory can't be made, or the file can't be written; the old one is then still there.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
-    write(path, bytes).map_err(|source| WriteError { path: path.to_owned(), source })
+    write_atomically_with(path, |to| to.write_all(bytes))
 }
 
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Does what [`write_atomically`] does, with what `write` writes.
+///
+/// # Errors
+/// Those of [`write_atomically`], and what `write` fails with.
+pub fn write_atomically_with(
+    path: &Path,
+    write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+) -> Result<(), WriteError> {
+    write_to(path, write).map_err(|source| WriteError { path: path.to_owned(), source })
+}
+
+fn write_to(
+    path: &Path,
+    write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+) -> io::Result<()> {
     let special = fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
     // `/dev/stdout` may be a file, and is not ours to replace. Below `/dev/shm` files are files.
     if special || path.starts_with("/dev") && !path.starts_with("/dev/shm") {
-        return File::options().write(true).open(path)?.write_all(bytes);
+        let mut file = io::BufWriter::new(File::options().write(true).open(path)?);
+        write(&mut file)?;
+        return file.flush();
     }
     // A link is kept, and what it points to is replaced.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    write_durably(path, bytes)
+    write_durably_with(path, write)
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ use crate::journal::Journal;
 pub use blobs::{Blobs, placeholder};
 pub use details::Details;
 pub use diagnostics::show_diagnostic;
-pub use file::{WriteError, write_atomically};
+pub use file::{WriteError, write_atomically, write_atomically_with};
 pub use next_steps::{NextStep, better_than_base, branch_of, next_steps};
 pub use outcome::Outcome;
 pub use published::RunReport;

@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::clock::{Timestamp, human};
 use crate::id::ScenarioId;
 use crate::scenario::Visibility;
-use crate::text::{one_line, tail};
+use crate::text::{head, one_line, tail};
 use crate::verdict::{
     Attempt, Ending, Evidence, Judged, Miss, Obstacle, Satisfaction, Unmet, Verdict, of_attempt,
 };
@@ -25,6 +25,8 @@ use crate::verdict::{
 pub const SCHEMA: u32 = 1;
 /// How many characters of a stream are published.
 const SHOWN: usize = 5_000;
+/// How many characters of its beginning, where that is not all.
+const FIRST: usize = 2_000;
 /// How many characters a summary has at most.
 const SUMMARY: usize = 300;
 
@@ -267,6 +269,34 @@ impl Results {
         }
     }
 
+    /// Writes the file with `lines` as its results, each the JSON of one; those of `self` are left
+    /// out. The bytes are those of [`Results::to_json`], and no more than one result is in memory.
+    ///
+    /// # Errors
+    /// `to` or a line fails, or a line is no JSON.
+    pub fn write_with(
+        &self,
+        to: &mut dyn io::Write,
+        lines: impl Iterator<Item = io::Result<Vec<u8>>>,
+    ) -> io::Result<()> {
+        let empty = serde_json::to_string_pretty(&Self { results: Vec::new(), ..self.clone() })?;
+        let head = empty.strip_suffix("]\n}").ok_or(io::ErrorKind::InvalidData)?;
+        to.write_all(head.as_bytes())?;
+        let mut between = "\n";
+        for line in lines {
+            let value: serde_json::Value = serde_json::from_slice(&line?)?;
+            to.write_all(between.as_bytes())?;
+            between = ",\n";
+            let pretty = serde_json::to_string_pretty(&value)?;
+            for (index, line) in pretty.lines().enumerate() {
+                let end = if index == 0 { "" } else { "\n" };
+                write!(to, "{end}    {line}")?;
+            }
+        }
+        let end = if between == "\n" { "]\n}\n" } else { "\n  ]\n}\n" };
+        to.write_all(end.as_bytes())
+    }
+
     /// Returns the bytes of the file.
     pub fn to_json(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec_pretty(self).expect("text and numbers are JSON");
@@ -315,8 +345,12 @@ impl ScenarioResult {
             exit_code: exit_code(judged),
             stdout: stdout.to_owned(),
             stderr: stderr.to_owned(),
-            stdout_head: last.map_or_else(String::new, |last| last.stdout_head.clone()),
-            stderr_head: last.map_or_else(String::new, |last| last.stderr_head.clone()),
+            stdout_head: last
+                .map_or("", |last| first_part(&last.stdout_head, &last.stdout))
+                .to_owned(),
+            stderr_head: last
+                .map_or("", |last| first_part(&last.stderr_head, &last.stderr))
+                .to_owned(),
             duration_seconds: seconds(judged.duration()),
             error_summary: error_summary(judged),
             weight: judged.weight,
@@ -506,6 +540,13 @@ impl PublishedEvidence {
         let Self { wanted, files, missing } = self.clone();
         Evidence { wanted, files, missing }
     }
+}
+
+/// Returns the first characters of a stream of which `SHOWN` characters are published at the most:
+/// those that were kept, or else those of `text` that would be lost.
+fn first_part<'a>(kept: &'a str, text: &'a str) -> &'a str {
+    let lost = tail(text, SHOWN).1;
+    if kept.is_empty() { head(text, lost.min(FIRST)) } else { kept }
 }
 
 /// Returns one line on why a scenario is not satisfied; empty when it is.
@@ -761,6 +802,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_piece_by_piece_is_the_same() {
+        for all in [all(), Vec::new()] {
+            let results = results(&all);
+            let lines = results.results.iter().map(|one| Ok(serde_json::to_vec(one).unwrap()));
+            let mut written = Vec::new();
+            results.write_with(&mut written, lines).unwrap();
+            assert_eq!(
+                String::from_utf8(written).unwrap(),
+                String::from_utf8(results.to_json()).unwrap()
+            );
+        }
+    }
+
+    #[test]
     fn the_manuals_fields_come_by_their_names() {
         let json: serde_json::Value =
             serde_json::from_slice(&results(&all()[..2]).to_json()).unwrap();
@@ -800,6 +855,7 @@ mod tests {
         let result = ScenarioResult::of(&of("a", Ending::Exited { code: 1 }, &long, &long));
         assert_eq!(result.stdout.chars().count(), 5_000);
         assert!(result.stdout.ends_with("end"));
+        assert_eq!(result.stdout_head, "ä".repeat(1_003));
         assert!(result.error_summary.chars().count() <= SUMMARY);
         assert_eq!(result.attempts[0].stdout_bytes, 12_003);
     }

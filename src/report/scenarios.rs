@@ -40,6 +40,7 @@ pub struct ScenarioReporter<'a> {
     running: Vec<String>,
     total: usize,
     done: usize,
+    first_failed: Option<String>,
 }
 
 impl<'a> ScenarioReporter<'a> {
@@ -53,7 +54,7 @@ impl<'a> ScenarioReporter<'a> {
             live.enable_steady_tick(Duration::from_millis(120));
             live
         });
-        Self { output, detail, live, running: Vec::new(), total, done: 0 }
+        Self { output, detail, live, running: Vec::new(), total, done: 0, first_failed: None }
     }
 
     /// Says that a scenario has begun.
@@ -65,6 +66,9 @@ impl<'a> ScenarioReporter<'a> {
     /// Says what came of a scenario.
     pub fn judged(&mut self, judged: &Judged) {
         self.done += 1;
+        if self.first_failed.is_none() && matches!(judged.verdict, Verdict::Unsatisfied { .. }) {
+            self.first_failed = Some(judged.id.to_string());
+        }
         if let Some(at) = self.running.iter().position(|name| *name == judged.name) {
             self.running.remove(at);
         }
@@ -79,7 +83,6 @@ impl<'a> ScenarioReporter<'a> {
     /// `rerun` makes the command from the scenario's id.
     pub fn finished(
         &mut self,
-        judged: &[Judged],
         sum: &Satisfaction,
         duration: Duration,
         rerun: &dyn Fn(&str) -> String,
@@ -88,9 +91,8 @@ impl<'a> ScenarioReporter<'a> {
             live.finish_and_clear();
         }
         let mut lines = vec![String::new(), summary(sum, duration)];
-        let failed = |judged: &&Judged| matches!(judged.verdict, Verdict::Unsatisfied { .. });
-        if let Some(first) = judged.iter().find(failed) {
-            lines.push(format!("run one again: {}", rerun(first.id.as_str())));
+        if let Some(first) = &self.first_failed {
+            lines.push(format!("run one again: {}", rerun(first)));
         }
         self.print(&lines);
     }

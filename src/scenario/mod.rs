@@ -5,6 +5,7 @@ mod checks;
 mod holdout;
 mod lint;
 mod model;
+mod order;
 mod parse;
 mod select;
 mod set;
@@ -16,6 +17,7 @@ pub use model::{
     CodeBlock, Diagnostic, Entry, EvidenceItem, FrontMatter, Precondition, Scenario, ScenarioSet,
     Severity, Visibility,
 };
+pub use order::{Phase, phases};
 pub use parse::{MAX_BYTES, Parsed, parse};
 pub use select::Selection;
 pub use set::from_files;

@@ -11,6 +11,11 @@ pub fn tail(text: &str, limit: usize) -> (&str, usize) {
     (&text[start..], count - limit)
 }
 
+/// Returns the first `limit` characters of `text`.
+pub fn head(text: &str, limit: usize) -> &str {
+    text.char_indices().nth(limit).map_or(text, |(at, _)| &text[..at])
+}
+
 /// Returns the first line of `text` that holds more than white space, trimmed; empty when none
 /// does.
 pub fn first_line(text: &str) -> &str {

@@ -7,7 +7,7 @@ mod redact;
 mod tree_path;
 pub mod yaml;
 
-pub use cut::{first_line, listed, one_line, plural, tail, visible};
+pub use cut::{first_line, head, listed, one_line, plural, tail, visible};
 pub use nearest::nearest;
 pub use place::{Lines, line_column, line_span};
 pub use redact::Redaction;

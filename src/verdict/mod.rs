@@ -237,7 +237,7 @@ pub struct Judged {
     pub critical: bool,
     /// Who may read it.
     pub visibility: Visibility,
-    /// The verdict, that of the last attempt.
+    /// The verdict, see [`of_attempts`].
     pub verdict: Verdict,
     /// Every attempt, oldest first; empty where none was made.
     pub attempts: Vec<Attempt>,
@@ -313,6 +313,18 @@ pub fn of_attempt(attempt: &Attempt) -> Verdict {
         },
         other => other,
     }
+}
+
+/// Decides what all attempts mean together: what the last one does, or, where each of them has to
+/// pass, what the first one does that did not; undecided where the last one is.
+pub fn of_attempts(attempts: &[Attempt], each_has_to_pass: bool) -> Verdict {
+    let Some(last) = attempts.last().map(of_attempt) else {
+        return Verdict::Undecided { why: Obstacle::NotRun };
+    };
+    if !each_has_to_pass || matches!(last, Verdict::Undecided { .. }) {
+        return last;
+    }
+    attempts.iter().map(of_attempt).find(|one| *one != Verdict::Satisfied).unwrap_or(last)
 }
 
 /// Decides what an unmet precondition means: a scenario that was judged before in this run and

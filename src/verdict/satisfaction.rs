@@ -38,6 +38,29 @@ impl Satisfaction {
             .then(|| self.weight_satisfied / self.weight_judged)
     }
 
+    /// Counts one more scenario in.
+    pub fn add(&mut self, one: &Judged) {
+        self.total += 1;
+        self.not_run += usize::from(one.is_not_run());
+        self.flaky += usize::from(one.is_flaky());
+        match one.verdict {
+            Verdict::Satisfied => {
+                self.passed += 1;
+                self.weight_satisfied += one.weight;
+            }
+            Verdict::Unsatisfied { .. } => self.failed += 1,
+            Verdict::Undecided { .. } => self.undecided += 1,
+            Verdict::Skipped { .. } => {
+                self.skipped += 1;
+                return;
+            }
+        }
+        self.weight_judged += one.weight;
+        if one.critical && !one.is_satisfied() {
+            self.critical_missing += 1;
+        }
+    }
+
     /// Returns whether scenarios were not run, so that nothing final can be said.
     pub fn is_partial(&self) -> bool {
         self.not_run > 0
@@ -62,27 +85,8 @@ pub fn show_score(score: impl Into<Option<f64>>) -> String {
 
 /// Adds up what was judged.
 pub fn satisfaction(judged: &[Judged]) -> Satisfaction {
-    let mut sum = Satisfaction { total: judged.len(), ..Satisfaction::default() };
-    for one in judged {
-        sum.not_run += usize::from(one.is_not_run());
-        sum.flaky += usize::from(one.is_flaky());
-        match one.verdict {
-            Verdict::Satisfied => {
-                sum.passed += 1;
-                sum.weight_satisfied += one.weight;
-            }
-            Verdict::Unsatisfied { .. } => sum.failed += 1,
-            Verdict::Undecided { .. } => sum.undecided += 1,
-            Verdict::Skipped { .. } => {
-                sum.skipped += 1;
-                continue;
-            }
-        }
-        sum.weight_judged += one.weight;
-        if one.critical && !one.is_satisfied() {
-            sum.critical_missing += 1;
-        }
-    }
+    let mut sum = Satisfaction::default();
+    judged.iter().for_each(|one| sum.add(one));
     sum
 }
 

@@ -1,19 +1,15 @@
 //! Judges the scenarios that have no verdict yet.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use crate::engine::results::write_results;
 use crate::engine::{Failure, Halt, Handler, Recorder, Run};
 use crate::event::{Label, RunEvent};
 use crate::id::ScenarioId;
-use crate::judge::{Progress, Settings, judge_scenarios};
+use crate::judge::{Progress, Settings, Work, judge_scenarios};
 use crate::pipeline::{Node, NodeOutcome, Status};
-use crate::scenario::Entry;
-use crate::verdict::{Judged, Obstacle, Verdict};
-
-/// The time between TERM and KILL when an evaluation has to end.
-const GRACE: Duration = Duration::from_secs(2);
+use crate::scenario::{Entry, phases};
+use crate::verdict::{Judged, Obstacle, Verdict, satisfaction};
 
 const SATISFIED: &str = "satisfied";
 const UNSATISFIED: &str = "unsatisfied";
@@ -33,28 +29,36 @@ impl Handler<Run> for Scenarios {
         let open: Vec<&Entry> =
             frozen.set.entries.iter().filter(|entry| !known.contains(&entry.id)).collect();
         let settings = Settings {
-            timeout: frozen.config.scenarios.timeout.0,
             jobs: frozen.config.scenarios.jobs.count(),
-            timeout_override: None,
-            grace: GRACE,
+            threshold: Some(frozen.config.satisfaction.threshold),
+            evidence: Some(run.evidence()),
+            ..Settings::new(frozen.config.scenarios.timeout.0)
         };
         let before = run.summary().ever_judged.clone();
         let mut unable = Vec::new();
         let mut recorded = Ok(());
+        let work = Work {
+            entries: &open,
+            phases: &phases(&open),
+            place: &place,
+            judged_before: &before,
+            sum_before: satisfaction(&run.judged()?),
+        };
         let recorder = &mut run.recorder;
-        judge_scenarios(&open, &place, &settings, &before, &run.cancel, &mut |progress| {
+        judge_scenarios(work, &settings, &run.cancel, &mut |progress| {
             if recorded.is_ok() {
                 recorded = match progress {
                     Progress::Started(entry) => recorder.record(
                         Some(&node.id),
                         RunEvent::ScenarioStarted { scenario: entry.id.clone() },
                     ),
+                    Progress::Output(..) | Progress::Tick => Ok(()),
                     Progress::Judged(judged) if interrupted(&judged.verdict) => Ok(()),
-                    Progress::Judged(judged) if obstacle(judged).is_some() => {
-                        unable.push(judged.clone());
+                    Progress::Judged(judged) if obstacle(&judged).is_some() => {
+                        unable.push(judged);
                         Ok(())
                     }
-                    Progress::Judged(judged) => record(node, recorder, judged),
+                    Progress::Judged(judged) => record(node, recorder, &judged),
                 };
             }
         });

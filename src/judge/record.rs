@@ -1,0 +1,257 @@
+//! What a judgement of the working tree leaves as it goes on, so that a kill loses nothing: a line
+//! for each finished scenario, in a directory of the judgement's own below `judgements/`.
+//!
+//! The lines are the published results. They are also where outputs are kept meanwhile, so that no
+//! number of scenarios fills the memory. The writer holds a lock on its file, which tells a
+//! judgement that goes on from one that was killed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::clock::Timestamp;
+use crate::report::results::ScenarioResult;
+
+/// Where judgements lie in the factory's directory.
+const JUDGEMENTS: &str = "judgements";
+/// The lines of a judgement that goes on, or was killed and not met since.
+const RESULTS: &str = "results.jsonl";
+/// The lines of a judgement that was killed, once somebody has met them.
+const CUT_SHORT: &str = "cut-short.jsonl";
+/// How many judgements are kept.
+const KEPT: usize = 5;
+
+/// The record of one judgement that goes on.
+#[derive(Debug)]
+pub struct JudgementRecord {
+    dir: PathBuf,
+    file: File,
+    length: u64,
+    /// Where the line of each scenario lies, by id.
+    lines: BTreeMap<String, (u64, usize)>,
+}
+
+/// The record of a judgement that was killed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CutShort {
+    /// Its lines.
+    pub file: PathBuf,
+    /// What had been judged, in the order of its end.
+    pub results: Vec<ScenarioResult>,
+}
+
+impl JudgementRecord {
+    /// Begins a record in `state`, the factory's directory in the product, and drops the oldest
+    /// ones beyond five.
+    ///
+    /// # Errors
+    /// The directory or its file can't be made.
+    pub fn begin(state: &Path, now: Timestamp) -> io::Result<Self> {
+        let all = state.join(JUDGEMENTS);
+        fs::create_dir_all(&all)?;
+        prune(&all);
+        let dir = new_dir(&all, &now.compact())?;
+        let path = dir.join(RESULTS);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        file.lock()?;
+        Ok(Self { dir, file, length: 0, lines: BTreeMap::new() })
+    }
+
+    /// Returns the judgement's own directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Adds the line of one scenario. It outlives this process, not the machine's power.
+    ///
+    /// # Errors
+    /// The disk is full, or gone.
+    pub fn add(&mut self, result: &ScenarioResult) -> io::Result<()> {
+        let mut line = serde_json::to_vec(result)?;
+        line.push(b'\n');
+        self.file.write_all(&line)?;
+        self.lines.insert(result.id.clone(), (self.length, line.len()));
+        self.length += line.len() as u64;
+        Ok(())
+    }
+
+    /// Returns the line of the scenario `id`, as JSON; none where it has none.
+    ///
+    /// # Errors
+    /// The file can't be read back.
+    pub fn line(&self, id: &str) -> io::Result<Option<Vec<u8>>> {
+        let Some((offset, length)) = self.lines.get(id) else { return Ok(None) };
+        let mut line = vec![0; *length];
+        self.file.read_exact_at(&mut line, *offset)?;
+        Ok(Some(line))
+    }
+
+    /// Ends the record: the lines are dropped, since the results hold them now. Evidence and logs
+    /// stay.
+    pub fn finish(self) {
+        // What can't be removed is met as cut short the next time, and is then the same results.
+        let _ = fs::remove_file(self.dir.join(RESULTS));
+        // Only an empty one goes.
+        let _ = fs::remove_dir(&self.dir);
+    }
+}
+
+/// Returns the judgements that were killed since somebody last looked, oldest first. `met` makes of
+/// each what has to be remembered; once it has, the record is set aside.
+///
+/// # Errors
+/// A record can't be read, or `met` fails; it is met again the next time.
+pub fn meet_cut_short(
+    state: &Path,
+    met: &mut dyn FnMut(&CutShort) -> io::Result<()>,
+) -> io::Result<Vec<CutShort>> {
+    let mut found = Vec::new();
+    for dir in judgements(&state.join(JUDGEMENTS)) {
+        let path = dir.join(RESULTS);
+        let Some(file) = unlocked(&path)? else { continue };
+        let set_aside = dir.join(CUT_SHORT);
+        let results = whole_lines(&fs::read(&path)?);
+        let cut_short = CutShort { file: set_aside.clone(), results };
+        met(&cut_short)?;
+        fs::rename(&path, &set_aside)?;
+        drop(file);
+        found.push(cut_short);
+    }
+    Ok(found)
+}
+
+/// Opens and locks a record whose writer is gone; none where there is no record, or a writer.
+fn unlocked(path: &Path) -> io::Result<Option<File>> {
+    let file = match OpenOptions::new().read(true).write(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match file.try_lock() {
+        // It may have been set aside by somebody else in between.
+        Ok(()) => Ok(path.exists().then_some(file)),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Returns the results in `bytes`, without a last line that was cut off.
+fn whole_lines(bytes: &[u8]) -> Vec<ScenarioResult> {
+    bytes
+        .split_inclusive(|byte| *byte == b'\n')
+        .filter(|line| line.ends_with(b"\n"))
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect()
+}
+
+/// Returns the directories of judgements, oldest first.
+fn judgements(all: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(all) else { return Vec::new() };
+    let mut dirs: Vec<PathBuf> = entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect();
+    dirs.sort();
+    dirs
+}
+
+fn new_dir(all: &Path, name: &str) -> io::Result<PathBuf> {
+    let mut number = 0_u32;
+    loop {
+        // Zeros, so that names sort as the judgements began.
+        let dir = all.join(format!("{name}-{number:03}"));
+        match fs::create_dir(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            other => return other.map(|()| dir),
+        }
+    }
+}
+
+/// Removes the oldest judgements that are over.
+fn prune(all: &Path) {
+    let mut over: Vec<PathBuf> =
+        judgements(all).into_iter().filter(|dir| !dir.join(RESULTS).exists()).collect();
+    over.truncate(over.len().saturating_sub(KEPT - 1));
+    for dir in over {
+        // One that stays is tried again the next time.
+        let _ = fs::remove_dir_all(dir);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(id: &str, passed: bool) -> ScenarioResult {
+        serde_json::from_value(serde_json::json!({"id": id, "name": id, "passed": passed})).unwrap()
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_unix_millis(1_795_166_100_000 + second * 1_000)
+    }
+
+    fn meet(state: &Path) -> Vec<Vec<String>> {
+        let met = meet_cut_short(state, &mut |_| Ok(())).unwrap();
+        met.into_iter().map(|one| one.results.into_iter().map(|r| r.id).collect()).collect()
+    }
+
+    #[test]
+    fn lines_are_read_back_by_id_and_in_any_order() {
+        let state = tempfile::tempdir().unwrap();
+        let mut record = JudgementRecord::begin(state.path(), at(0)).unwrap();
+        record.add(&result("b", true)).unwrap();
+        record.add(&result("a", false)).unwrap();
+        let line = record.line("b").unwrap().unwrap();
+        assert_eq!(serde_json::from_slice::<ScenarioResult>(&line).unwrap(), result("b", true));
+        assert_eq!(record.line("c").unwrap(), None);
+    }
+
+    #[test]
+    fn a_judgement_that_is_over_leaves_nothing() {
+        let state = tempfile::tempdir().unwrap();
+        let mut record = JudgementRecord::begin(state.path(), at(0)).unwrap();
+        record.add(&result("a", true)).unwrap();
+        record.finish();
+        assert_eq!(judgements(&state.path().join(JUDGEMENTS)), Vec::<PathBuf>::new());
+        assert!(meet(state.path()).is_empty());
+    }
+
+    #[test]
+    fn one_that_goes_on_is_nobodys_business_and_one_that_was_killed_is_met_once() {
+        let state = tempfile::tempdir().unwrap();
+        let mut record = JudgementRecord::begin(state.path(), at(0)).unwrap();
+        record.add(&result("a", true)).unwrap();
+        record.add(&result("b", false)).unwrap();
+        assert!(meet(state.path()).is_empty());
+        // In the middle of a line.
+        record.file.write_all(b"{\"id\": \"c\", \"na").unwrap();
+        drop(record);
+        assert_eq!(meet(state.path()), [["a", "b"]]);
+        assert!(meet(state.path()).is_empty());
+    }
+
+    #[test]
+    fn what_could_not_be_remembered_is_met_again() {
+        let state = tempfile::tempdir().unwrap();
+        drop(JudgementRecord::begin(state.path(), at(0)).unwrap());
+        let full = &mut |_: &CutShort| Err(io::ErrorKind::StorageFull.into());
+        assert!(meet_cut_short(state.path(), full).is_err());
+        assert_eq!(meet(state.path()).len(), 1);
+    }
+
+    #[test]
+    fn judgements_of_one_second_have_directories_of_their_own_and_few_are_kept() {
+        let state = tempfile::tempdir().unwrap();
+        for second in [0, 0, 1, 2, 3, 4, 5] {
+            let record = JudgementRecord::begin(state.path(), at(second)).unwrap();
+            fs::create_dir(record.dir().join("evidence")).unwrap();
+            record.finish();
+        }
+        let kept = judgements(&state.path().join(JUDGEMENTS));
+        assert_eq!(kept.len(), KEPT);
+        assert!(kept[0].ends_with("20261120-091501-000"), "{kept:?}");
+    }
+}

@@ -1,0 +1,231 @@
+//! Runs scenarios: in phases, several at a time, and says what came of each as it comes.
+//!
+//! What is chosen and in which order is `scenario`'s to say, what an ending means `verdict`'s. No
+//! result is kept here: whoever needs it later keeps what it needs of it.
+
+mod one;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::time::Duration;
+
+use crate::id::ScenarioId;
+use crate::process::{Cancel, Stream};
+use crate::scenario::{Entry, Phase};
+use crate::verdict::{Judged, Obstacle, Satisfaction, Verdict};
+
+use super::Place;
+use one::Judge;
+
+/// How scenarios are run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The time limit of one attempt of a scenario that has none of its own.
+    pub timeout: Duration,
+    /// The time limit of every attempt, whatever the scenario says; none leaves it its own.
+    pub timeout_override: Option<Duration>,
+    /// How many run at a time; 0 counts as 1.
+    pub jobs: usize,
+    /// The time between TERM and KILL when one has to end.
+    pub grace: Duration,
+    /// How many more attempts a failure gets, whatever the scenario says; none leaves it its own.
+    pub retries: Option<u32>,
+    /// How often each evaluation is run, whatever comes of it; all have to pass. 0 counts as 1, and
+    /// with more than 1 there are no retries.
+    pub repeat: u32,
+    /// Whether nothing more begins once a scenario is unsatisfied.
+    pub fail_fast: bool,
+    /// The score that the others have to reach before slow scenarios are run; none runs them
+    /// whatever the others come to.
+    pub threshold: Option<f64>,
+    /// Whether output is handed on as it comes.
+    pub live: bool,
+    /// How often `Progress::Tick` comes at least; none means never.
+    pub tick: Option<Duration>,
+    /// Where evidence is copied to, each scenario's to a directory of its id; none collects none.
+    pub evidence: Option<EvidenceDir>,
+}
+
+impl Settings {
+    /// Returns settings by which evaluations are run one at a time and once, each for at most
+    /// `timeout`, with 2 s between TERM and KILL.
+    pub fn new(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            timeout_override: None,
+            jobs: 1,
+            grace: Duration::from_secs(2),
+            retries: None,
+            repeat: 1,
+            fail_fast: false,
+            threshold: None,
+            live: false,
+            tick: None,
+            evidence: None,
+        }
+    }
+}
+
+/// Where evidence is copied to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EvidenceDir {
+    /// The directory.
+    pub path: PathBuf,
+    /// The directory as results name it.
+    pub shown: String,
+}
+
+/// What is to be judged, and where.
+#[derive(Debug, Clone, Copy)]
+pub struct Work<'a> {
+    /// The scenarios.
+    pub entries: &'a [&'a Entry],
+    /// In which order they are begun; each index of `entries` stands in one phase.
+    pub phases: &'a [Phase],
+    /// Where they are judged.
+    pub place: &'a Place,
+    /// Those that were judged earlier in this run, and so can't be skipped now.
+    pub judged_before: &'a BTreeSet<ScenarioId>,
+    /// What other scenarios of the same judgement came to already.
+    pub sum_before: Satisfaction,
+}
+
+/// What goes on while scenarios are judged.
+#[derive(Debug)]
+pub enum Progress<'a> {
+    /// The scenario's first command is about to run; does not come for one of which nothing is run.
+    Started(&'a Entry),
+    /// Its evaluation wrote this; comes only where output is handed on.
+    Output(&'a Entry, Stream, Vec<u8>),
+    /// Some time has passed.
+    Tick,
+    /// The verdict is there; comes once for every scenario, in the order of their ends.
+    Judged(Judged),
+}
+
+/// Judges `work`, and returns what all of it came to, `sum_before` included.
+///
+/// A phase begins when the one before is over; in it `settings.jobs` run at a time, or one where it
+/// is `alone`. `progress` is called on the calling thread. Once the token is tripped, what runs is
+/// ended and what has not begun is `NotRun`; with `fail_fast` what has not begun is `NotRun` after
+/// the first that is unsatisfied; slow phases are `Deferred` where the rest does not reach the
+/// threshold.
+pub fn judge_scenarios(
+    work: Work<'_>,
+    settings: &Settings,
+    cancel: &Cancel,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Satisfaction {
+    let mut sum = work.sum_before;
+    let stop = AtomicBool::new(false);
+    for phase in work.phases {
+        let obstacle = deferred(phase, settings, &sum).then_some(Obstacle::Deferred);
+        let jobs = if phase.alone { 1 } else { settings.jobs };
+        let judge = Judge { work, settings, cancel, stop: &stop };
+        run_phase(judge, &phase.entries, jobs, obstacle.as_ref(), &mut |one| {
+            if let Progress::Judged(judged) = &one {
+                sum.add(judged);
+            }
+            progress(one);
+        });
+    }
+    sum
+}
+
+/// Decides whether a phase has to wait for a better day: it is slow, and what was judged so far
+/// does not reach the threshold. Where nothing else counts, nothing stands in its way.
+fn deferred(phase: &Phase, settings: &Settings, sum: &Satisfaction) -> bool {
+    phase.slow
+        && settings.threshold.is_some_and(|threshold| {
+            sum.passed + sum.failed + sum.undecided > 0 && !sum.reaches(threshold)
+        })
+}
+
+/// What a worker tells, of the entry at an index.
+enum Message {
+    Started(usize),
+    Output(usize, Stream, Vec<u8>),
+    Judged(Box<Judged>),
+}
+
+fn run_phase(
+    judge: Judge<'_>,
+    order: &[usize],
+    jobs: usize,
+    obstacle: Option<&Obstacle>,
+    progress: &mut dyn FnMut(Progress<'_>),
+) {
+    let next = AtomicUsize::new(0);
+    let entries = judge.work.entries;
+    std::thread::scope(|scope| {
+        let workers = jobs.clamp(1, order.len().max(1));
+        // Bounded: results that nobody has taken yet hold their output in memory.
+        let (send, receive) = mpsc::sync_channel(workers * 2);
+        for _ in 0..workers {
+            let (send, next) = (send.clone(), &next);
+            scope.spawn(move || {
+                while let Some(at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let judged = match obstacle {
+                        Some(why) => undecided(entries[*at], why.clone()),
+                        None => judge.judge(entries[*at], &Line { at: *at, send: &send }),
+                    };
+                    if send.send(Message::Judged(Box::new(judged))).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(send);
+        while let Some(message) = next_message(&receive, judge.settings.tick, progress) {
+            progress(match message {
+                Message::Started(at) => Progress::Started(entries[at]),
+                Message::Output(at, stream, bytes) => Progress::Output(entries[at], stream, bytes),
+                Message::Judged(judged) => Progress::Judged(*judged),
+            });
+        }
+    });
+}
+
+/// Waits for the next message, and ticks meanwhile; returns none once every worker is done.
+fn next_message(
+    receive: &Receiver<Message>,
+    tick: Option<Duration>,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Option<Message> {
+    loop {
+        let received = match tick {
+            None => receive.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(tick) => receive.recv_timeout(tick),
+        };
+        match received {
+            Ok(message) => return Some(message),
+            Err(RecvTimeoutError::Timeout) => progress(Progress::Tick),
+            Err(RecvTimeoutError::Disconnected) => return None,
+        }
+    }
+}
+
+/// Where a worker tells of the entry it is at.
+struct Line<'a> {
+    at: usize,
+    send: &'a SyncSender<Message>,
+}
+
+impl Line<'_> {
+    fn started(&self) {
+        // Nobody listens any more when the caller has panicked.
+        let _ = self.send.send(Message::Started(self.at));
+    }
+
+    fn output(&self, stream: Stream, bytes: &[u8]) {
+        let _ = self.send.send(Message::Output(self.at, stream, bytes.to_vec()));
+    }
+}
+
+fn undecided(entry: &Entry, why: Obstacle) -> Judged {
+    Judged::of(entry, Verdict::Undecided { why }, Vec::new())
+}

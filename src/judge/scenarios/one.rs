@@ -1,0 +1,173 @@
+//! Judges one scenario: its preconditions, then its attempts.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::process::{Cancel, Captured, Finished, Keep, Stream};
+use crate::scenario::{Diagnostic, Entry, Scenario};
+use crate::text::head;
+use crate::verdict::{
+    Attempt, Ending, Evidence, Judged, Miss, Obstacle, Verdict, of_attempt, of_attempts, of_ending,
+    of_unmet_precondition,
+};
+
+use super::super::bash::Limits;
+use super::super::evidence::collect;
+use super::{EvidenceDir, Line, Settings, Work, undecided};
+
+/// What is kept of each stream of an attempt: enough for the characters of any kind that are shown.
+const KEEP: Keep = Keep { head: 8_000, tail: 20_000 };
+/// How many characters of a stream's beginning are kept where its end is not all of it.
+const HEAD: usize = 2_000;
+
+/// What every worker has in hand.
+#[derive(Clone, Copy)]
+pub(super) struct Judge<'a> {
+    pub(super) work: Work<'a>,
+    pub(super) settings: &'a Settings,
+    pub(super) cancel: &'a Cancel,
+    /// Set once nothing more shall begin.
+    pub(super) stop: &'a AtomicBool,
+}
+
+impl Judge<'_> {
+    pub(super) fn judge(&self, entry: &Entry, line: &Line<'_>) -> Judged {
+        let judged = match &entry.scenario {
+            Err(diagnostics) => {
+                let message = diagnostics.first().map_or_else(String::new, place_and_message);
+                let because = vec![Miss::Invalid { message }];
+                Judged::of(entry, Verdict::Unsatisfied { because }, Vec::new())
+            }
+            Ok(_) if self.is_over() => undecided(entry, Obstacle::NotRun),
+            Ok(scenario) => {
+                line.started();
+                match self.stopped_by_precondition(entry, scenario) {
+                    Some(verdict) => Judged::of(entry, verdict, Vec::new()),
+                    None => self.evaluate(entry, scenario, line),
+                }
+            }
+        };
+        if self.settings.fail_fast && matches!(judged.verdict, Verdict::Unsatisfied { .. }) {
+            self.stop.store(true, Ordering::SeqCst);
+        }
+        judged
+    }
+
+    fn is_over(&self) -> bool {
+        self.cancel.tripped().is_some() || self.stop.load(Ordering::SeqCst)
+    }
+
+    /// Runs the checks among the preconditions; returns the verdict that the first one that is not
+    /// met makes, and none when all are.
+    fn stopped_by_precondition(&self, entry: &Entry, scenario: &Scenario) -> Option<Verdict> {
+        scenario.preconditions.iter().find_map(|precondition| {
+            let command = precondition.check.as_ref()?;
+            let finished = self.run(command, scenario, &mut |_, _| {});
+            match finished.ending {
+                Ending::Exited { code: 0 } => None,
+                Ending::Interrupted | Ending::CouldNotStart { .. } => {
+                    Some(of_ending(&finished.ending))
+                }
+                Ending::Exited { .. }
+                | Ending::Signalled { .. }
+                | Ending::TimedOut { .. }
+                | Ending::Idle { .. } => {
+                    let judged_before = self.work.judged_before.contains(&entry.id);
+                    Some(of_unmet_precondition(&precondition.text, judged_before))
+                }
+            }
+        })
+    }
+
+    /// Runs the evaluation as often as it is asked for: until it passes or has no retry left, or
+    /// each time.
+    fn evaluate(&self, entry: &Entry, scenario: &Scenario, line: &Line<'_>) -> Judged {
+        let script = scenario.script();
+        let retries = self.settings.retries.unwrap_or(scenario.front.retries) as usize;
+        let repeat = self.settings.repeat.max(1) as usize;
+        let mut attempts: Vec<Attempt> = Vec::new();
+        loop {
+            let finished = self.run(&script, scenario, &mut |stream, bytes| {
+                if self.settings.live {
+                    line.output(stream, bytes);
+                }
+            });
+            let attempt = attempt_of(finished);
+            let verdict = of_attempt(&attempt);
+            attempts.push(attempt);
+            let made = attempts.len();
+            let again = match verdict {
+                Verdict::Satisfied => made < repeat,
+                Verdict::Unsatisfied { .. } if repeat > 1 => made < repeat,
+                Verdict::Unsatisfied { .. } => made <= retries,
+                Verdict::Undecided { .. } | Verdict::Skipped { .. } => false,
+            };
+            if !again || self.cancel.tripped().is_some() {
+                break;
+            }
+        }
+        let verdict = of_attempts(&attempts, repeat > 1);
+        let evidence = self.evidence(entry, scenario);
+        Judged { evidence, ..Judged::of(entry, verdict, attempts) }
+    }
+
+    fn evidence(&self, entry: &Entry, scenario: &Scenario) -> Vec<Evidence> {
+        let Some(EvidenceDir { path, shown }) = &self.settings.evidence else { return Vec::new() };
+        let wanted: Vec<&str> =
+            scenario.evidence.iter().flat_map(|item| &item.paths).map(String::as_str).collect();
+        if wanted.is_empty() {
+            return Vec::new();
+        }
+        let id = entry.id.as_str();
+        collect(&self.work.place.root, &wanted, &path.join(id), &format!("{shown}/{id}"))
+    }
+
+    fn run(
+        &self,
+        script: &str,
+        scenario: &Scenario,
+        live: &mut dyn FnMut(Stream, &[u8]),
+    ) -> Finished {
+        let limits = Limits { time: self.limit(scenario), grace: self.settings.grace, keep: KEEP };
+        self.work.place.bash(script, &scenario.front.env, limits, self.cancel, live)
+    }
+
+    fn limit(&self, scenario: &Scenario) -> Duration {
+        let settings = self.settings;
+        settings.timeout_override.or(scenario.front.timeout).unwrap_or(settings.timeout)
+    }
+}
+
+fn attempt_of(finished: Finished) -> Attempt {
+    let Finished { ending, stdout, stderr, duration, leaked, stopped } = finished;
+    Attempt {
+        stdout_head: head_of(&stdout),
+        stderr_head: head_of(&stderr),
+        stdout_bytes: stdout.total,
+        stderr_bytes: stderr.total,
+        leaked,
+        stopped,
+        ..Attempt::new(ending, &end_of(&stdout), &end_of(&stderr), duration)
+    }
+}
+
+/// Returns the end of a stream: all of what was kept where that is all there was.
+fn end_of(captured: &Captured) -> String {
+    if captured.is_cut() { captured.tail_text() } else { captured.text() }
+}
+
+/// Returns the beginning of a stream whose middle was not kept; else nothing.
+fn head_of(captured: &Captured) -> String {
+    if !captured.is_cut() {
+        return String::new();
+    }
+    head(&String::from_utf8_lossy(&captured.head), HEAD).to_owned()
+}
+
+/// Returns what is wrong with a scenario, with its line where it is about one.
+fn place_and_message(found: &Diagnostic) -> String {
+    match found.span {
+        Some(_) => format!("line {}: {}", found.line, found.message),
+        None => found.message.clone(),
+    }
+}
