@@ -1,3 +1,5 @@
+//! Tests of the judge with a real bash.
+
 use super::*;
 use crate::clock::Instant;
 use crate::process::{Signal, Variables};
