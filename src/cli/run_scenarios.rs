@@ -249,14 +249,8 @@ fn judge(
     Product { root, config }: &Product,
     set: &ScenarioSet,
 ) -> anyhow::Result<Exit> {
-    let state = root.join(STATE);
     let place = Place { root: root.clone(), env: env.for_product(&config.env, root, None, None) };
-    if args.output.is_none() && root.join(".git").exists() {
-        keep_out_of_git(root).or_exit(Exit::Broken)?;
-    }
-    let mut record = JudgementRecord::begin(&state, SystemClock.now()).with_context(|| {
-        format!("can't begin a record of the judgement in `{}`", state.display())
-    })?;
+    let mut record = begin_record(args, env, root)?;
     let human = args.format == Format::Human;
     let detail = Detail {
         quiet: args.quiet,
@@ -331,6 +325,21 @@ fn exit_of(sum: &Satisfaction) -> Exit {
         Exit::Satisfied
     } else {
         Exit::Nothing
+    }
+}
+
+/// Begins the record of the judgement: in the product, or, where nothing can be written there and
+/// the results go elsewhere, among the temporary files.
+fn begin_record(args: &Args, env: &Environment, root: &Path) -> anyhow::Result<JudgementRecord> {
+    let begin = |state: &Path| {
+        JudgementRecord::begin(state, SystemClock.now()).with_context(|| {
+            format!("can't begin a record of the judgement in `{}`", state.display())
+        })
+    };
+    let ignored = if root.join(".git").exists() { keep_out_of_git(root) } else { Ok(()) };
+    match ignored.map_err(anyhow::Error::from).and_then(|()| begin(&root.join(STATE))) {
+        Err(_) if args.output.is_some() => begin(&env.temp_dir().join("dark-factory")),
+        begun => begun,
     }
 }
 

@@ -327,7 +327,7 @@ fn a_full_disk_is_told_from_a_judgement() {
     let product =
         Product::new().scenario("loud", "head -c 9000 /dev/zero | tr '\\0' x").committed();
     if let Some(ran) = on_small_disk(&product, "artifacts/factory", "4k", &script) {
-        ran.code(3).says("scenario_results.json`").says("No space left on device");
+        ran.code(3).says("artifacts/factory").says("No space left on device");
     }
 }
 
