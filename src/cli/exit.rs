@@ -11,6 +11,8 @@ use crate::report::Output;
 use crate::report::diagnostics::show_config_error;
 use crate::text::visible;
 
+use super::selection::BadExpression;
+
 /// What a command came to. The numbers are a contract, and the same for every binary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -138,13 +140,16 @@ pub fn end(result: anyhow::Result<Exit>, no_color: bool) -> Exit {
     }
 }
 
-/// Returns an error as people read it: what, and below it each cause; of settings that make no
-/// sense the places.
+/// Returns an error as people read it: what, and below it each cause; of settings and expressions
+/// that make no sense the places.
 pub fn explain(error: &anyhow::Error, styled: bool) -> String {
     if let Some(settings) = find_in_chain::<ConfigError>(error)
         && !settings.findings().is_empty()
     {
         return show_config_error(settings, styled);
+    }
+    if let Some(expression) = find_in_chain::<BadExpression>(error) {
+        return expression.show(styled);
     }
     let (red, reset) = if styled { ("\u{1b}[1;31m", "\u{1b}[0m") } else { ("", "") };
     let mut said = format!("{red}error{reset}: {}", visible(&error.to_string()));

@@ -15,6 +15,7 @@ pub mod lint;
 pub mod publish;
 pub mod run_scenarios;
 pub mod runs;
+pub mod selection;
 pub mod show;
 pub mod shuffle_scenarios;
 pub mod status;

@@ -19,14 +19,15 @@ use crate::process::Cancel;
 use crate::report::results::{Results, ScenarioResult};
 use crate::report::scenarios::{Detail, Listed, ScenarioReporter};
 use crate::report::{Output, diagnostics, show_diagnostic, write_atomically_with};
-use crate::scenario::{Diagnostic, Entry, ScenarioSet, Selection, Severity, phases};
+use crate::scenario::{Diagnostic, Entry, ScenarioSet, Severity};
 use crate::text::plural;
 use crate::verdict::Satisfaction;
 
 use super::exit::{Exit, Failure, OrExit as _};
+use super::selection::{Chosen, SelectionArgs, history};
 
 /// Where the results go, below the root of the product.
-const RESULTS: &str = "artifacts/factory/scenario_results.json";
+pub(super) const RESULTS: &str = "artifacts/factory/scenario_results.json";
 /// The factory's directory, below the root of the product.
 const STATE: &str = "artifacts/factory";
 /// How often what is shown of running scenarios is brought up to date.
@@ -37,6 +38,9 @@ Examples:
   run-scenarios                       judge the product in the current directory
   run-scenarios 01_login 'auth/*'     only these, by id, name or file
   run-scenarios --category pipeline   only this category
+  run-scenarios -E 'category(web) & !tag(gpu, nightly)'
+                                      only what an expression selects
+  run-scenarios --failed              only what was not satisfied the last time
   run-scenarios --jobs auto -q        several at a time; show what is not satisfied
   run-scenarios --check               read the scenarios and say what is wrong with them
 
@@ -47,12 +51,9 @@ Exit codes: 0 all satisfied, 1 not all, 2 the request makes no sense, 3 the fact
 #[derive(Debug, Clone, Default, Parser)]
 #[command(name = "run-scenarios", version, after_help = EXAMPLES)]
 pub struct Args {
-    /// Scenarios to run, by id, name or file, or a glob of one; all if none is given
-    #[arg(value_name = "SCENARIO")]
-    pub names: Vec<String>,
-    /// Run only this category; can be given several times
-    #[arg(long, value_name = "NAME")]
-    pub category: Vec<String>,
+    /// Which scenarios, and in which order.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
     /// Time limit of one attempt, whatever the scenario says: 90, 90s, 5m
     #[arg(long, value_name = "SPAN")]
     pub timeout: Option<Span>,
@@ -110,14 +111,15 @@ fn run_to(
     let root = product_root(args.workdir.as_deref(), env)?;
     let config = crate::config::load(&root).or_exit(Exit::Usage)?;
     let (set, base) = scenarios(args, env, &root, &config)?;
-    let set = select(args, &set)?;
+    let chosen = args.selection.choose(&set, &root, &mut Output::stderr(env.no_color()))?;
+    let set = &chosen.set;
     let exit = if args.list {
-        list(args, &mut output, &set)
+        list(args, &mut output, set, &root)?
     } else if args.check {
-        check(args, &mut output, &set, &base)
+        check(args, &mut output, set, &base)
     } else {
         let cancel = cancel().context("can't watch for signals")?;
-        judge(args, env, &mut output, &cancel, &Product { root, config }, &set)?
+        judge(args, env, &mut output, &cancel, &Product { root, config }, &chosen)?
     };
     output.finish().context("can't write to standard output")?;
     Ok(exit)
@@ -187,33 +189,12 @@ fn scenarios(
     Ok((set, base))
 }
 
-/// Returns the scenarios that the arguments ask for; never none.
-fn select(args: &Args, set: &ScenarioSet) -> anyhow::Result<ScenarioSet> {
-    let nothing = |message: String| Err(Failure::because(Exit::Nothing, message));
-    if set.entries.is_empty() {
-        return nothing("there are no scenarios: no file in the directory ends in `.md`".into());
-    }
-    let selection = Selection::new(&args.category, &args.names);
-    if let Some(first) = selection.unmatched(set).first() {
-        let message = format!(
-            "`{first}` matches none of {}; `run-scenarios --list` shows them",
-            plural(set.entries.len(), "scenario")
-        );
-        return nothing(message);
-    }
-    let chosen = selection.of(set);
-    if chosen.entries.is_empty() {
-        return nothing("no scenario has both that name and that category".into());
-    }
-    Ok(chosen)
-}
-
-fn list(args: &Args, output: &mut Output, set: &ScenarioSet) -> Exit {
+fn list(args: &Args, output: &mut Output, set: &ScenarioSet, root: &Path) -> anyhow::Result<Exit> {
     match args.format {
-        Format::Json => output.line(Listed::json(&set.entries)),
+        Format::Json => output.line(Listed::json(&set.entries, &history(root)?)),
         Format::Human => Listed::lines(&set.entries).iter().for_each(|line| output.line(line)),
     }
-    Exit::Satisfied
+    Ok(Exit::Satisfied)
 }
 
 fn check(args: &Args, output: &mut Output, set: &ScenarioSet, base: &Path) -> Exit {
@@ -247,8 +228,9 @@ fn judge(
     output: &mut Output,
     cancel: &Cancel,
     Product { root, config }: &Product,
-    set: &ScenarioSet,
+    chosen: &Chosen,
 ) -> anyhow::Result<Exit> {
+    let set = &chosen.set;
     let place = Place { root: root.clone(), env: env.for_product(&config.env, root, None, None) };
     let mut record = begin_record(args, env, root)?;
     let human = args.format == Format::Human;
@@ -261,13 +243,16 @@ fn judge(
     let entries: Vec<&Entry> = set.entries.iter().collect();
     let work = Work {
         entries: &entries,
-        phases: &phases(&entries),
+        phases: &chosen.phases(root, settings.jobs),
         place: &place,
         judged_before: &BTreeSet::new(),
         sum_before: Satisfaction::default(),
     };
     let mut reporter = ScenarioReporter::new(output, detail, entries.len());
     let begun = Instant::now();
+    if let Some(seed) = chosen.seed {
+        reporter.note(&format!("shuffled by --seed {seed}"));
+    }
     let mut kept = Ok(());
     let sum = judge::judge_scenarios(work, &settings, cancel, &mut |progress| match progress {
         Progress::Started(entry) => reporter.started(entry),

@@ -26,7 +26,10 @@ pub fn show_diagnostic(diagnostic: &Diagnostic, source: Option<&str>, styled: bo
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let title = level.primary_title(visible(&diagnostic.message)).id(diagnostic.code.as_str());
+    let mut title = level.primary_title(visible(&diagnostic.message));
+    if !diagnostic.code.is_empty() {
+        title = title.id(diagnostic.code.as_str());
+    }
     let mut group = Group::with_title(title).element(place(diagnostic, source));
     if !diagnostic.help.is_empty() {
         group = group.element(Level::HELP.message(visible(&diagnostic.help)));

@@ -8,7 +8,7 @@ use serde::Serialize;
 use styles::{BOLD, DIM, GREEN, RED, RESET, YELLOW};
 
 use crate::clock::human;
-use crate::scenario::Entry;
+use crate::scenario::{Entry, History, LastStatus};
 use crate::text::{one_line, plural, tail, visible};
 use crate::verdict::{Judged, Satisfaction, Verdict, show_score};
 
@@ -189,23 +189,32 @@ pub struct Listed<'a> {
     name: &'a str,
     file_path: &'a str,
     category: &'a str,
+    tags: &'a [String],
+    slow: bool,
+    serial: bool,
     valid: bool,
+    /// The verdict of the last time; null where there is no record.
+    last_status: Option<LastStatus>,
 }
 
 impl<'a> Listed<'a> {
-    fn of(entry: &'a Entry) -> Self {
+    fn of(entry: &'a Entry, history: &History) -> Self {
         Self {
             id: entry.id.as_str(),
             name: &entry.name,
             file_path: &entry.file,
             category: &entry.category,
+            tags: entry.tags(),
+            slow: entry.is_slow(),
+            serial: entry.is_serial(),
             valid: entry.scenario.is_ok(),
+            last_status: history.status(&entry.id),
         }
     }
 
-    /// Returns the list as JSON.
-    pub fn json(entries: &'a [Entry]) -> String {
-        let scenarios: Vec<_> = entries.iter().map(Self::of).collect();
+    /// Returns the list as JSON, with what came of each scenario the last time.
+    pub fn json(entries: &'a [Entry], history: &History) -> String {
+        let scenarios: Vec<_> = entries.iter().map(|entry| Self::of(entry, history)).collect();
         format!("{:#}", serde_json::json!({ "schema": SCHEMA, "scenarios": scenarios }))
     }
 

@@ -1,7 +1,8 @@
 //! Scenarios: how behaviour is judged. The model, the reader of one file, the checks, the
-//! selection. Walking the directory is `judge::discover`; running is `judge`.
+//! selection and the order. Walking the directory is `judge::discover`; running is `judge`.
 
 mod checks;
+mod history;
 mod holdout;
 mod lint;
 mod model;
@@ -9,15 +10,20 @@ mod order;
 mod parse;
 mod select;
 mod set;
+mod shard;
 
 pub use checks::{CHECKS, Check, check_of};
+pub use history::{History, LastStatus, Past};
 pub use holdout::{Holdout, find_holdout, squeezed};
 pub use lint::check as lint;
 pub use model::{
     CodeBlock, Diagnostic, Entry, EvidenceItem, FrontMatter, Precondition, Scenario, ScenarioSet,
     Severity, Visibility,
 };
-pub use order::{Phase, phases};
+pub use order::{Order, Phase, phases};
 pub use parse::{MAX_BYTES, Parsed, parse};
-pub use select::Selection;
+pub use select::{
+    Expression, ExpressionError, ExpressionProblem, MAX_DEPTH, Selection, Slip, Wanted,
+};
 pub use set::from_files;
+pub use shard::{Shard, ShardError};

@@ -47,6 +47,21 @@ impl Entry {
         self.scenario.as_ref().is_ok_and(|s| s.front.critical)
     }
 
+    /// Returns its tags as written; none where it is invalid.
+    pub fn tags(&self) -> &[String] {
+        self.scenario.as_ref().map_or(&[], |s| &s.front.tags)
+    }
+
+    /// Returns whether it is judged after the others; false where it is invalid.
+    pub fn is_slow(&self) -> bool {
+        self.scenario.as_ref().is_ok_and(|s| s.front.slow)
+    }
+
+    /// Returns whether nothing else runs while it does; false where it is invalid.
+    pub fn is_serial(&self) -> bool {
+        self.scenario.as_ref().is_ok_and(|s| s.front.serial)
+    }
+
     /// Returns whether the agent may read the scenario; an invalid one is holdout.
     pub fn visibility(&self) -> Visibility {
         self.scenario.as_ref().map_or(Visibility::Holdout, |s| s.front.visibility)
@@ -243,7 +258,7 @@ pub enum Severity {
 /// Something found in a file that a person wrote, with the place where it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostic {
-    /// Names the check, for ever: `S001`.
+    /// Names the check, for ever: `S001`; empty where it is about no file.
     pub code: String,
     /// How bad it is.
     pub severity: Severity,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::ScenarioId;
-use crate::scenario::{Entry, Visibility};
+use crate::scenario::{Entry, LastStatus, Past, Visibility};
 
 pub use gate::{GateResult, GateStatus};
 pub use satisfaction::{Satisfaction, satisfaction, show_score};
@@ -282,6 +282,21 @@ impl Judged {
                 why: Obstacle::NotRun | Obstacle::Deferred | Obstacle::Interrupted
             }
         )
+    }
+
+    /// Returns what is remembered of it for the next time.
+    pub fn past(&self) -> Past {
+        let status = match &self.verdict {
+            Verdict::Satisfied => LastStatus::Satisfied,
+            Verdict::Unsatisfied { .. } => LastStatus::Unsatisfied,
+            Verdict::Skipped { .. } => LastStatus::Skipped,
+            Verdict::Undecided { .. } if self.is_not_run() => LastStatus::NotRun,
+            Verdict::Undecided { .. } => LastStatus::Undecided,
+        };
+        // How long it took until it was interrupted says nothing about how long it takes.
+        let whole = matches!(status, LastStatus::Satisfied | LastStatus::Unsatisfied);
+        let seconds = (whole && !self.attempts.is_empty()).then(|| self.duration().as_secs_f64());
+        Past { status, seconds, flaky: self.is_flaky() }
     }
 
     /// Returns the time that all attempts took together.

@@ -15,5 +15,6 @@ mod doors;
 mod golden;
 mod itself;
 mod loop_paths;
+mod selecting;
 mod support;
 mod tidy;

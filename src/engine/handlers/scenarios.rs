@@ -8,7 +8,7 @@ use crate::event::{Label, RunEvent};
 use crate::id::ScenarioId;
 use crate::judge::{Progress, Settings, Work, judge_scenarios};
 use crate::pipeline::{Node, NodeOutcome, Status};
-use crate::scenario::{Entry, phases};
+use crate::scenario::{Entry, History, Order, phases};
 use crate::verdict::{Judged, Obstacle, Verdict, satisfaction};
 
 const SATISFIED: &str = "satisfied";
@@ -39,7 +39,7 @@ impl Handler<Run> for Scenarios {
         let mut recorded = Ok(());
         let work = Work {
             entries: &open,
-            phases: &phases(&open),
+            phases: &phases(&open, Order::File, &History::default()),
             place: &place,
             judged_before: &before,
             sum_before: satisfaction(&run.judged()?),

@@ -139,7 +139,7 @@ pub fn judge_scenarios(
 /// Decides whether a phase has to wait for a better day: it is slow, and what was judged so far
 /// does not reach the threshold. Where nothing else counts, nothing stands in its way.
 fn deferred(phase: &Phase, settings: &Settings, sum: &Satisfaction) -> bool {
-    phase.slow
+    phase.is_slow
         && settings.threshold.is_some_and(|threshold| {
             sum.passed + sum.failed + sum.undecided > 0 && !sum.reaches(threshold)
         })

@@ -4,7 +4,8 @@ use super::*;
 use crate::clock::Instant;
 use crate::process::{Signal, Variables};
 use crate::scenario::{
-    CodeBlock, Diagnostic, EvidenceItem, FrontMatter, Precondition, Scenario, Severity, phases,
+    CodeBlock, Diagnostic, EvidenceItem, FrontMatter, History, Order, Precondition, Scenario,
+    Severity, phases,
 };
 use crate::verdict::{Attempt, Miss, satisfaction};
 
@@ -66,7 +67,7 @@ impl Bench {
         let entries: Vec<&Entry> = entries.iter().collect();
         let work = Work {
             entries: &entries,
-            phases: &phases(&entries),
+            phases: &phases(&entries, Order::File, &History::default()),
             place: &place,
             judged_before: &self.before,
             sum_before: Satisfaction::default(),
