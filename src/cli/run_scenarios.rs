@@ -9,13 +9,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 
-use crate::clock::{Clock as _, Instant, SystemClock};
-use crate::config::{Config, Environment, Jobs, Span};
+use crate::clock::{self, Clock as _, Instant, SystemClock};
+use crate::config::{Config, Environment};
 use crate::engine::keep_out_of_git;
+use crate::id::ScenarioId;
 use crate::judge::{
-    self, DiscoverError, EvidenceDir, JudgementRecord, Place, Progress, Settings, Work,
+    self, DiscoverError, EvidenceDir, JudgementRecord, Place, Progress, Settings, Work, remember,
 };
-use crate::process::Cancel;
+use crate::process::{Cancel, Limited, end_strays, pause_with_the_terminal};
 use crate::report::results::{Results, ScenarioResult};
 use crate::report::scenarios::{Detail, Listed, ScenarioReporter};
 use crate::report::{Output, diagnostics, show_diagnostic, write_atomically_with};
@@ -24,12 +25,12 @@ use crate::text::plural;
 use crate::verdict::Satisfaction;
 
 use super::exit::{Exit, Failure, OrExit as _};
-use super::selection::{Chosen, SelectionArgs, history};
+use super::past::{STATE, history, take_over};
+use super::scheduling::SchedulingArgs;
+use super::selection::{Chosen, SelectionArgs};
 
 /// Where the results go, below the root of the product.
 pub(super) const RESULTS: &str = "artifacts/factory/scenario_results.json";
-/// The factory's directory, below the root of the product.
-const STATE: &str = "artifacts/factory";
 /// How often what is shown of running scenarios is brought up to date.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -54,9 +55,9 @@ pub struct Args {
     /// Which scenarios, and in which order.
     #[command(flatten)]
     pub selection: SelectionArgs,
-    /// Time limit of one attempt, whatever the scenario says: 90, 90s, 5m
-    #[arg(long, value_name = "SPAN")]
-    pub timeout: Option<Span>,
+    /// How many at a time, how often, and for how long.
+    #[command(flatten)]
+    pub scheduling: SchedulingArgs,
     /// The scenarios' directory [default: `scenarios.dir` of dark-factory.yaml, else scenarios]
     #[arg(long, value_name = "DIR")]
     pub scenarios_dir: Option<PathBuf>,
@@ -66,9 +67,6 @@ pub struct Args {
     /// The root of the product [default: the top of the git repository, else the current directory]
     #[arg(long, value_name = "DIR")]
     pub workdir: Option<PathBuf>,
-    /// How many scenarios run at a time: a number, or `auto`
-    #[arg(long, short, value_name = "N")]
-    pub jobs: Option<Jobs>,
     /// List the scenarios and run none
     #[arg(long, conflicts_with = "check")]
     pub list: bool,
@@ -111,7 +109,9 @@ fn run_to(
     let root = product_root(args.workdir.as_deref(), env)?;
     let config = crate::config::load(&root).or_exit(Exit::Usage)?;
     let (set, base) = scenarios(args, env, &root, &config)?;
-    let chosen = args.selection.choose(&set, &root, &mut Output::stderr(env.no_color()))?;
+    let mut stderr = Output::stderr(env.no_color());
+    take_over(&root, &mut stderr);
+    let chosen = args.selection.choose(&set, &root, &mut stderr)?;
     let set = &chosen.set;
     let exit = if args.list {
         list(args, &mut output, set, &root)?
@@ -119,6 +119,7 @@ fn run_to(
         check(args, &mut output, set, &base)
     } else {
         let cancel = cancel().context("can't watch for signals")?;
+        pause_with_the_terminal().context("can't watch for signals")?;
         judge(args, env, &mut output, &cancel, &Product { root, config }, &chosen)?
     };
     output.finish().context("can't write to standard output")?;
@@ -232,7 +233,9 @@ fn judge(
 ) -> anyhow::Result<Exit> {
     let set = &chosen.set;
     let place = Place { root: root.clone(), env: env.for_product(&config.env, root, None, None) };
-    let mut record = begin_record(args, env, root)?;
+    let entries: Vec<&Entry> = set.entries.iter().collect();
+    let ids = entries.iter().map(|entry| entry.id.clone()).collect();
+    let mut record = begin_record(args, env, root, ids)?;
     let human = args.format == Format::Human;
     let detail = Detail {
         quiet: args.quiet,
@@ -240,7 +243,6 @@ fn judge(
         live: human && !env.no_color() && !env.is_ci() && std::io::stderr().is_terminal(),
     };
     let settings = settings(args, config, root, &record, detail);
-    let entries: Vec<&Entry> = set.entries.iter().collect();
     let work = Work {
         entries: &entries,
         phases: &chosen.phases(root, settings.jobs),
@@ -253,17 +255,28 @@ fn judge(
     if let Some(seed) = chosen.seed {
         reporter.note(&format!("shuffled by --seed {seed}"));
     }
+    let limited = args
+        .scheduling
+        .total_timeout
+        .map(|limit| Limited::begin(cancel, limit.0))
+        .transpose()
+        .context("can't watch the time")?;
+    let token = limited.as_ref().map_or(cancel, Limited::cancel);
+    let mut pasts = Vec::new();
     let mut kept = Ok(());
-    let sum = judge::judge_scenarios(work, &settings, cancel, &mut |progress| match progress {
+    let sum = judge::judge_scenarios(work, &settings, token, &mut |progress| match progress {
         Progress::Started(entry) => reporter.started(entry),
         Progress::Output(..) | Progress::Tick => {}
         Progress::Judged(judged) => {
+            pasts.push((judged.id.clone(), judged.past()));
             if kept.is_ok() {
                 kept = record.add(&ScenarioResult::of(&judged));
             }
             reporter.judged(&judged);
         }
     });
+    // Nothing runs any more: whatever there still is came from an evaluation.
+    end_strays();
     let head = Results::new(SystemClock.now(), &[], &sum, false);
     let path = match &args.output {
         Some(path) => env.current_dir().join(path),
@@ -283,9 +296,14 @@ fn judge(
         let count = plural(invalid, "scenario");
         reporter.note(&format!("{count} can't be judged; `run-scenarios --check` tells more"));
     }
+    let left = plural(sum.not_run, "scenario");
     if cancel.tripped().is_some() {
-        let left = plural(sum.undecided, "scenario");
         reporter.note(&format!("interrupted: {left} not judged"));
+    } else if let (true, Some(limit)) =
+        (limited.is_some_and(|limited| limited.is_reached()), args.scheduling.total_timeout)
+    {
+        let limit = clock::human(limit.0);
+        reporter.note(&format!("the limit of {limit} in all is reached: {left} not judged"));
     }
     drop(reporter);
     if !human {
@@ -293,8 +311,15 @@ fn judge(
         let _ = head.write_with(output, lines());
     }
     written.or_exit(Exit::Broken)?;
+    if record.dir().starts_with(root) {
+        remember(&root.join(STATE), pasts).or_exit(Exit::Broken)?;
+    }
     record.finish();
-    Ok(cancel.tripped().map_or_else(|| exit_of(&sum), Exit::Interrupted))
+    Ok(match cancel.tripped() {
+        Some(signal) => Exit::Interrupted(signal),
+        None if sum.is_partial() => Exit::NotSatisfied,
+        None => exit_of(&sum),
+    })
 }
 
 /// Returns what a whole judgement comes to.
@@ -315,9 +340,14 @@ fn exit_of(sum: &Satisfaction) -> Exit {
 
 /// Begins the record of the judgement: in the product, or, where nothing can be written there and
 /// the results go elsewhere, among the temporary files.
-fn begin_record(args: &Args, env: &Environment, root: &Path) -> anyhow::Result<JudgementRecord> {
+fn begin_record(
+    args: &Args,
+    env: &Environment,
+    root: &Path,
+    ids: Vec<ScenarioId>,
+) -> anyhow::Result<JudgementRecord> {
     let begin = |state: &Path| {
-        JudgementRecord::begin(state, SystemClock.now()).with_context(|| {
+        JudgementRecord::begin(state, SystemClock.now(), ids.clone()).with_context(|| {
             format!("can't begin a record of the judgement in `{}`", state.display())
         })
     };
@@ -338,12 +368,9 @@ fn settings(
     let evidence = record.dir().join("evidence");
     let shown = evidence.strip_prefix(root).unwrap_or(&evidence).display().to_string();
     Settings {
-        timeout_override: args.timeout.map(|span| span.0),
-        jobs: args.jobs.unwrap_or(config.scenarios.jobs).count(),
-        threshold: Some(config.satisfaction.threshold),
         tick: detail.live.then_some(TICK),
         evidence: Some(EvidenceDir { path: evidence, shown }),
-        ..Settings::new(config.scenarios.timeout.0)
+        ..args.scheduling.settings(config)
     }
 }
 

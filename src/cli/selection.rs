@@ -1,22 +1,19 @@
 //! Which scenarios a command is about: the flags, what came of them the last time, and what is said
 //! where nothing is left. How a scenario is matched is `scenario`'s.
 
-use std::io::ErrorKind;
 use std::path::Path;
 use std::str::FromStr;
 
 use crate::clock::{Clock as _, SystemClock};
-use crate::report::results::{Results, ResultsError};
 use crate::report::{Output, show_diagnostic};
 use crate::scenario::{
     Diagnostic, Expression, ExpressionError, History, Order, Phase, ScenarioSet, Selection,
     Severity, Shard, Slip, Wanted, phases,
 };
 use crate::text::{line_column, one_line, plural};
-use crate::verdict::Judged;
 
 use super::exit::{Exit, Failure, OrExit as _};
-use super::run_scenarios::RESULTS;
+use super::past::history;
 
 /// How many characters of an expression are shown in a sentence.
 const SHOWN: usize = 100;
@@ -245,24 +242,6 @@ impl SelectionArgs {
 
 fn asks(expressions: &[String]) -> bool {
     expressions.iter().flat_map(|e| Expression::parse(e)).any(|e| e.asks_for_history())
-}
-
-/// Returns what came of the scenarios of the product at `root` the last time; nothing where they
-/// were never judged.
-///
-/// # Errors
-/// There is a record, and it can't be read.
-pub fn history(root: &Path) -> anyhow::Result<History> {
-    match Results::read(&root.join(RESULTS)) {
-        Ok(results) => {
-            let past = |judged: &Judged| (judged.id.clone(), judged.past());
-            Ok(results.judged().iter().map(past).collect())
-        }
-        Err(ResultsError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
-            Ok(History::default())
-        }
-        Err(error) => Err(error).or_exit(Exit::Usage),
-    }
 }
 
 fn show(

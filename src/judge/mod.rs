@@ -1,11 +1,60 @@
 //! The judge: runs gates and scenarios against a tree, and finds the scenarios there.
 //!
-//! It observes; what the observations mean is `verdict`'s to say.
+//! It observes; what the observations mean is `verdict`'s to say. `run-scenarios` is a thin door to
+//! what is here, and another program can judge in the same way:
+//!
+//! ```
+//! use std::collections::BTreeSet;
+//! use std::time::Duration;
+//!
+//! use dark_factory::judge::{Place, Progress, Settings, Work, discover, judge_scenarios};
+//! use dark_factory::process::Cancel;
+//! use dark_factory::scenario::{Entry, History, Order, phases};
+//! use dark_factory::verdict::Satisfaction;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let product = tempfile::tempdir()?;
+//! std::fs::create_dir(product.path().join("scenarios"))?;
+//! std::fs::write(
+//!     product.path().join("scenarios/greeting.md"),
+//!     "# Scenario: It greets\n\n## Evaluation Method\n```bash\necho hello | grep -q hello\n```\n",
+//! )?;
+//!
+//! // What there is to judge, and in which order.
+//! let set = discover(product.path(), "scenarios")?;
+//! let entries: Vec<&Entry> = set.entries.iter().collect();
+//! let phases = phases(&entries, Order::File, &History::default());
+//!
+//! // Where: the root of the tree, and the whole environment.
+//! let env = [("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())].into();
+//! let place = Place { root: product.path().to_owned(), env };
+//!
+//! let work = Work {
+//!     entries: &entries,
+//!     phases: &phases,
+//!     place: &place,
+//!     judged_before: &BTreeSet::new(),
+//!     sum_before: Satisfaction::default(),
+//! };
+//! let settings = Settings { jobs: 2, ..Settings::new(Duration::from_secs(60)) };
+//! let mut failed = Vec::new();
+//! let sum = judge_scenarios(work, &settings, &Cancel::never(), &mut |progress| {
+//!     if let Progress::Judged(judged) = progress
+//!         && !judged.is_satisfied()
+//!     {
+//!         failed.push(judged.name);
+//!     }
+//! });
+//! assert_eq!((sum.passed, sum.score(), failed), (1, Some(1.0), vec![]));
+//! # Ok(())
+//! # }
+//! ```
 
 mod bash;
 mod discover;
 mod evidence;
 mod gates;
+mod history;
 pub mod makefile;
 mod record;
 mod scenarios;
@@ -13,6 +62,7 @@ mod scenarios;
 pub use bash::Place;
 pub use discover::{DiscoverError, discover};
 pub use gates::{GateProgress, run_gates};
+pub use history::{HistoryError, read_history, remember};
 pub use makefile::Targets;
 pub use record::{CutShort, JudgementRecord, meet_cut_short};
 pub use scenarios::{EvidenceDir, Progress, Settings, Work, judge_scenarios};

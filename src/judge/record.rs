@@ -1,5 +1,6 @@
 //! What a judgement of the working tree leaves as it goes on, so that a kill loses nothing: a line
-//! for each finished scenario, in a directory of the judgement's own below `judgements/`.
+//! for each finished scenario, after a first one that names all that are to be judged, in a
+//! directory of the judgement's own below `judgements/`.
 //!
 //! The lines are the published results. They are also where outputs are kept meanwhile, so that no
 //! number of scenarios fills the memory. The writer holds a lock on its file, which tells a
@@ -11,11 +12,15 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Timestamp;
+use crate::id::ScenarioId;
 use crate::report::results::ScenarioResult;
+use crate::scenario::{LastStatus, Past};
 
 /// Where judgements lie in the factory's directory.
-const JUDGEMENTS: &str = "judgements";
+pub(super) const JUDGEMENTS: &str = "judgements";
 /// The lines of a judgement that goes on, or was killed and not met since.
 const RESULTS: &str = "results.jsonl";
 /// The lines of a judgement that was killed, once somebody has met them.
@@ -38,17 +43,38 @@ pub struct JudgementRecord {
 pub struct CutShort {
     /// Its lines.
     pub file: PathBuf,
+    /// The ids of all that were to be judged.
+    pub scenarios: Vec<ScenarioId>,
     /// What had been judged, in the order of its end.
     pub results: Vec<ScenarioResult>,
 }
 
+/// The first line of a record.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Begun {
+    scenarios: Vec<ScenarioId>,
+}
+
+impl CutShort {
+    /// Returns what is remembered of it: what came of those that had been judged, and that the
+    /// others were not run.
+    pub fn pasts(&self) -> Vec<(ScenarioId, Past)> {
+        let not_run = Past { status: LastStatus::NotRun, seconds: None, flaky: false };
+        let mut pasts: BTreeMap<ScenarioId, Past> =
+            self.scenarios.iter().map(|id| (id.clone(), not_run)).collect();
+        let judged = self.results.iter().map(ScenarioResult::judged);
+        pasts.extend(judged.map(|judged| (judged.id.clone(), judged.past())));
+        pasts.into_iter().collect()
+    }
+}
+
 impl JudgementRecord {
-    /// Begins a record in `state`, the factory's directory in the product, and drops the oldest
-    /// ones beyond five.
+    /// Begins a record of the judgement of `scenarios` in `state`, the factory's directory in the
+    /// product, and drops the oldest ones beyond five.
     ///
     /// # Errors
     /// The directory or its file can't be made.
-    pub fn begin(state: &Path, now: Timestamp) -> io::Result<Self> {
+    pub fn begin(state: &Path, now: Timestamp, scenarios: Vec<ScenarioId>) -> io::Result<Self> {
         let all = state.join(JUDGEMENTS);
         fs::create_dir_all(&all)?;
         prune(&all);
@@ -56,7 +82,9 @@ impl JudgementRecord {
         let path = dir.join(RESULTS);
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
         file.lock()?;
-        Ok(Self { dir, file, length: 0, lines: BTreeMap::new() })
+        let mut record = Self { dir, file, length: 0, lines: BTreeMap::new() };
+        record.append(&Begun { scenarios })?;
+        Ok(record)
     }
 
     /// Returns the judgement's own directory.
@@ -69,12 +97,18 @@ impl JudgementRecord {
     /// # Errors
     /// The disk is full, or gone.
     pub fn add(&mut self, result: &ScenarioResult) -> io::Result<()> {
-        let mut line = serde_json::to_vec(result)?;
+        let offset = self.length;
+        let length = self.append(result)?;
+        self.lines.insert(result.id.clone(), (offset, length));
+        Ok(())
+    }
+
+    fn append(&mut self, line: &impl Serialize) -> io::Result<usize> {
+        let mut line = serde_json::to_vec(line)?;
         line.push(b'\n');
         self.file.write_all(&line)?;
-        self.lines.insert(result.id.clone(), (self.length, line.len()));
         self.length += line.len() as u64;
-        Ok(())
+        Ok(line.len())
     }
 
     /// Returns the line of the scenario `id`, as JSON; none where it has none.
@@ -112,8 +146,7 @@ pub fn meet_cut_short(
         let path = dir.join(RESULTS);
         let Some(file) = unlocked(&path)? else { continue };
         let set_aside = dir.join(CUT_SHORT);
-        let results = whole_lines(&fs::read(&path)?);
-        let cut_short = CutShort { file: set_aside.clone(), results };
+        let cut_short = read(&fs::read(&path)?, set_aside.clone());
         met(&cut_short)?;
         fs::rename(&path, &set_aside)?;
         drop(file);
@@ -137,13 +170,14 @@ fn unlocked(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Returns the results in `bytes`, without a last line that was cut off.
-fn whole_lines(bytes: &[u8]) -> Vec<ScenarioResult> {
-    bytes
-        .split_inclusive(|byte| *byte == b'\n')
-        .filter(|line| line.ends_with(b"\n"))
-        .filter_map(|line| serde_json::from_slice(line).ok())
-        .collect()
+/// Reads a record, without a last line that was cut off.
+fn read(bytes: &[u8], file: PathBuf) -> CutShort {
+    let mut lines =
+        bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    let begun: Begun =
+        lines.next().and_then(|line| serde_json::from_slice(line).ok()).unwrap_or_default();
+    let results = lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    CutShort { file, scenarios: begun.scenarios, results }
 }
 
 /// Returns the directories of judgements, oldest first.
@@ -189,19 +223,25 @@ mod tests {
         serde_json::from_value(serde_json::json!({"id": id, "name": id, "passed": passed})).unwrap()
     }
 
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_unix_millis(1_795_166_100_000 + second * 1_000)
+    fn begin(state: &Path, second: i64) -> JudgementRecord {
+        let now = Timestamp::from_unix_millis(1_795_166_100_000 + second * 1_000);
+        let scenarios = ["a", "b", "c"].map(|id| ScenarioId::parse(id).unwrap());
+        JudgementRecord::begin(state, now, scenarios.to_vec()).unwrap()
     }
 
-    fn meet(state: &Path) -> Vec<Vec<String>> {
+    /// Returns of each judgement that is met the ids and what is remembered of them.
+    fn meet(state: &Path) -> Vec<Vec<(String, LastStatus)>> {
         let met = meet_cut_short(state, &mut |_| Ok(())).unwrap();
-        met.into_iter().map(|one| one.results.into_iter().map(|r| r.id).collect()).collect()
+        let pasts = |one: CutShort| {
+            one.pasts().into_iter().map(|(id, past)| (id.to_string(), past.status)).collect()
+        };
+        met.into_iter().map(pasts).collect()
     }
 
     #[test]
     fn lines_are_read_back_by_id_and_in_any_order() {
         let state = tempfile::tempdir().unwrap();
-        let mut record = JudgementRecord::begin(state.path(), at(0)).unwrap();
+        let mut record = begin(state.path(), 0);
         record.add(&result("b", true)).unwrap();
         record.add(&result("a", false)).unwrap();
         let line = record.line("b").unwrap().unwrap();
@@ -212,7 +252,7 @@ mod tests {
     #[test]
     fn a_judgement_that_is_over_leaves_nothing() {
         let state = tempfile::tempdir().unwrap();
-        let mut record = JudgementRecord::begin(state.path(), at(0)).unwrap();
+        let mut record = begin(state.path(), 0);
         record.add(&result("a", true)).unwrap();
         record.finish();
         assert_eq!(judgements(&state.path().join(JUDGEMENTS)), Vec::<PathBuf>::new());
@@ -222,21 +262,26 @@ mod tests {
     #[test]
     fn one_that_goes_on_is_nobodys_business_and_one_that_was_killed_is_met_once() {
         let state = tempfile::tempdir().unwrap();
-        let mut record = JudgementRecord::begin(state.path(), at(0)).unwrap();
+        let mut record = begin(state.path(), 0);
         record.add(&result("a", true)).unwrap();
         record.add(&result("b", false)).unwrap();
         assert!(meet(state.path()).is_empty());
         // In the middle of a line.
         record.file.write_all(b"{\"id\": \"c\", \"na").unwrap();
         drop(record);
-        assert_eq!(meet(state.path()), [["a", "b"]]);
+        let expected = [
+            ("a", LastStatus::Satisfied),
+            ("b", LastStatus::Unsatisfied),
+            ("c", LastStatus::NotRun),
+        ];
+        assert_eq!(meet(state.path()), [expected.map(|(id, status)| (id.to_owned(), status))]);
         assert!(meet(state.path()).is_empty());
     }
 
     #[test]
     fn what_could_not_be_remembered_is_met_again() {
         let state = tempfile::tempdir().unwrap();
-        drop(JudgementRecord::begin(state.path(), at(0)).unwrap());
+        drop(begin(state.path(), 0));
         let full = &mut |_: &CutShort| Err(io::ErrorKind::StorageFull.into());
         assert!(meet_cut_short(state.path(), full).is_err());
         assert_eq!(meet(state.path()).len(), 1);
@@ -246,7 +291,7 @@ mod tests {
     fn judgements_of_one_second_have_directories_of_their_own_and_few_are_kept() {
         let state = tempfile::tempdir().unwrap();
         for second in [0, 0, 1, 2, 3, 4, 5] {
-            let record = JudgementRecord::begin(state.path(), at(second)).unwrap();
+            let record = begin(state.path(), second);
             fs::create_dir(record.dir().join("evidence")).unwrap();
             record.finish();
         }

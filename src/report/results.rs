@@ -362,7 +362,8 @@ impl ScenarioResult {
         }
     }
 
-    fn judged(&self) -> Judged {
+    /// Returns what was judged, as far as this tells.
+    pub fn judged(&self) -> Judged {
         let mut attempts: Vec<Attempt> =
             self.attempts.iter().map(PublishedAttempt::attempt).collect();
         let ran = self.exit_code > INVALID || self.exit_code < NOT_EVALUATED;

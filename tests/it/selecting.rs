@@ -114,7 +114,7 @@ fn nothing_selected_is_nothing_to_judge_and_says_by_what() {
 fn what_failed_is_run_again_until_nothing_fails() {
     let product = four();
     refused(&product, &["--failed"], 2, "run `run-scenarios` once first");
-    product.run_scenarios(&[]).code(1);
+    product.run_scenarios(&["--run-slow"]).code(1);
     check(&product, &["--failed"], &["02_logout"]);
     check(&product, &["-E", "last(passed) & !slow()"], &["01_login", "04_help"]);
     let none = "none of 4 scenarios fits all of these: --category, --failed";
@@ -165,7 +165,7 @@ fn the_shards_of_a_set_are_parts_of_it_that_a_new_scenario_does_not_change() {
 fn a_seed_shuffles_what_is_run_and_not_what_is_written() {
     let product = four();
     let order = |args: &[&str]| -> Vec<String> {
-        let ran = product.run_scenarios(args).code(1);
+        let ran = product.run_scenarios(&[args, &["--run-slow"]].concat()).code(1);
         let begun =
             ran.stdout.lines().filter(|line| line.contains("PASS") || line.contains("FAIL"));
         begun.map(|line| line.split("  ").nth(2).unwrap().to_owned()).collect()
