@@ -253,7 +253,12 @@ fn judge(
     let mut reporter = ScenarioReporter::new(output, detail, entries.len());
     let begun = Instant::now();
     if let Some(seed) = chosen.seed {
-        reporter.note(&format!("shuffled by --seed {seed}"));
+        let shuffled = format!("shuffled by --seed {seed}");
+        if human {
+            reporter.note(&shuffled);
+        } else {
+            Output::stderr(true).line(shuffled);
+        }
     }
     let limited = args
         .scheduling

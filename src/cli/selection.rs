@@ -15,34 +15,37 @@ use crate::text::{line_column, one_line, plural};
 use super::exit::{Exit, Failure, OrExit as _};
 use super::past::history;
 
+/// Above the flags in the help.
+const HEADING: &str = "Selection";
+/// How many patterns that match nothing are shown.
+const SLIPS: usize = 5;
 /// How many characters of an expression are shown in a sentence.
 const SHOWN: usize = 100;
 
 /// Which scenarios, and in which order. A scenario must fit each kind of flag that is given, and one
 /// of the values where a flag is given several times.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Selection")]
 pub struct SelectionArgs {
     /// Scenarios to run, by id, name or file, or a glob of one; all if none is given
     #[arg(value_name = "SCENARIO")]
     pub names: Vec<String>,
     /// Run only this category; can be given several times
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = HEADING)]
     pub category: Vec<String>,
     /// Run only scenarios with this tag; can be given several times
-    #[arg(long, value_name = "TAG")]
+    #[arg(long, value_name = "TAG", help_heading = HEADING)]
     pub tag: Vec<String>,
     /// Run only what an expression selects: 'category(web) & !tag(gpu)'; can be given several times
-    #[arg(long, short = 'E', value_name = "EXPR")]
+    #[arg(long, short = 'E', value_name = "EXPR", help_heading = HEADING)]
     pub select: Vec<String>,
     /// Run only what was unsatisfied, undecided or not run the last time
-    #[arg(long)]
+    #[arg(long, help_heading = HEADING)]
     pub failed: bool,
     /// Run only one part of the scenarios: 2/3 is the second of three
-    #[arg(long, value_name = "I/N")]
+    #[arg(long, value_name = "I/N", help_heading = HEADING)]
     pub shard: Option<Shard>,
     /// Shuffle the order, always the same way for the same number; `random` takes a new one
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = HEADING)]
     pub seed: Option<Seed>,
 }
 
@@ -149,8 +152,13 @@ impl SelectionArgs {
                 format!("`{first}` matches none of {all}; `run-scenarios --list` shows them");
             return Err(Failure::because(Exit::Nothing, message));
         }
-        for slip in selection.slips(set) {
-            stderr.line(self.show_slip(&slip, &all, stderr.is_styled()));
+        let slips = selection.slips(set);
+        for slip in slips.iter().take(SLIPS) {
+            stderr.line(self.show_slip(slip, &all, stderr.is_styled()));
+        }
+        if slips.len() > SLIPS {
+            let more = plural(slips.len() - SLIPS, "more pattern");
+            stderr.line(format_args!("warning: nothing is matched by {more}"));
         }
         let history =
             if selection.asks_for_history() { history(root)? } else { History::default() };

@@ -10,6 +10,8 @@ use super::{LastStatus, Subject};
 
 /// How deep parentheses, `!` and `-` may nest.
 pub const MAX_DEPTH: usize = 100;
+/// How many regular expressions there may be: each may take some megabytes.
+const MAX_REGEXES: usize = 100;
 /// How many characters of a word that is not known are shown.
 const SHOWN: usize = 60;
 /// What may follow a whole expression.
@@ -86,14 +88,25 @@ pub enum ExpressionProblem {
         /// The mark.
         mark: char,
     },
-    /// A pattern that can't be used.
-    #[error("bad pattern `{text}`: {why}")]
-    BadPattern {
-        /// The pattern.
-        text: String,
+    /// A glob that is none.
+    #[error("bad glob `{glob}`: {why}")]
+    BadGlob {
+        /// The glob.
+        glob: String,
         /// Why, as a fragment.
         why: String,
     },
+    /// A regular expression that is none, or takes too much.
+    #[error("bad regular expression `{regex}`: {why}")]
+    BadRegex {
+        /// The regular expression.
+        regex: String,
+        /// Why, as a fragment.
+        why: String,
+    },
+    /// Too many patterns that take memory.
+    #[error("more than {MAX_REGEXES} regular expressions")]
+    TooManyRegexes,
     /// Too much within each other.
     #[error("more than {MAX_DEPTH} parentheses and negations within each other")]
     TooDeep,
@@ -119,12 +132,14 @@ impl ExpressionError {
             ExpressionProblem::Expected { expected: AFTER | AFTER_GROUP, found } => {
                 near(found.trim_matches('`'), &["and", "or"]).unwrap_or_default()
             }
-            ExpressionProblem::Parenthesis | ExpressionProblem::BadPattern { .. } => {
+            ExpressionProblem::Parenthesis | ExpressionProblem::BadGlob { .. } => {
                 "write the text itself in quotes: `=\"...\"`".to_owned()
             }
+            ExpressionProblem::TooManyRegexes => "join some by `|` within one: `/a|b/`".to_owned(),
             ExpressionProblem::TakesNothing { predicate } => format!("write `{predicate}()`"),
             ExpressionProblem::Expected { .. }
             | ExpressionProblem::Open { .. }
+            | ExpressionProblem::BadRegex { .. }
             | ExpressionProblem::TooDeep => String::new(),
         }
     }
@@ -136,7 +151,7 @@ impl Expression {
     /// # Errors
     /// Says what was expected and where.
     pub fn parse(text: &str) -> Result<Self, ExpressionError> {
-        let mut parser = Parser { text, at: 0, depth: 0 };
+        let mut parser = Parser { text, at: 0, depth: 0, regexes: 0 };
         let node = parser.union()?;
         parser.blank();
         if parser.at < text.len() {
@@ -317,6 +332,7 @@ struct Parser<'t> {
     text: &'t str,
     at: usize,
     depth: usize,
+    regexes: usize,
 }
 
 type Parsed<T> = Result<T, ExpressionError>;
@@ -438,6 +454,7 @@ impl<'t> Parser<'t> {
     fn pattern(&mut self) -> Parsed<Pattern> {
         let start = self.at;
         let (kind, text) = if self.eat("/") {
+            self.regexes += 1;
             (Kind::Regex, self.closed_by('/', false)?)
         } else {
             let kind = if self.eat("=") {
@@ -458,8 +475,16 @@ impl<'t> Parser<'t> {
             (kind, text)
         };
         let span = start..self.at;
+        if self.regexes > MAX_REGEXES {
+            return Err(at(ExpressionProblem::TooManyRegexes, span));
+        }
         Pattern::new(kind, &text, span.clone()).map_err(|why| {
-            at(ExpressionProblem::BadPattern { text: one_line(&text, SHOWN), why }, span)
+            let shown = one_line(&text, SHOWN);
+            let problem = match kind {
+                Kind::Regex => ExpressionProblem::BadRegex { regex: shown, why },
+                _ => ExpressionProblem::BadGlob { glob: shown, why },
+            };
+            at(problem, span)
         })
     }
 

@@ -87,8 +87,8 @@ fn a_pattern_that_can_not_be_used_is_told_with_its_reason() {
     refused("name(Log in ⟨(⟩twice))", "`(` in a pattern without quotes", quotes);
     refused("name(⟨\"⟩a)", "this `\"` is not closed", "");
     refused("slow() | name(⟨/⟩a)", "this `/` is not closed", "");
-    refused("name(⟨/(/⟩)", "bad pattern `(`: unclosed group", quotes);
-    let unclosed = "bad pattern `[`: unclosed character class; missing ']'";
+    refused("name(⟨/(/⟩)", "bad regular expression `(`: unclosed group", "");
+    let unclosed = "bad glob `[`: unclosed character class; missing ']'";
     refused("name(⟨[⟩)", unclosed, quotes);
 }
 
@@ -109,6 +109,16 @@ fn no_depth_overflows_the_stack() {
     }
     assert!(Expression::parse(&"(".repeat(100_000)).is_err());
     assert!(Expression::parse(&format!("tag({}", "{".repeat(100_000))).is_err());
+}
+
+#[test]
+fn regular_expressions_take_bounded_memory() {
+    let error = |text: &str| Expression::parse(text).unwrap_err().to_string();
+    let large = r"bad regular expression `\w{1000}`: it is too large when compiled at byte 5";
+    assert_eq!(error(r"name(/\w{1000}/)"), large);
+    Expression::parse(&format!("tag({})", vec!["/a/"; MAX_REGEXES].join(","))).unwrap();
+    let many = format!("tag({})", vec!["/a/"; MAX_REGEXES + 1].join(","));
+    assert!(error(&many).starts_with("more than 100 regular expressions"));
 }
 
 #[test]

@@ -8,9 +8,8 @@ use regex::{Regex, RegexBuilder};
 
 /// How deep `{..}` may nest: globset goes through them by recursion.
 const NESTED: usize = 16;
-/// What a compiled regular expression may take, in bytes: enough for what people write, and little
-/// enough that an expression of thousands stays harmless.
-const REGEX_SIZE: usize = 512 * 1024;
+/// What a compiled regular expression may take, in bytes: enough for what people write.
+const REGEX_SIZE: usize = 2 * 1024 * 1024;
 
 /// One pattern. Equal are those that match the same for the same reason, wherever they stand.
 #[derive(Debug, Clone)]
@@ -114,7 +113,7 @@ fn glob(lower: &str) -> Result<Compiled, String> {
 fn regex(text: &str) -> Result<Compiled, String> {
     let built = RegexBuilder::new(text).case_insensitive(true).size_limit(REGEX_SIZE).build();
     built.map(Compiled::Regex).map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => "the regular expression is too large".to_owned(),
+        regex::Error::CompiledTooBig(_) => "it is too large when compiled".to_owned(),
         // The last line says what is wrong, those before show where with a caret.
         error => {
             let shown = error.to_string();
@@ -204,7 +203,7 @@ mod tests {
             (Kind::Glob, "[", "unclosed character class"),
             (Kind::Glob, "{a", "unclosed alternate group"),
             (Kind::Regex, "(", "unclosed group"),
-            (Kind::Regex, r"\w{1000}", "the regular expression is too large"),
+            (Kind::Regex, r"\w{1000}", "it is too large when compiled"),
         ] {
             let found = Pattern::new(kind, text, 0..0).unwrap_err();
             assert!(found.contains(why), "{text}: {found}");
