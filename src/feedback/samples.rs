@@ -23,6 +23,7 @@ fn entry(id: &str, code: &str) -> Entry {
             expectation: format!("The product {id}."),
             evaluation: vec![CodeBlock { code: code.to_owned(), line: 9 }],
             pass_criteria: String::new(),
+            criteria: Vec::new(),
             evidence: Vec::new(),
             front: FrontMatter::default(),
         }),

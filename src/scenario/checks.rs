@@ -129,6 +129,31 @@ pub const CHECKS: &[Check] = &[
          scenario can't be judged.",
     ),
     warning(
+        "S021",
+        "pass criterion that is nearly checkable",
+        "Items under `## Pass Criteria` in a known form are checked beside the exit code: `stdout \
+         contains \"...\"`, `stderr is empty`, `stdout matches /re/`, `file PATH exists`, `json PATH \
+         equals VALUE` and their like. This one begins like one of them and stays text for people.",
+    ),
+    warning(
+        "S022",
+        "pass criterion outside the tree",
+        "Criteria look at the tree that is judged: paths are relative to its root, without `..`. \
+         What lies elsewhere is for the evaluation to check.",
+    ),
+    warning(
+        "S023",
+        "more pass criteria than are checked",
+        "At most 256 pass criteria of a scenario are checked. Check the rest in the evaluation, or \
+         make several scenarios of it.",
+    ),
+    warning(
+        "S024",
+        "link to a directory",
+        "A symbolic link to a directory is not followed, so no scenario below it is judged. Make it \
+         a directory, or name its target with `scenarios.dir`.",
+    ),
+    warning(
         "S030",
         "evaluation ends in `|| true`",
         "The exit code of the last command decides. `|| true` makes it 0 whatever happened, so \
@@ -157,6 +182,13 @@ pub const CHECKS: &[Check] = &[
         "evaluation ends in the background",
         "A command that is sent to the background with `&` counts as succeeded at once. `wait` \
          for it by its process id.",
+    ),
+    warning(
+        "S035",
+        "here-document that is not ended",
+        "bash takes the rest of the script for the text of a here-document whose end it does not \
+         find, runs none of it, and only warns. The line that ends it holds the word and nothing \
+         else; `<<-` allows tabs before it.",
     ),
     error(
         "C001",

@@ -173,6 +173,7 @@ mod tests {
                     .map(|code| CodeBlock { code: (*code).to_owned(), line: 1 })
                     .collect(),
                 pass_criteria: String::new(),
+                criteria: Vec::new(),
                 evidence: Vec::new(),
                 front: FrontMatter { visibility, ..FrontMatter::default() },
             }),

@@ -2,6 +2,7 @@
 //! selection and the order. Walking the directory is `judge::discover`; running is `judge`.
 
 mod checks;
+mod criteria;
 mod history;
 mod holdout;
 mod lint;
@@ -13,6 +14,7 @@ mod set;
 mod shard;
 
 pub use checks::{CHECKS, Check, check_of};
+pub use criteria::{Criterion, CriterionCheck, JsonStep, Subject, TextTest, regex_of};
 pub use history::{History, LastStatus, Past};
 pub use holdout::{Holdout, find_holdout, squeezed};
 pub use lint::check as lint;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Criterion;
 use crate::id::ScenarioId;
 
 /// Every scenario of a run in the order of their files' names, those that can't be judged
@@ -79,6 +80,9 @@ pub struct Scenario {
     pub evaluation: Vec<CodeBlock>,
     /// `## Pass Criteria` as markdown, trimmed; empty where there is none.
     pub pass_criteria: String,
+    /// The list items of `## Pass Criteria`, in order; empty where there are none.
+    #[serde(default)]
+    pub criteria: Vec<Criterion>,
     /// `## Evidence Required`, item by item.
     pub evidence: Vec<EvidenceItem>,
     /// The YAML above the title.

@@ -8,7 +8,11 @@ use std::ops::Range;
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
 use super::checks::check_of;
-use super::{CodeBlock, Diagnostic, EvidenceItem, FrontMatter, Precondition, Scenario, Severity};
+use super::criteria::{self, Reading};
+use super::{
+    CodeBlock, Criterion, CriterionCheck, Diagnostic, EvidenceItem, FrontMatter, Precondition,
+    Scenario, Severity,
+};
 use crate::text::{Lines, line_column, nearest, yaml};
 
 /// The most that a scenario file may hold, in bytes.
@@ -16,6 +20,9 @@ pub const MAX_BYTES: usize = 1 << 20;
 
 /// The most findings of one kind about one list: the person knows by then.
 const MOST_ALIKE: usize = 16;
+
+/// The most pass criteria that are checked: each costs a look at everything that was written.
+const MOST_CHECKED: usize = 256;
 
 /// What reading one file came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -179,11 +186,22 @@ struct Item {
     codes: Vec<String>,
     /// From the first character to the last; empty while there is none.
     span: Range<usize>,
+    /// Whether it is a list item, or the first paragraph of one.
+    listed: bool,
+    /// Whether it is a list item whose first paragraph has begun.
+    led: bool,
 }
 
 impl Item {
-    fn new() -> Self {
-        Self { plain: String::new(), lead: String::new(), codes: Vec::new(), span: 0..0 }
+    fn new(listed: bool) -> Self {
+        Self {
+            plain: String::new(),
+            lead: String::new(),
+            codes: Vec::new(),
+            span: 0..0,
+            listed,
+            led: false,
+        }
     }
 
     fn push(&mut self, text: &str) {
@@ -262,6 +280,7 @@ fn read(file: &str, source: &str) -> Parsed {
         expectation,
         evaluation,
         pass_criteria: text_of(source, &pieces, Section::PassCriteria),
+        criteria: reader.criteria(&outline, &pieces),
         evidence: reader.evidence(&outline, &pieces),
         front,
     };
@@ -310,7 +329,7 @@ fn outline(source: &str, body: usize) -> Outline {
                 if out.nesting == 0 {
                     heading = Some(Heading { level, text: String::new(), span });
                 } else {
-                    open.push(Item::new());
+                    open.push(Item::new(false));
                 }
             }
             Event::End(TagEnd::Heading(_)) => match heading.take() {
@@ -324,7 +343,9 @@ fn outline(source: &str, body: usize) -> Outline {
                 let language = match kind {
                     CodeBlockKind::Indented => None,
                     CodeBlockKind::Fenced(info) => {
-                        let first = info.split([' ', '\t', ',', '{']).next().unwrap_or("");
+                        // `{python}` and `{.python}` name a language as well.
+                        let info = info.trim_start_matches(['{', '.', ' ', '\t']);
+                        let first = info.split([' ', '\t', ',', '{', '}']).next().unwrap_or("");
                         Some(first.to_lowercase())
                     }
                 };
@@ -340,7 +361,15 @@ fn outline(source: &str, body: usize) -> Outline {
             }
             Event::Start(Tag::List(_) | Tag::BlockQuote(_)) => out.nesting += 1,
             Event::End(TagEnd::List(_) | TagEnd::BlockQuote(_)) => out.nesting -= 1,
-            Event::Start(Tag::Item | Tag::Paragraph) => open.push(Item::new()),
+            Event::Start(Tag::Item) => open.push(Item::new(true)),
+            Event::Start(Tag::Paragraph) => {
+                let leads = open.last_mut().is_some_and(|above| {
+                    above.listed
+                        && above.span.is_empty()
+                        && !std::mem::replace(&mut above.led, true)
+                });
+                open.push(Item::new(leads));
+            }
             Event::End(TagEnd::Item | TagEnd::Paragraph) => out.items.extend(open.pop()),
             Event::Text(text) => {
                 if let Some((fence, end)) = &mut fence {
@@ -570,7 +599,8 @@ impl Reader<'_> {
                         self.report("S003", Some(first), "this block runs nothing", help);
                     }
                     let (line, _) = self.lines.line_column(fence.span.start);
-                    let code = fence.code.replace("\r\n", "\n");
+                    // A line may end in a carriage return alone, which bash would take for a character.
+                    let code = fence.code.replace("\r\n", "\n").replace('\r', "\n");
                     blocks.push(CodeBlock { code, line: line + 1 });
                 }
                 Some(language) => {
@@ -602,7 +632,8 @@ impl Reader<'_> {
         } else if !unclosed {
             // An open fence may have swallowed the section, and has been reported.
             let help = "add `## Evaluation Method` with a command between ```bash and ```";
-            self.report("S002", None, "there is no evaluation", help);
+            let place = outline.headings.first().map(|first| first_line(self.source, &first.span));
+            self.report("S002", place, "there is no evaluation", help);
         }
         blocks
     }
@@ -657,6 +688,56 @@ impl Reader<'_> {
             }
         }
         out.sort_by_key(|item| item.line);
+        out
+    }
+
+    fn criteria(&mut self, outline: &Outline, pieces: &[Piece]) -> Vec<Criterion> {
+        let mut out = Vec::new();
+        let (mut checked, mut odd) = (0, 0);
+        for item in &outline.items {
+            if !within(pieces, Section::PassCriteria, item.span.start) {
+                continue;
+            }
+            let text = item.written(self.source).replace('\n', " ");
+            let span = item.span.clone();
+            let reading = criteria::read(&text);
+            if !item.listed {
+                // Prose; what would be checked as an item was likely meant as one.
+                if matches!(&reading, Reading::Check(check) if *check != CriterionCheck::ExitZero) {
+                    let help = "write it as an item: `- ` before it";
+                    self.report("S021", Some(span), "this criterion is not checked", help);
+                }
+                continue;
+            }
+            let mut check = None;
+            match reading {
+                Reading::Check(_) if checked == MOST_CHECKED => {
+                    let message = format!("only the first {MOST_CHECKED} criteria are checked");
+                    self.report("S023", Some(span), message, "check the others in the evaluation");
+                    checked += 1;
+                }
+                Reading::Check(_) if checked > MOST_CHECKED => {}
+                Reading::Check(found) => {
+                    checked += 1;
+                    check = Some(found);
+                }
+                Reading::Text => {}
+                Reading::Slip { .. } | Reading::Outside { .. } if odd == MOST_ALIKE => {}
+                Reading::Slip { message, help } => {
+                    odd += 1;
+                    let message = format!("this criterion is not checked: {message}");
+                    self.report("S021", Some(span), message, help);
+                }
+                Reading::Outside { path } => {
+                    odd += 1;
+                    let message = format!("`{path}` lies outside the tree, so it is not checked");
+                    let help = "name a path that is relative to the root of the product";
+                    self.report("S022", Some(span), message, help);
+                }
+            }
+            let (line, _) = self.lines.line_column(item.span.start);
+            out.push(Criterion { text, line, check });
+        }
         out
     }
 

@@ -3,6 +3,7 @@
 //! Nothing here runs anything. `Undecided` comes from the factory or a fixture, never from what
 //! the product did.
 
+pub mod criteria;
 mod gate;
 mod satisfaction;
 

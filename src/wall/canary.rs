@@ -110,6 +110,7 @@ mod tests {
             expectation: String::new(),
             evaluation: vec![CodeBlock { code: EXAM.to_owned(), line: 1 }],
             pass_criteria: String::new(),
+            criteria: Vec::new(),
             evidence: Vec::new(),
             front: FrontMatter::default(),
         };

@@ -20,6 +20,7 @@ fn entry(id: &str, script: &str) -> Entry {
             expectation: String::new(),
             evaluation: vec![CodeBlock { code: script.to_owned(), line: 1 }],
             pass_criteria: String::new(),
+            criteria: Vec::new(),
             evidence: Vec::new(),
             front: FrontMatter::default(),
         }),
