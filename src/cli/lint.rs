@@ -14,7 +14,9 @@ use crate::config::{self, Environment};
 use crate::judge::discover;
 use crate::report::Output;
 use crate::report::diagnostics::{self, Format};
-use crate::scenario::{CHECKS, Diagnostic, MAX_BYTES, ScenarioSet, Severity, check_of, from_files};
+use crate::scenario::{
+    CHECKS, Diagnostic, Entry, MAX_BYTES, ScenarioSet, Severity, check_of, from_files,
+};
 use crate::text::{nearest, plural};
 
 const EXAMPLES: &str = "\
@@ -22,6 +24,7 @@ Examples:
   factory lint                          the product's scenarios and dark-factory.yaml
   factory lint scenarios/login.md       one of them
   factory lint --strict --format github    in a workflow
+  factory lint --criteria               which pass criteria are checked, which are for people
   factory lint --explain S002           what a check finds and why; `all` lists every check
 
 Exit codes: 0 nothing wrong, 2 an error (with --strict a warning) or no such file, 4 there are no
@@ -35,7 +38,7 @@ pub struct Args {
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// Say what the check CODE finds and why that matters; `all` lists every check
-    #[arg(long, value_name = "CODE", conflicts_with_all = ["paths", "format", "strict"])]
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["paths", "format", "strict", "criteria"])]
     pub explain: Option<String>,
     /// How findings are written
     #[arg(long, value_enum, default_value_t)]
@@ -47,6 +50,9 @@ pub struct Args {
     /// Take warnings for errors
     #[arg(long)]
     pub strict: bool,
+    /// List every pass criterion: whether it is checked or for people
+    #[arg(long)]
+    pub criteria: bool,
 }
 
 /// Checks what `args` name and writes the findings to standard output.
@@ -75,10 +81,10 @@ fn act(args: &Args, env: &Environment, out: &mut Output) -> anyhow::Result<Exit>
     };
     let mut lint = Lint::new(root);
     let dir = lint.everything(&args.paths).or_exit(Exit::Usage)?;
-    lint.write(args.format, out);
+    lint.write(args, out);
     match dir {
         _ if lint.fails(args.strict) => Ok(Exit::Usage),
-        Some(dir) if lint.scenarios == 0 => {
+        Some(dir) if lint.scenarios.is_empty() => {
             Err(Failure::because(Exit::Nothing, format!("there are no scenarios in `{dir}`")))
         }
         _ => Ok(Exit::Satisfied),
@@ -113,7 +119,7 @@ fn name_of(severity: Severity) -> &'static str {
 /// What is checked, and what was found.
 struct Lint {
     root: PathBuf,
-    scenarios: usize,
+    scenarios: Vec<Entry>,
     findings: Vec<Diagnostic>,
     /// What the files hold that findings point into, by the path that people see.
     texts: BTreeMap<String, String>,
@@ -121,7 +127,7 @@ struct Lint {
 
 impl Lint {
     fn new(root: PathBuf) -> Self {
-        Self { root, scenarios: 0, findings: Vec::new(), texts: BTreeMap::new() }
+        Self { root, scenarios: Vec::new(), findings: Vec::new(), texts: BTreeMap::new() }
     }
 
     /// Checks `paths`, or, when there are none, the settings and the scenarios' directory that
@@ -133,7 +139,7 @@ impl Lint {
             if !meta.with_context(|| format!("can't read `{}`", self.root.display()))?.is_dir() {
                 bail!("`{}` is not a directory", self.root.display());
             }
-            let settings = self.settings(&self.root.clone())?;
+            let settings = self.settings(&self.root.clone(), Path::new(""))?;
             let dir = settings.unwrap_or_default().scenarios.dir;
             // Not there is as good as empty: nothing to judge, whoever asks.
             if self.root.join(&dir).symlink_metadata().is_ok() {
@@ -146,7 +152,8 @@ impl Lint {
             let meta =
                 full.metadata().with_context(|| format!("can't read `{}`", path.display()))?;
             if path.file_name().is_some_and(|name| name == config::FILE) {
-                self.settings(full.parent().unwrap_or(&self.root).to_owned().as_path())?;
+                let above = full.parent().unwrap_or(&self.root).to_owned();
+                self.settings(&above, path.parent().unwrap_or(Path::new("")))?;
             } else if meta.is_dir() {
                 let Some(dir) = path.to_str() else {
                     bail!("the directory `{}` has a name that is no text", path.display());
@@ -161,15 +168,18 @@ impl Lint {
         Ok(own)
     }
 
-    /// Checks the settings in `root`; returns them when they can be used.
-    fn settings(&mut self, root: &Path) -> anyhow::Result<Option<config::Config>> {
+    /// Checks the settings in `root`, which people call `named`; returns them when they can be used.
+    fn settings(&mut self, root: &Path, named: &Path) -> anyhow::Result<Option<config::Config>> {
         match config::load(root) {
             Ok(config) => Ok(Some(config)),
             Err(error) if error.findings().is_empty() => Err(error.into()),
             Err(error) => {
-                self.findings.extend_from_slice(error.findings());
+                let file = named.join(config::FILE).display().to_string();
+                self.findings.extend(
+                    error.findings().iter().map(|d| Diagnostic { file: file.clone(), ..d.clone() }),
+                );
                 if let Some(text) = error.text() {
-                    self.texts.insert(config::FILE.to_owned(), text.to_owned());
+                    self.texts.insert(file, text.to_owned());
                 }
                 Ok(None)
             }
@@ -190,20 +200,19 @@ impl Lint {
         if !path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("md")) {
             bail!("`{shown}` is no scenario; the names of scenarios end in .md");
         }
+        let dir = path.parent().map(|dir| dir.display().to_string()).unwrap_or_default();
+        let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
         let mut bytes = Vec::new();
         std::fs::File::open(full)
             .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
             .with_context(|| format!("can't read `{shown}`"))?;
-        let dir = path.parent().map(|dir| dir.display().to_string()).unwrap_or_default();
-        let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
         self.set(from_files(&dir, vec![(name, bytes)]));
         Ok(())
     }
 
     fn set(&mut self, set: ScenarioSet) {
-        self.scenarios += set.entries.len();
-        let errors = set.entries.into_iter().filter_map(|entry| entry.scenario.err()).flatten();
-        let found: Vec<Diagnostic> = set.diagnostics.into_iter().chain(errors).collect();
+        let errors = set.entries.iter().filter_map(|entry| entry.scenario.as_ref().err()).flatten();
+        let found: Vec<Diagnostic> = set.diagnostics.iter().chain(errors).cloned().collect();
         for finding in &found {
             // The file has been read a moment ago; where it can't be now the place is named alone.
             if finding.span.is_some()
@@ -214,11 +223,12 @@ impl Lint {
             }
         }
         self.findings.extend(found);
+        self.scenarios.extend(set.entries);
     }
 
-    fn write(&self, format: Format, out: &mut Output) {
-        match format {
-            Format::Json => out.line(diagnostics::json(&self.findings)),
+    fn write(&self, args: &Args, out: &mut Output) {
+        match args.format {
+            Format::Json => out.line(diagnostics::json(&self.findings, &self.scenarios)),
             Format::Github => {
                 for finding in &self.findings {
                     out.line(diagnostics::github(finding));
@@ -230,7 +240,11 @@ impl Lint {
                     out.line(diagnostics::show_diagnostic(finding, text, out.is_styled()));
                     out.line("");
                 }
-                let scenarios = plural(self.scenarios, "scenario");
+                if args.criteria {
+                    diagnostics::criteria(&self.scenarios).iter().for_each(|line| out.line(line));
+                    out.line("");
+                }
+                let scenarios = plural(self.scenarios.len(), "scenario");
                 let (errors, warnings) =
                     (self.count(Severity::Error), self.count(Severity::Warning));
                 out.line(match (errors, warnings) {
@@ -241,6 +255,11 @@ impl Lint {
                         plural(warnings, "warning")
                     ),
                 });
+                if let Some(sum) =
+                    diagnostics::criteria_sum(&self.scenarios).filter(|_| !args.criteria)
+                {
+                    out.line(format_args!("{sum}; `factory lint --criteria` shows which"));
+                }
             }
         }
     }
@@ -254,12 +273,15 @@ impl Lint {
     }
 }
 
-fn text_of(path: &Path) -> Option<String> {
+/// Returns what a file holds, decoded leniently, for showing a line of it; none where it can't be
+/// read, or is larger than a scenario may be.
+pub(super) fn text_of(path: &Path) -> Option<String> {
     let meta = path.metadata().ok()?;
     if !meta.is_file() || meta.len() > MAX_BYTES as u64 {
         return None;
     }
-    std::fs::read_to_string(path).ok()
+    let bytes = std::fs::read(path).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]
@@ -283,7 +305,14 @@ mod tests {
         let _ = lint.everything(&paths);
         let found = lint.findings.iter().map(|d| format!("{} {}:{}", d.code, d.file, d.line));
         let found = found.collect();
-        let args = Args { paths, explain: None, format: Format::Github, workdir: None, strict };
+        let args = Args {
+            paths,
+            explain: None,
+            format: Format::Github,
+            workdir: None,
+            strict,
+            criteria: false,
+        };
         let mut out = Output::new(Box::new(std::io::sink()), false);
         (act(&args, &env, &mut out).unwrap_or_else(|error| Failure::exit_of(&error)), found)
     }
@@ -348,6 +377,57 @@ mod tests {
         assert_eq!(check(&files, &["x"], false).0, Exit::Usage);
         assert_eq!(check(&files, &["x/c.txt"], false).0, Exit::Usage);
         assert_eq!(check(&files, &["x/absent.md"], false).0, Exit::Usage);
+    }
+
+    /// What linting the product of one scenario, with a slip in its criteria, prints.
+    fn said(args: &[&str]) -> String {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("scenarios")).unwrap();
+        let text = format!(
+            "{GOOD}## Pass Criteria\n- stdout contains \"x\"\n- stdout contain \"x\"\n- nice\n"
+        );
+        std::fs::write(root.path().join("scenarios/a,b.md"), text).unwrap();
+        let env = Environment::from_parts(config::Variables::new(), root.path().to_owned());
+        let args = <Of as clap::Parser>::parse_from([&["lint"], args].concat()).args;
+        let shown = root.path().join("shown");
+        let file = std::fs::File::create(&shown).unwrap();
+        let mut out = Output::new(Box::new(file), false);
+        let exit = act(&args, &env, &mut out).unwrap();
+        out.finish().unwrap();
+        assert_eq!(exit, Exit::Satisfied);
+        std::fs::read_to_string(shown).unwrap()
+    }
+
+    #[derive(clap::Parser)]
+    struct Of {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn findings_have_their_line_and_criteria_their_sum() {
+        insta::assert_snapshot!(said(&[]));
+    }
+
+    #[test]
+    fn criteria_are_listed_on_demand() {
+        insta::assert_snapshot!(said(&["--criteria"]));
+    }
+
+    #[test]
+    fn github_and_machines_get_the_same_findings() {
+        insta::assert_snapshot!("for_github", said(&["--format", "github"]));
+        insta::assert_snapshot!("for_machines", said(&["--format", "json"]));
+    }
+
+    #[test]
+    fn settings_elsewhere_are_named_where_they_are() {
+        let (_, found) = check(
+            &[("sub/dark-factory.yaml", "satisfaction: {threshold: 7}")],
+            &["sub/dark-factory.yaml"],
+            false,
+        );
+        assert_eq!(found, ["C003 sub/dark-factory.yaml:1"]);
     }
 
     #[test]

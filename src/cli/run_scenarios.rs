@@ -25,6 +25,7 @@ use crate::text::plural;
 use crate::verdict::Satisfaction;
 
 use super::exit::{Exit, Failure, OrExit as _};
+use super::lint::text_of;
 use super::past::{STATE, history, take_over};
 use super::scheduling::SchedulingArgs;
 use super::selection::{Chosen, SelectionArgs};
@@ -204,11 +205,11 @@ fn check(args: &Args, output: &mut Output, set: &ScenarioSet, base: &Path) -> Ex
     found.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
     let errors = found.iter().filter(|one| one.severity == Severity::Error).count();
     match args.format {
-        Format::Json => output.line(diagnostics::json(&found)),
+        Format::Json => output.line(diagnostics::json(&found, &set.entries)),
         Format::Human => {
             for one in &found {
                 let place = one.span.as_ref().map(|_| base.join(&one.file));
-                let source = place.and_then(|place| fs::read_to_string(place).ok());
+                let source = place.and_then(|place| text_of(&place));
                 let shown = show_diagnostic(one, source.as_deref(), output.is_styled());
                 output.line(format_args!("{shown}\n"));
             }
@@ -218,6 +219,9 @@ fn check(args: &Args, output: &mut Output, set: &ScenarioSet, base: &Path) -> Ex
                 plural(errors, "error"),
                 plural(found.len() - errors, "warning"),
             ));
+            if let Some(sum) = diagnostics::criteria_sum(&set.entries) {
+                output.line(format_args!("{sum}; `factory lint --criteria` shows which"));
+            }
         }
     }
     if errors > 0 { Exit::Usage } else { Exit::Satisfied }

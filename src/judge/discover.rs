@@ -2,19 +2,26 @@
 //! below the scenarios' directory. Names that begin with a dot are passed over, as editors and
 //! git use them.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+
 use crate::id::ScenarioId;
-use crate::scenario::{Diagnostic, Entry, ScenarioSet, Severity, from_files};
+use crate::scenario::{Diagnostic, Entry, MAX_BYTES, ScenarioSet, Severity, from_files};
 use crate::text::{TreePath, visible};
 
 /// The size above which a file is not read.
-const LARGEST: u64 = 10 * 1024 * 1024;
+const LARGEST: u64 = MAX_BYTES as u64;
 /// The check that a file which can't be read fails.
 const UNREADABLE: &str = "S020";
+/// The check that a file which is too large fails.
+const TOO_LARGE: &str = "S013";
+/// The check that a link to a directory with scenarios in it fails.
+const LINKED: &str = "S024";
 
 /// A directory that can't be searched for scenarios, and why.
 #[derive(Debug, thiserror::Error)]
@@ -44,10 +51,11 @@ pub enum DiscoverError {
 /// Finds and reads the scenarios in the directory `dir` of the tree at `root`, in the order of
 /// their paths' bytes.
 ///
-/// Directories that are symbolic links are not followed, files that are only as long as they stay
-/// inside `root`. What is named as a scenario and can't be read (a dangling link, a FIFO, a
-/// directory, more than 10 MiB) is an invalid entry, so that it counts against the product
-/// instead of being absent; a directory that can't be listed is one as well.
+/// Directories that are symbolic links are not followed, with a warning where that passes over
+/// files named as scenarios; files that are links are read as long as they stay inside `root`.
+/// What is named as a scenario and can't be read (a dangling link, a FIFO, a directory, more than
+/// [`MAX_BYTES`]) is an invalid entry, so that it counts against the product instead of being
+/// absent; a directory that can't be listed is one as well.
 ///
 /// # Errors
 /// There is no such directory, or it can't be listed.
@@ -65,8 +73,9 @@ pub fn discover(root: &Path, dir: &str) -> Result<ScenarioSet, DiscoverError> {
         inside: fs::canonicalize(root).unwrap_or_else(|_| root.to_owned()),
         files: Vec::new(),
         broken: Vec::new(),
+        linked: Vec::new(),
     };
-    walk.directory(&path, b"").map_err(|source| DiscoverError::Unreadable { path, source })?;
+    walk.everything(&path).map_err(|source| DiscoverError::Unreadable { path, source })?;
     Ok(walk.into_set(dir))
 }
 
@@ -75,11 +84,52 @@ struct Walk {
     /// The root without links.
     inside: PathBuf,
     files: Vec<(Vec<u8>, Vec<u8>)>,
-    broken: Vec<(Vec<u8>, String)>,
+    broken: Vec<(Vec<u8>, Broken)>,
+    /// Links to directories that hold files named as scenarios.
+    linked: Vec<Vec<u8>>,
+}
+
+/// Why something is no scenario: the check that it fails, and what to say.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Broken {
+    code: &'static str,
+    message: String,
+}
+
+impl Broken {
+    fn unreadable(why: impl std::fmt::Display) -> Self {
+        Self { code: UNREADABLE, message: format!("the file can't be read: {why}") }
+    }
+
+    fn too_large() -> Self {
+        let most = LARGEST >> 20;
+        let message = format!("the file is larger than the {most} MiB that a scenario may have");
+        Self { code: TOO_LARGE, message }
+    }
 }
 
 impl Walk {
-    fn directory(&mut self, path: &Path, relative: &[u8]) -> io::Result<()> {
+    /// Looks at everything below `top`, without recursion: a tree may be deeper than the stack.
+    fn everything(&mut self, top: &Path) -> io::Result<()> {
+        let mut pending = Vec::new();
+        self.directory(top, b"", &mut pending)?;
+        while let Some(relative) = pending.pop() {
+            let path = top.join(OsStr::from_bytes(&relative));
+            if let Err(error) = self.directory(&path, &relative, &mut pending) {
+                let why = format!("it can't be listed: {error}");
+                self.broken.push((relative, Broken::unreadable(why)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at what is in the directory at `path`; the directories in it are added to `pending`.
+    fn directory(
+        &mut self,
+        path: &Path,
+        relative: &[u8],
+        pending: &mut Vec<Vec<u8>>,
+    ) -> io::Result<()> {
         for entry in fs::read_dir(path)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -90,46 +140,63 @@ impl Walk {
             let relative =
                 if relative.is_empty() { name.to_vec() } else { [relative, name].join(&b'/') };
             let is_scenario = is_markdown(name);
-            let kind = entry.file_type()?;
+            let kind = match entry.file_type() {
+                Ok(kind) => kind,
+                Err(error) => {
+                    self.broken.push((relative, Broken::unreadable(error)));
+                    continue;
+                }
+            };
             if kind.is_dir() {
                 if is_scenario {
-                    self.broken.push((relative.clone(), "it is a directory".to_owned()));
+                    self.broken.push((relative.clone(), Broken::unreadable("it is a directory")));
                 }
-                if let Err(error) = self.directory(&entry.path(), &relative) {
-                    self.broken.push((relative, format!("it can't be listed: {error}")));
-                }
+                pending.push(relative);
             } else if is_scenario {
                 match self.read(&entry.path(), kind.is_symlink()) {
                     Ok(bytes) => self.files.push((relative, bytes)),
-                    Err(why) => self.broken.push((relative, why)),
+                    Err(broken) => self.broken.push((relative, broken)),
                 }
+            } else if kind.is_symlink() && holds_scenarios(&entry.path()) {
+                self.linked.push(relative);
             }
         }
         Ok(())
     }
 
-    fn read(&self, path: &Path, is_link: bool) -> Result<Vec<u8>, String> {
-        let said = |error: io::Error| error.to_string();
+    fn read(&self, path: &Path, is_link: bool) -> Result<Vec<u8>, Broken> {
         if is_link {
-            let target = fs::canonicalize(path)
-                .map_err(|error| format!("it is a link to nowhere: {error}"))?;
+            let target = fs::canonicalize(path).map_err(|error| {
+                Broken::unreadable(format_args!("it is a link to nowhere: {error}"))
+            })?;
             if !target.starts_with(&self.inside) {
-                return Err("it is a link to a file outside the tree".to_owned());
+                return Err(Broken::unreadable("it is a link to a file outside the tree"));
             }
         }
-        // Before it is opened: opening a FIFO waits for whoever writes to it.
-        let found = fs::metadata(path).map_err(said)?;
-        if found.is_dir() {
-            return Err("it is a link to a directory".to_owned());
-        }
-        if !found.is_file() {
-            return Err("it is no regular file".to_owned());
-        }
+        let usable = |found: &fs::Metadata| {
+            if found.is_dir() {
+                return Err(Broken::unreadable("it is a link to a directory"));
+            }
+            if !found.is_file() {
+                return Err(Broken::unreadable("it is no regular file"));
+            }
+            if found.len() > LARGEST {
+                return Err(Broken::too_large());
+            }
+            Ok(())
+        };
+        // Before it is opened, for opening a device may do something; and again as what it is then.
+        usable(&fs::metadata(path).map_err(Broken::unreadable)?)?;
+        // Opening a FIFO would wait for whoever writes to it.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|error| Broken::unreadable(io::Error::from(error)))?;
+        let file = fs::File::from(file);
+        usable(&file.metadata().map_err(Broken::unreadable)?)?;
         let mut bytes = Vec::new();
-        let file = fs::File::open(path).map_err(said)?;
-        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(said)?;
+        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(Broken::unreadable)?;
         if bytes.len() as u64 > LARGEST {
-            return Err(format!("it is larger than {} MiB", LARGEST >> 20));
+            return Err(Broken::too_large());
         }
         Ok(bytes)
     }
@@ -139,13 +206,23 @@ impl Walk {
         self.broken.sort();
         let mut paths: Vec<Vec<u8>> = self.files.iter().map(|(path, _)| path.clone()).collect();
         let mut set = from_files(dir, self.files);
-        for (path, why) in self.broken {
+        self.linked.sort();
+        for path in self.linked {
+            let target = "it is a link to a directory, and is not followed".to_owned();
+            let help = "make it a directory, or copy its scenarios".to_owned();
+            set.diagnostics.push(Diagnostic {
+                severity: Severity::Warning,
+                help,
+                ..diagnostic(LINKED, shown(dir, &path), target)
+            });
+        }
+        for (path, broken) in self.broken {
             let mut id = ScenarioId::for_file(&String::from_utf8_lossy(&path));
             while set.entries.iter().any(|entry| entry.id == id) {
                 id = id.distinguished(&path);
             }
             let at = paths.partition_point(|other| *other < path);
-            let entry = invalid(id, dir, &path, &why);
+            let entry = invalid(id, dir, &path, broken);
             paths.insert(at, path);
             set.entries.insert(at, entry);
         }
@@ -153,32 +230,55 @@ impl Walk {
     }
 }
 
-fn invalid(id: ScenarioId, dir: &str, path: &[u8], why: &str) -> Entry {
+/// Returns the path as people see it.
+fn shown(dir: &str, path: &[u8]) -> String {
     let shown = TreePath::parse(path)
         .map_or_else(|_| visible(&String::from_utf8_lossy(path)), |path| path.to_string());
-    let file = match dir.trim_end_matches('/') {
-        "" | "." => shown.clone(),
+    match dir.trim_end_matches('/') {
+        "" | "." => shown,
         dir => format!("{dir}/{shown}"),
-    };
-    let diagnostic = Diagnostic {
-        code: UNREADABLE.to_owned(),
+    }
+}
+
+fn diagnostic(code: &str, file: String, message: String) -> Diagnostic {
+    Diagnostic {
+        code: code.to_owned(),
         severity: Severity::Error,
-        message: format!("the file can't be read: {why}"),
-        file: file.clone(),
+        message,
+        file,
         span: None,
         line: 1,
         column: 1,
         help: String::new(),
+    }
+}
+
+fn invalid(id: ScenarioId, dir: &str, path: &[u8], broken: Broken) -> Entry {
+    let file = shown(dir, path);
+    let help = match broken.code {
+        TOO_LARGE => "keep data in files of its own",
+        _ => "make it a readable file, or remove it",
+    };
+    let found = Diagnostic {
+        help: help.to_owned(),
+        ..diagnostic(broken.code, file.clone(), broken.message)
     };
     Entry {
         id,
-        name: Path::new(&shown)
+        name: Path::new(&file)
             .file_stem()
-            .map_or_else(|| shown.clone(), |stem| stem.to_string_lossy().into_owned()),
+            .map_or_else(|| file.clone(), |stem| stem.to_string_lossy().into_owned()),
         file,
         category: String::new(),
-        scenario: Err(vec![diagnostic]),
+        scenario: Err(vec![found]),
     }
+}
+
+/// Returns whether `path` leads to a directory that holds a file named as a scenario.
+fn holds_scenarios(path: &Path) -> bool {
+    let mut names =
+        fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.any(|name| is_markdown(name.as_bytes()) && !name.as_bytes().starts_with(b"."))
 }
 
 fn is_markdown(name: &[u8]) -> bool {
@@ -188,7 +288,6 @@ fn is_markdown(name: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::ffi::OsStr;
     use std::os::unix::fs::symlink;
 
     const SCENARIO: &str = "# Scenario: S\n\n## Evaluation Method\n```bash\ntrue\n```\n";
@@ -269,7 +368,7 @@ mod tests {
             "scenarios/e.md",
             "scenarios/f.md: the file can't be read: it is a directory",
             "scenarios/g.md: the file can't be read: it is no regular file",
-            "scenarios/h.md: the file can't be read: it is larger than 10 MiB",
+            "scenarios/h.md: the file is larger than the 1 MiB that a scenario may have",
         ]);
     }
 
@@ -278,7 +377,37 @@ mod tests {
         let tree = Tree::new();
         tree.file("scenarios/sub/a.md");
         symlink("..", tree.path("scenarios/sub/up")).unwrap();
-        tree.check(&["scenarios/sub/a.md"]);
+        symlink("b.md", tree.path("scenarios/c.md")).unwrap();
+        symlink("c.md", tree.path("scenarios/b.md")).unwrap();
+        let set = discover(&tree.path(""), "scenarios").unwrap();
+        let files: Vec<_> = set.entries.iter().map(|entry| entry.file.as_str()).collect();
+        assert_eq!(files, ["scenarios/b.md", "scenarios/c.md", "scenarios/sub/a.md"]);
+        assert!(set.entries[0].scenario.is_err() && set.entries[1].scenario.is_err());
+    }
+
+    #[test]
+    fn a_link_to_a_directory_of_scenarios_is_warned_of() {
+        let tree = Tree::new();
+        fs::create_dir(tree.path("more")).unwrap();
+        fs::create_dir(tree.path("data")).unwrap();
+        tree.file("scenarios/a.md").file("more/b.md").file("data/x.txt");
+        symlink("../more", tree.path("scenarios/more")).unwrap();
+        symlink("../data", tree.path("scenarios/data")).unwrap();
+        tree.check(&["scenarios/a.md"]);
+        let set = discover(&tree.path(""), "scenarios").unwrap();
+        let found = set.diagnostics.iter().map(|d| (d.code.as_str(), d.file.as_str()));
+        let found: Vec<_> = found.filter(|(code, _)| *code == LINKED).collect();
+        assert_eq!(found, [(LINKED, "scenarios/more")]);
+    }
+
+    #[test]
+    fn a_tree_deeper_than_the_stack_is_walked() {
+        let tree = Tree::new();
+        let deep = format!("scenarios/{}", "d/".repeat(1_500));
+        fs::create_dir_all(tree.path(&deep)).unwrap();
+        tree.file(&format!("{deep}a.md"));
+        let set = discover(&tree.path(""), "scenarios").unwrap();
+        assert_eq!((set.entries.len(), set.entries[0].scenario.is_ok()), (1, true));
     }
 
     #[test]

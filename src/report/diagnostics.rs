@@ -4,8 +4,11 @@ use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer,
 use serde::Serialize;
 
 use crate::config::ConfigError;
-use crate::scenario::{Diagnostic, Severity};
-use crate::text::visible;
+use crate::scenario::{Diagnostic, Entry, Severity, check_of};
+use crate::text::{one_line, plural, visible};
+
+/// How many characters of a pass criterion are shown.
+const WIDTH: usize = 160;
 
 /// How findings are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -85,10 +88,14 @@ fn cut(source: &str, start: usize, end: usize) -> Option<(&str, std::ops::Range<
     let head = if source[head..].starts_with('\u{feff}') { head + 3 } else { head };
     let line = source.get(head..)?.split(['\n', '\r']).next()?;
     let from = start.checked_sub(head)?.min(line.len());
-    Some((line, from..end.saturating_sub(head).clamp(from, line.len())))
+    // What was no UTF-8 may have become a character of more bytes.
+    let end = end.saturating_sub(head).clamp(from, line.len());
+    let end = (end..=line.len()).find(|at| line.is_char_boundary(*at))?;
+    Some((line, from..end))
 }
 
-/// Returns `diagnostic` as a workflow command, without a line feed at the end.
+/// Returns `diagnostic` as a workflow command, without a line feed at the end; its title is the
+/// check's code and title.
 pub fn github(diagnostic: &Diagnostic) -> String {
     let kind = match diagnostic.severity {
         Severity::Error => "error",
@@ -104,7 +111,10 @@ pub fn github(diagnostic: &Diagnostic) -> String {
         property(&diagnostic.file),
         diagnostic.line,
         diagnostic.column,
-        property(&diagnostic.code),
+        property(&match check_of(&diagnostic.code) {
+            Some(check) => format!("{} {}", check.code, check.title),
+            None => diagnostic.code.clone(),
+        }),
         data(&format!("{}{help}", diagnostic.message)),
     )
 }
@@ -126,6 +136,17 @@ struct Published<'a> {
     errors: usize,
     warnings: usize,
     findings: Vec<PublishedFinding<'a>>,
+    /// Every pass criterion of the scenarios that can be judged, in their order.
+    criteria: Vec<PublishedCriterion<'a>>,
+}
+
+#[derive(Serialize)]
+struct PublishedCriterion<'a> {
+    file: &'a str,
+    line: usize,
+    text: &'a str,
+    /// Whether it is checked; else it is for people.
+    checked: bool,
 }
 
 #[derive(Serialize)]
@@ -141,8 +162,39 @@ struct PublishedFinding<'a> {
     span: Option<[usize; 2]>,
 }
 
-/// Returns `diagnostics` as one JSON object, without a line feed at the end.
-pub fn json(diagnostics: &[Diagnostic]) -> String {
+/// Returns which pass criteria of `entries` are checked and which are for people: a line for each
+/// file that has any, and one for each criterion.
+pub fn criteria(entries: &[Entry]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for entry in entries {
+        let criteria = entry.scenario.as_ref().map_or(&[][..], |s| &s.criteria);
+        lines.extend((!criteria.is_empty()).then(|| visible(&entry.file)));
+        lines.extend(criteria.iter().map(|criterion| {
+            let kind = if criterion.check.is_some() { "checked" } else { "text" };
+            format!("  {kind:<7}  {:>4}  {}", criterion.line, one_line(&criterion.text, WIDTH))
+        }));
+    }
+    lines
+}
+
+/// Returns how many pass criteria of `entries` are checked, and how many are for people; none where
+/// there is no criterion.
+pub fn criteria_sum(entries: &[Entry]) -> Option<String> {
+    let all = || entries.iter().filter_map(|entry| entry.scenario.as_ref().ok());
+    let total = all().map(|scenario| scenario.criteria.len()).sum();
+    let checked = all().flat_map(|s| &s.criteria).filter(|c| c.check.is_some()).count();
+    (total > 0).then(|| {
+        let text = total - checked;
+        format!(
+            "{}: {checked} checked, {text} for people",
+            plural(total, "pass criterion").replace("criterions", "criteria")
+        )
+    })
+}
+
+/// Returns `diagnostics`, and the pass criteria of `entries`, as one JSON object, without a line
+/// feed at the end.
+pub fn json(diagnostics: &[Diagnostic], entries: &[Entry]) -> String {
     let count = |severity| diagnostics.iter().filter(|d| d.severity == severity).count();
     let published = Published {
         schema: "dark-factory/findings/1",
@@ -164,6 +216,17 @@ pub fn json(diagnostics: &[Diagnostic]) -> String {
                 span: d.span.as_ref().map(|span| [span.start, span.end]),
             })
             .collect(),
+        criteria: entries
+            .iter()
+            .filter_map(|entry| Some((entry, entry.scenario.as_ref().ok()?)))
+            .flat_map(|(entry, scenario)| scenario.criteria.iter().map(move |c| (entry, c)))
+            .map(|(entry, criterion)| PublishedCriterion {
+                file: &entry.file,
+                line: criterion.line,
+                text: &criterion.text,
+                checked: criterion.check.is_some(),
+            })
+            .collect(),
     };
     // Texts and numbers always serialize.
     serde_json::to_string_pretty(&published).unwrap_or_default()
@@ -172,7 +235,7 @@ pub fn json(diagnostics: &[Diagnostic]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
+    use crate::{config, scenario};
 
     fn found(source: &str, at: &str) -> Diagnostic {
         let start = source.find(at).unwrap();
@@ -215,6 +278,34 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_that_is_no_text_has_its_caret() {
+        let bytes = b"a\n\xc3\xa4\xff x\n";
+        let found = scenario::parse("s.md", bytes).scenario.unwrap_err().remove(0);
+        let shown = show_diagnostic(&found, Some(&String::from_utf8_lossy(bytes)), false);
+        assert!(shown.contains("2 | ä\u{fffd} x\n  |  ^\n"), "{shown}");
+    }
+
+    #[test]
+    fn criteria_are_shown_by_what_becomes_of_them() {
+        let text =
+            "# S\n## Evaluation\n```\nx\n```\n## Pass Criteria\n- stderr is empty\n- nice\u{1b}\n";
+        let files = vec![(b"a.md".to_vec(), text.into()), (b"b.md".to_vec(), b"x".to_vec())];
+        let set = scenario::from_files("s", files);
+        assert_eq!(
+            criteria(&set.entries),
+            ["s/a.md", "  checked     7  stderr is empty", "  text        8  nice\\u{1b}"]
+        );
+        let sum = criteria_sum(&set.entries);
+        assert_eq!(sum.as_deref(), Some("2 pass criteria: 1 checked, 1 for people"));
+        assert_eq!(criteria_sum(&set.entries[1..]), None);
+        let json: serde_json::Value = serde_json::from_str(&json(&[], &set.entries)).unwrap();
+        assert_eq!(
+            json["criteria"][0],
+            serde_json::json!({"file": "s/a.md", "line": 7, "text": "stderr is empty", "checked": true})
+        );
+    }
+
+    #[test]
     fn without_the_source_the_place_is_named() {
         let mut diagnostic = found("a\nwieght", "wieght");
         let shown = show_diagnostic(&diagnostic, None, false);
@@ -242,14 +333,15 @@ mod tests {
         diagnostic.message = "100%\nno".into();
         assert_eq!(
             github(&diagnostic),
-            "::error file=a%2Cb%3Ac%25.md,line=1,col=1,title=S010::100%25%0Ano%0Ahelp: the keys \
+            "::error file=a%2Cb%3Ac%25.md,line=1,col=1,title=S010 unknown key in the front \
+             matter::100%25%0Ano%0Ahelp: the keys \
              here are `tags`"
         );
     }
 
     #[test]
     fn machines_get_one_object() {
-        insta::assert_snapshot!(json(&[found("wieght", "wieght")]), @r#"
+        insta::assert_snapshot!(json(&[found("wieght", "wieght")], &[]), @r#"
         {
           "schema": "dark-factory/findings/1",
           "errors": 1,
@@ -268,7 +360,8 @@ mod tests {
                 6
               ]
             }
-          ]
+          ],
+          "criteria": []
         }
         "#);
     }

@@ -11,7 +11,7 @@ use crate::text::line_span;
 /// text of `file`; empty when nothing was found.
 pub fn check(file: &str, source: &str, scenario: &Scenario) -> Vec<Diagnostic> {
     let script = scenario.script();
-    let Some(found) = cannot_fail(&script) else { return Vec::new() };
+    let Some(found) = weakness(&script) else { return Vec::new() };
     let lines: Vec<usize> = scenario
         .evaluation
         .iter()
@@ -39,6 +39,11 @@ pub fn check(file: &str, source: &str, scenario: &Scenario) -> Vec<Diagnostic> {
             format!("the exit code is that of `{word}`, not of what is piped into it"),
             "begin with `set -o pipefail`",
         ),
+        Why::Document(ref end) => (
+            "S035",
+            format!("no line is `{end}` alone, so the rest of the script is text and is not run"),
+            "end it with the word alone on a line; only `<<-` allows tabs before it",
+        ),
         Why::Background => (
             "S034",
             "the last command is sent to the background, so the evaluation can't fail".to_owned(),
@@ -48,7 +53,7 @@ pub fn check(file: &str, source: &str, scenario: &Scenario) -> Vec<Diagnostic> {
     vec![diagnostic(code, file, source, span, message, help)]
 }
 
-/// Why a script always exits with 0.
+/// Why a script always exits with 0, or does not run to its end.
 #[derive(Debug, PartialEq, Eq)]
 enum Why {
     OrTrue,
@@ -56,6 +61,8 @@ enum Why {
     Prints(String),
     Pipe(String),
     Background,
+    /// A here-document that this word should end.
+    Document(String),
 }
 
 #[derive(Debug)]
@@ -71,19 +78,38 @@ const SWALLOWERS: [&str; 9] = ["tee", "cat", "head", "tail", "sed", "sort", "uni
 /// The deepest nesting that is looked into; what nests deeper was not written by a person.
 const DEEPEST: usize = 32;
 
-fn cannot_fail(script: &str) -> Option<Finding> {
-    let tokens = Lexer::new(script).tokens()?;
-    let options = options(&tokens);
-    if options.exits {
+fn weakness(script: &str) -> Option<Finding> {
+    match Lexer::new(script).tokens() {
+        Ok(tokens) => cannot_fail(&tokens),
+        Err(found) => found,
+    }
+}
+
+fn cannot_fail(tokens: &[Token]) -> Option<Finding> {
+    let options = options(tokens);
+    if options.fails {
         return None;
     }
-    let statements = statements(&tokens)?;
+    let mut statements = statements(tokens)?;
+    // Nothing is run after a plain `exit 0`.
+    if let Some(end) = statements.iter().position(|statement| is_exit_0(statement)) {
+        statements.truncate(end + 1);
+    }
     let (last, before) = statements.split_last()?;
-    // With `set -e` every command before the last one can fail the script.
-    if options.errexit && !before.iter().all(|statement| is_preparation(statement.tokens)) {
-        return None;
+    // From `set -e` on every command before the last one can fail the script.
+    let mut errexit = false;
+    for statement in before {
+        if errexit && !is_preparation(statement.tokens) {
+            return None;
+        }
+        errexit |= self::options(statement.tokens).errexit;
     }
     always_succeeds(last, options.pipefail)
+}
+
+fn is_exit_0(statement: &Statement<'_>) -> bool {
+    let words: Vec<&str> = statement.tokens.iter().filter_map(Token::word).collect();
+    !statement.background && statement.tokens.len() == 2 && words == ["exit", "0"]
 }
 
 /// What the script says about exit codes.
@@ -91,30 +117,41 @@ fn cannot_fail(script: &str) -> Option<Finding> {
 struct Options {
     errexit: bool,
     pipefail: bool,
-    /// Whether it may exit with another code than 0 by itself.
-    exits: bool,
+    /// Whether it may fail by itself, wherever its last command leads: it exits with another code,
+    /// or waits for what may never come.
+    fails: bool,
 }
 
 fn options(tokens: &[Token]) -> Options {
     let mut options = Options::default();
     let mut in_set = false;
+    // What is in parentheses exits alone. The `)` of a case has no `(`.
+    let mut depth = 0_usize;
     for (index, token) in tokens.iter().enumerate() {
-        let Kind::Word(word) = &token.kind else {
-            in_set = false;
-            continue;
+        let word = match &token.kind {
+            Kind::Word(word) => word.as_str(),
+            Kind::Operator(operator) => {
+                match *operator {
+                    "(" => depth += 1,
+                    ")" => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+                in_set = false;
+                continue;
+            }
         };
-        match word.as_str() {
+        let next = tokens.get(index + 1).and_then(Token::word);
+        match word {
             "set" => in_set = true,
             "errexit" if in_set => options.errexit = true,
             "pipefail" if in_set => options.pipefail = true,
             flags if in_set && flags.starts_with('-') => options.errexit |= flags.contains('e'),
-            "exit" | "return" => {
-                let zero = matches!(tokens.get(index + 1),
-                    Some(Token { kind: Kind::Word(code), .. }) if code == "0");
-                options.exits |= !zero;
-            }
-            "trap" | "exec" | "source" | "." => options.exits = true,
-            word => options.exits |= word.contains(":?"),
+            // Nobody knows what it sets.
+            flags if in_set && flags.starts_with(['$', '"']) => options.fails = true,
+            "exit" => options.fails |= depth == 0 && next != Some("0"),
+            "trap" | "exec" | "source" | "." | "eval" | "until" => options.fails = true,
+            "while" => options.fails |= matches!(next, Some("!" | "true" | ":")),
+            word => options.fails |= word.contains(":?"),
         }
     }
     options
@@ -159,13 +196,17 @@ fn split<'a>(
                 match word.as_str() {
                     "case" => cases += 1,
                     "esac" => cases = cases.checked_sub(1)?,
+                    // Its name follows, and then its body.
+                    "function" => {}
                     "if" | "for" | "while" | "until" | "select" | "{" if cases == 0 => depth += 1,
                     "fi" | "done" | "}" if cases == 0 => depth = depth.checked_sub(1)?,
                     _ => {}
                 }
                 leading = is_keyword(word);
             }
-            Kind::Word(_) => leading = false,
+            Kind::Word(_) => {
+                leading = index > 0 && tokens[index - 1].word() == Some("function");
+            }
             Kind::Operator(operator) => {
                 leading = true;
                 match *operator {
@@ -207,27 +248,54 @@ fn always_succeeds(statement: &Statement<'_>, pipefail: bool) -> Option<Finding>
     let command = pipeline.last()?.0;
     let line = command.first()?.line;
     let why = match succeeds(command) {
-        Some(Why::Succeeds(_)) if before == Some("||") => Why::OrTrue,
+        Some(Why::Succeeds(word)) if before == Some("||") && (word == "true" || word == ":") => {
+            Why::OrTrue
+        }
         Some(_) if pipeline.len() > 1 && pipefail => return None,
         Some(why) => why,
         None if pipeline.len() > 1 && before.is_none() && !pipefail => {
             let first = command.first()?.word()?;
-            SWALLOWERS.contains(&first).then(|| Why::Pipe(first.to_owned()))?
+            let swallows = SWALLOWERS.contains(&first) && !may_fail(first, command);
+            swallows.then(|| Why::Pipe(first.to_owned()))?
         }
         None => return None,
     };
     Some(Finding { line, why })
 }
 
+/// Returns whether a program that swallows what is piped into it may fail all the same: `sort -c`
+/// checks, `sed` can quit with a code, and a file that is named may be absent.
+fn may_fail(program: &str, command: &[Token]) -> bool {
+    let mut arguments = command.iter().skip(1).filter_map(Token::word);
+    match program {
+        "sort" => arguments.any(|word| matches!(word, "-c" | "-C") || word.starts_with("--check")),
+        "sed" => arguments.any(|word| word.contains(['q', 'Q'])),
+        "cat" => arguments.any(|word| !word.starts_with(['-', '>', '<', '2', '&'])),
+        _ => false,
+    }
+}
+
 /// Returns why a single command always succeeds; none when it may fail.
 fn succeeds(command: &[Token]) -> Option<Why> {
     let words: Vec<&str> = command.iter().map_while(Token::word).collect();
+    if opens_a_file(&words) {
+        return None;
+    }
     match *words.first()? {
-        word @ ("true" | ":") => Some(Why::Succeeds(word.to_owned())),
-        word @ ("exit" | "return") if words.get(1) == Some(&"0") => {
-            Some(Why::Succeeds(format!("{word} 0")))
+        word @ ("true" | ":" | "sleep" | "set" | "export" | "unset") => {
+            Some(Why::Succeeds(word.to_owned()))
         }
+        // With a process it is that one's exit code.
+        "wait" if words.len() == 1 => Some(Why::Succeeds("wait".to_owned())),
+        "exit" if words.get(1) == Some(&"0") => Some(Why::Succeeds("exit 0".to_owned())),
         word @ ("echo" | "printf") => Some(Why::Prints(word.to_owned())),
+        "cat" if words.len() > 1 && words[1..].iter().all(|word| word.starts_with("<<")) => {
+            Some(Why::Prints("cat".to_owned()))
+        }
+        "{" if command.last().and_then(Token::word) == Some("}") => {
+            let statements = statements(&command[1..command.len() - 1])?;
+            always_succeeds(statements.last()?, false).map(|found| found.why)
+        }
         "if" => branches(command)?
             .into_iter()
             .map(|branch| {
@@ -235,8 +303,47 @@ fn succeeds(command: &[Token]) -> Option<Why> {
                 always_succeeds(statements.last()?, true).map(|found| found.why)
             })
             .reduce(|one, other| one.and(other))?,
+        word if words.len() == command.len() && words.len() == 1 && assigns(word) => {
+            Some(Why::Succeeds(word.to_owned()))
+        }
         _ => None,
     }
+}
+
+/// Returns whether a redirection may fail: to or from anything but a descriptor or a usual device.
+fn opens_a_file(words: &[&str]) -> bool {
+    words.iter().enumerate().any(|(index, word)| {
+        let Some(at) = unquoted(word, &['<', '>']) else { return false };
+        let target = word[at..].trim_start_matches(['<', '>', '|']);
+        if word[at..].starts_with("<<") || target.starts_with(['(', '&']) {
+            return false;
+        }
+        let target = if target.is_empty() { words.get(index + 1).unwrap_or(&"") } else { &target };
+        !matches!(*target, "/dev/null" | "/dev/stdout" | "/dev/stderr" | "/dev/tty")
+    })
+}
+
+/// Returns the byte of `word` at which one of `wanted` stands outside of quotes and substitutions.
+fn unquoted(word: &str, wanted: &[char]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(c) = word[at..].chars().next() {
+        if wanted.contains(&c) {
+            return Some(at);
+        }
+        at += step(&word[at..], DEEPEST)?;
+    }
+    None
+}
+
+/// Returns whether a word assigns a value that no command makes.
+fn assigns(word: &str) -> bool {
+    word.split_once('=').is_some_and(|(name, value)| {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        !name.is_empty()
+            && name.chars().all(is_name)
+            && !value.contains("$(")
+            && !value.contains('`')
+    })
 }
 
 /// Returns what each branch of an `if` runs; none when its parts are not understood.
@@ -278,11 +385,7 @@ fn branches(command: &[Token]) -> Option<Vec<&[Token]>> {
 fn is_preparation(tokens: &[Token]) -> bool {
     let Some(first) = tokens.first().and_then(Token::word) else { return false };
     let simple = tokens.iter().all(|token| token.word().is_some());
-    let assigns = first.split_once('=').is_some_and(|(name, value)| {
-        !value.contains("$(")
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-            && tokens.len() == 1
-    });
+    let assigns = tokens.len() == 1 && assigns(first);
     simple
         && (assigns || matches!(first, "set" | "cd" | "export" | "echo" | "printf" | "true" | ":"))
 }
@@ -315,8 +418,8 @@ struct Lexer<'a> {
     rest: &'a str,
     line: usize,
     tokens: Vec<Token>,
-    /// The ends of the here-documents that begin on the next line, and whether they are indented.
-    documents: Vec<(String, bool)>,
+    /// The here-documents that begin on the next line.
+    documents: Vec<Document>,
 }
 
 impl<'a> Lexer<'a> {
@@ -324,8 +427,12 @@ impl<'a> Lexer<'a> {
         Self { rest: script, line: 0, tokens: Vec::new(), documents: Vec::new() }
     }
 
-    /// Returns all tokens; none when the script is not understood, as when a quote is open.
-    fn tokens(mut self) -> Option<Vec<Token>> {
+    /// Returns all tokens.
+    ///
+    /// # Errors
+    /// The script is not understood, as when a quote is open; with a finding where bash would go
+    /// on with another meaning.
+    fn tokens(mut self) -> Result<Vec<Token>, Option<Finding>> {
         const OPERATORS: [&str; 10] = ["&&", "||", ";;", "|&", ";", "|", "&", "(", ")", "\n"];
         loop {
             self.rest = self.rest.trim_start_matches([' ', '\t', '\r']);
@@ -335,7 +442,10 @@ impl<'a> Lexer<'a> {
             } else if self.rest.starts_with('#') {
                 self.rest = &self.rest[self.rest.find('\n').unwrap_or(self.rest.len())..];
             } else if self.rest.is_empty() {
-                return Some(self.tokens);
+                return match self.documents.first() {
+                    Some(document) => Err(document.open()),
+                    None => Ok(self.tokens),
+                };
             } else if let Some(operator) = OPERATORS
                 .iter()
                 .find(|operator| self.rest.starts_with(**operator))
@@ -343,13 +453,20 @@ impl<'a> Lexer<'a> {
             {
                 self.rest = &self.rest[operator.len()..];
                 let shown = if *operator == "|&" { "|" } else { operator };
-                self.tokens.push(Token { kind: Kind::Operator(shown), line: self.line });
+                // A line that ends in one of these goes on.
+                let goes_on = matches!(
+                    self.tokens.last(),
+                    Some(Token { kind: Kind::Operator("&&" | "||" | "|"), .. })
+                );
+                if *operator != "\n" || !goes_on {
+                    self.tokens.push(Token { kind: Kind::Operator(shown), line: self.line });
+                }
                 if *operator == "\n" {
                     self.line += 1;
                     self.skip_documents()?;
                 }
             } else {
-                self.word()?;
+                self.word().ok_or(None)?;
             }
         }
     }
@@ -360,37 +477,65 @@ impl<'a> Lexer<'a> {
         let word = &self.rest[..length];
         self.line += word.matches('\n').count();
         self.rest = &self.rest[length..];
-        if let Some((_, end)) = word.split_once("<<").filter(|(_, end)| !end.starts_with('<')) {
+        if let Some(end) = document_end(word) {
             let indented = end.starts_with('-');
-            let mut end = end.trim_start_matches('-').to_owned();
+            let mut end = end.strip_prefix('-').unwrap_or(end);
             if end.is_empty() {
                 self.rest = self.rest.trim_start_matches([' ', '\t']);
                 let length = word_length(self.rest)?;
-                end = self.rest[..length].to_owned();
+                end = &self.rest[..length];
                 self.rest = &self.rest[length..];
             }
-            self.documents.push((end.replace(['\'', '"', '\\'], ""), indented));
+            let end = &end[..unquoted(end, &['<', '>']).unwrap_or(end.len())];
+            let end = end.replace(['\'', '"', '\\'], "");
+            self.documents.push(Document { end, indented, line });
         }
         self.tokens.push(Token { kind: Kind::Word(word.to_owned()), line });
         Some(())
     }
 
-    fn skip_documents(&mut self) -> Option<()> {
-        for (end, indented) in std::mem::take(&mut self.documents) {
+    fn skip_documents(&mut self) -> Result<(), Option<Finding>> {
+        for document in std::mem::take(&mut self.documents) {
             loop {
                 if self.rest.is_empty() {
-                    return None;
+                    return Err(document.open());
                 }
                 let length = self.rest.find('\n').map_or(self.rest.len(), |at| at + 1);
                 let line = self.rest[..length].trim_end_matches(['\n', '\r']);
                 self.rest = &self.rest[length..];
                 self.line += 1;
-                if end == if indented { line.trim_start_matches('\t') } else { line } {
+                let line = if document.indented { line.trim_start_matches('\t') } else { line };
+                if document.end == line {
                     break;
                 }
             }
         }
-        Some(())
+        Ok(())
+    }
+}
+
+/// Returns what stands behind the `<<` of a here-document in `word`; none where there is none.
+fn document_end(word: &str) -> Option<&str> {
+    let at = unquoted(word, &['<'])?;
+    let end = word[at..].strip_prefix("<<")?;
+    (!end.starts_with('<')).then_some(end)
+}
+
+/// A here-document whose text begins on the next line.
+struct Document {
+    /// The line that ends it.
+    end: String,
+    /// Whether tabs may stand before that.
+    indented: bool,
+    /// The line of the script on which it is asked for, from 0.
+    line: usize,
+}
+
+impl Document {
+    /// Says that it is not ended; nothing where it may be a shift in arithmetic.
+    fn open(&self) -> Option<Finding> {
+        let is_word = self.end.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        is_word.then(|| Finding { line: self.line, why: Why::Document(self.end.clone()) })
     }
 }
 
@@ -560,6 +705,64 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_ends_in_an_operator_goes_on() {
+        clean("make test &&\n  echo done");
+        clean("grep a log |\n  grep -q b");
+        check("make test ||\n  true", "S030", "true");
+        check("make test |\n\n  tee log", "S033", "tee log");
+    }
+
+    #[test]
+    fn what_can_fail_by_itself_is_left_alone() {
+        clean("until curl -s x; do sleep 1; done\necho up");
+        clean("while ! curl -s x; do sleep 1; done\necho up");
+        clean("fail() { echo \"$1\"; exit 1; }\nmake test || fail no\necho yes");
+        clean("set $options\nmake test\ntrue");
+        clean("eval \"$checks\"\ntrue");
+        clean("make test\nwait $pid");
+        clean("set -e\nx=`make test`\ntrue");
+        clean("make list | sort -c");
+        clean("make list | sed '/bad/q3'");
+        check("( make test || exit 1 )\necho done", "S032", "echo done");
+        check("f() { make test || return 1; }\nf\necho done", "S032", "echo done");
+        check("make test\nset -e\ntrue", "S031", "true");
+        check("make test\nexit 0\ngrep ok log", "S031", "exit 0");
+    }
+
+    #[test]
+    fn a_redirection_can_fail() {
+        clean("echo x > out/probe");
+        clean("echo x >/dev/tcp/localhost/8080");
+        clean(": < out.txt");
+        clean("make test; printf 'a > b'>log");
+        check("make test; echo 'a > b' >&2", "S032", "make test; echo 'a > b' >&2");
+        check("make test; echo a >/dev/null 2>&1", "S032", "make test; echo a >/dev/null 2>&1");
+    }
+
+    #[test]
+    fn more_commands_that_always_succeed_are_known() {
+        check("server &\nsleep 5", "S031", "sleep 5");
+        check("server &\nwait", "S031", "wait");
+        check("make test; code=$?", "S031", "make test; code=$?");
+        check("make test || { echo no; true; }", "S030", "make test || { echo no; true; }");
+        check("cat <<EOF\nx\nEOF", "S032", "cat <<EOF");
+        check("function f { a; b; }\nf; echo x", "S032", "f; echo x");
+        clean("x=$(make test)");
+    }
+
+    #[test]
+    fn a_document_without_an_end_swallows_the_rest() {
+        check("cat <<EOF\nx\n  EOF\nmake test", "S035", "cat <<EOF");
+        check("a\nb <<-'END' | c\nx\n END\n", "S035", "b <<-'END' | c");
+        check("a <<EOF", "S035", "a <<EOF");
+        clean("cat <<EOF>out\nx\nEOF\nmake test");
+        clean("cat << EOF | grep x\nx\nEOF");
+        clean("echo \"a <<EOF\" | grep a");
+        clean("(( x << 2 ))\nmake test");
+        clean("x=$((1 << y)); test $x");
+    }
+
+    #[test]
     fn a_finding_in_the_second_block_points_into_it() {
         let source = "## Evaluation\n```\na\n```\ntext\n```\nb\necho c\n```\n";
         let scenario = parse("s.md", source.as_bytes()).scenario.unwrap();
@@ -570,10 +773,10 @@ mod tests {
     #[test]
     fn what_nests_without_end_is_left_alone() {
         for part in ["$(", "\"$(", "${", "if ", "{ ", "( "] {
-            assert!(cannot_fail(&part.repeat(100_000)).is_none());
+            assert!(weakness(&part.repeat(100_000)).is_none());
         }
         let ifs = format!("{}true{}", "if a; then ".repeat(9_999), "; fi".repeat(9_999));
-        assert!(cannot_fail(&ifs).is_none());
+        assert!(weakness(&ifs).is_none());
     }
 
     proptest! {
@@ -583,7 +786,7 @@ mod tests {
             "\\", "\n", ";", ";;", "|", "||", "&&", "&", "<<E", "<<-", "E\n", "<<<", ">", ">&", "echo ", "true",
             "exit ", "0", " ", "#", "é", "\t", "set -e", "do ", "done", "for ", "!",
         ]), 0..30)) {
-            let _ = cannot_fail(&parts.concat());
+            let _ = weakness(&parts.concat());
         }
     }
 }

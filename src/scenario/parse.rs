@@ -91,7 +91,7 @@ fn readable<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Box<Diagnostic>>
     if bytes.len() > MAX_BYTES {
         return Err(whole(
             "S013",
-            format!("the file has {} bytes; a scenario has at most {MAX_BYTES}", bytes.len()),
+            format!("the file is larger than the {} MiB that a scenario may have", MAX_BYTES >> 20),
             "keep data in files of its own",
         ));
     }
@@ -976,6 +976,72 @@ exit 0
         assert_eq!(codes(PLAIN.replace("check: `test", "up, check: `test")), "S017");
         assert_eq!(codes(PLAIN.replace("x`\n", "x` `y`\n")), "S017");
         assert_eq!(codes(PLAIN.replace("a.txt", "../a.txt")), "S018");
+    }
+
+    #[test]
+    fn a_language_in_braces_is_a_language() {
+        check_evaluation("```{python}\nassert 1\n```\n", Err("S002 S011"));
+        check_evaluation("```{.bash .numbers}\na\n```\n", Ok("a\n"));
+        check_evaluation("```bash,ignore\na\n```\n", Ok("a\n"));
+    }
+
+    #[test]
+    fn a_carriage_return_alone_ends_a_line() {
+        check_evaluation("```bash\na\rb\n```\n", Ok("a\nb\n"));
+    }
+
+    /// Checks the criteria of the complete scenario whose section is `section`: what each says, `!`
+    /// before it where it is checked; and the codes.
+    fn check_criteria(section: &str, expected: &[&str], found: &str) {
+        let source = PLAIN.replace("exit 0\n", section);
+        let criteria = scenario(&source).criteria;
+        let texts: Vec<String> = criteria
+            .iter()
+            .map(|c| format!("{}{}", if c.check.is_some() { "!" } else { "" }, c.text))
+            .collect();
+        assert_eq!(texts, expected, "{section:?}");
+        assert_eq!(codes(&source), found, "{section:?}");
+        for criterion in criteria {
+            let line = source.lines().nth(criterion.line - 1).unwrap();
+            assert!(line.contains(criterion.text.split(' ').next().unwrap()), "{line}");
+        }
+    }
+
+    #[test]
+    fn items_of_the_pass_criteria_are_checked_or_for_people() {
+        check_criteria(
+            "- stderr is empty\n- It is nice.\n",
+            &["!stderr is empty", "It is nice."],
+            "",
+        );
+        check_criteria("* stdout contains\n  \"a\"\n", &["!stdout contains \"a\""], "");
+        check_criteria(
+            "1. stdout contains `*a*`\n\n   and more\n\n2. > stderr is empty\n",
+            &["!stdout contains `*a*`", "!stderr is empty"],
+            "",
+        );
+        check_criteria("- a\n  - stderr is empty\n", &["a", "!stderr is empty"], "");
+        check_criteria("- **stderr** is empty\n", &["**stderr** is empty"], "");
+        check_criteria("", &[], "");
+    }
+
+    #[test]
+    fn a_criterion_that_is_nearly_one_is_warned_of() {
+        check_criteria("- stdout contain \"x\"\n", &["stdout contain \"x\""], "S021");
+        check_criteria("- file exists ../x\n", &["file exists ../x"], "S022");
+        check_criteria("stderr is empty\n", &[], "S021");
+        check_criteria("Exit 0\n\n```\n- stderr is empty\n```\n", &[], "");
+        let many = "- stderr is empty\n".repeat(MOST_CHECKED + 2);
+        let source = PLAIN.replace("exit 0\n", &many);
+        assert_eq!(codes(&source), "S023");
+        let checked = scenario(&source).criteria.iter().filter(|c| c.check.is_some()).count();
+        assert_eq!(checked, MOST_CHECKED);
+    }
+
+    #[test]
+    fn a_scenario_without_an_evaluation_is_shown_by_its_title() {
+        let found = parse("s.md", b"\n# Scenario: S\n").scenario.unwrap_err().remove(0);
+        assert_eq!((found.code.as_str(), found.line, found.span), ("S002", 2, Some(1..14)));
     }
 
     #[test]

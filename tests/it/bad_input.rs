@@ -98,7 +98,7 @@ fn a_file_that_is_no_scenario_counts_against_the_product_and_says_why() {
         (b"# Scenario: S\n\0\n", "line 2: the file holds a NUL character", "S008"),
         (
             b"# Scenario: S\n\n## Category\nx\n\n## Behavioral Expectation\ny\n",
-            "there is no evaluation",
+            "line 1: there is no evaluation",
             "S002",
         ),
         (

@@ -15,6 +15,7 @@ mod doors;
 mod golden;
 mod itself;
 mod loop_paths;
+mod nasty;
 mod selecting;
 mod support;
 mod tidy;

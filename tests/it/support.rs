@@ -257,7 +257,7 @@ impl Product {
         Running { child, stdout, stderr }
     }
 
-    fn run(&self, program: &str, args: &[&str]) -> Ran {
+    pub(crate) fn run(&self, program: &str, args: &[&str]) -> Ran {
         let mut command = self.clean(program);
         command.args(args);
         self.start(command).wait()
