@@ -315,21 +315,20 @@ impl<'a> Item<'a> {
         let (written, value) = rest.split_at(at);
         let written = written.split_whitespace().collect::<Vec<_>>().join(" ");
         let written = written.trim_end_matches('.');
-        let message =
-            |verb: &str| format!("`{}` is not what is checked: {verb}", one_line(written, 60));
+        let unknown = || format!("`{}` is not known here", one_line(written, 60));
         if let Some(near) = nearest(written, verbs.iter().copied()) {
             let help = form(named, &format!("{near} {value}"));
-            return Err(slip(message("a known word is near"), help));
+            return Err(slip(unknown(), help));
         }
         // One that ends in what could be a value was meant for the machine.
         if self.sure && !written.is_empty() && self::value(value).is_some_and(|v| is_end(v.rest)) {
             let help = form(named, &format!("contains {value}"));
-            return Err(slip(message("that verb is not known"), help));
+            return Err(slip(unknown(), help));
         }
         if self.sure && nearest(written.split(' ').next().unwrap_or(""), ["contains"]).is_some() {
             let text = rest.trim().split_once(' ').map_or("...", |(_, text)| text);
             let help = form(named, &format!("contains \"{}\"", text.trim_matches(['"', '.'])));
-            return Err(slip(message("a known word is near"), help));
+            return Err(slip(unknown(), help));
         }
         Ok(None)
     }

@@ -632,8 +632,21 @@ impl Reader<'_> {
         } else if !unclosed {
             // An open fence may have swallowed the section, and has been reported.
             let help = "add `## Evaluation Method` with a command between ```bash and ```";
-            let place = outline.headings.first().map(|first| first_line(self.source, &first.span));
-            self.report("S002", place, "there is no evaluation", help);
+            let swallows = |fence: &&Fence| {
+                fence.code.lines().any(|line| {
+                    let name = line.trim_start().trim_start_matches('#');
+                    name.len() < line.trim_start().len()
+                        && Section::named(name.trim()) == Some(Section::Evaluation)
+                })
+            };
+            let first = |span: &Range<usize>| first_line(self.source, span);
+            if let Some(fence) = outline.fences.iter().find(swallows) {
+                let message = "there is no evaluation: the one in this fence is text";
+                self.report("S002", Some(first(&fence.span)), message, "end the fence before it");
+            } else {
+                let place = outline.headings.first().map(|heading| first(&heading.span));
+                self.report("S002", place, "there is no evaluation", help);
+            }
         }
         blocks
     }
@@ -1042,6 +1055,9 @@ exit 0
     fn a_scenario_without_an_evaluation_is_shown_by_its_title() {
         let found = parse("s.md", b"\n# Scenario: S\n").scenario.unwrap_err().remove(0);
         assert_eq!((found.code.as_str(), found.line, found.span), ("S002", 2, Some(1..14)));
+        let above = b"# S\n```\nx\n## Evaluation:\n```bash\na\n```\n";
+        let found = parse("s.md", above).scenario.unwrap_err().remove(0);
+        assert_eq!((found.code.as_str(), found.line), ("S002", 2));
     }
 
     #[test]
