@@ -373,4 +373,27 @@ mod tests {
         assert!(matches!(of_unmet_precondition("gpu", false), Verdict::Skipped { .. }));
         assert!(matches!(of_unmet_precondition("gpu", true), Verdict::Unsatisfied { .. }));
     }
+
+    #[test]
+    fn what_is_remembered_is_the_verdict_and_how_long_a_whole_one_took() {
+        let set = crate::scenario::from_files("s", vec![(b"a.md".to_vec(), Vec::new())]);
+        let past = |verdict: Verdict, codes: &[i32]| {
+            let attempt = |code: &i32| {
+                Attempt::new(Ending::Exited { code: *code }, "", "", Duration::from_millis(500))
+            };
+            let attempts = codes.iter().map(attempt).collect();
+            let past = Judged::of(&set.entries[0], verdict, attempts).past();
+            (past.status, past.seconds, past.flaky)
+        };
+        assert_eq!(past(Verdict::Satisfied, &[1, 0]), (LastStatus::Satisfied, Some(1.0), true));
+        let undecided = |why| Verdict::Undecided { why };
+        let interrupted = past(undecided(Obstacle::Interrupted), &[1]);
+        assert_eq!(interrupted, (LastStatus::NotRun, None, false));
+        let fixture = Obstacle::Fixture { name: "db".into(), why: "gone".into() };
+        assert_eq!(past(undecided(fixture), &[]), (LastStatus::Undecided, None, false));
+        let skipped = Verdict::Skipped { unmet: "gpu".into() };
+        assert_eq!(past(skipped, &[]), (LastStatus::Skipped, None, false));
+        let unsatisfied = Verdict::Unsatisfied { because: Vec::new() };
+        assert_eq!(past(unsatisfied, &[]), (LastStatus::Unsatisfied, None, false));
+    }
 }
