@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use super::exit::{Exit, Failure, OrExit as _};
 use super::run_scenarios::product_root;
 use crate::config::{self, Environment};
-use crate::judge::discover;
+use crate::judge::{check_needs, discover};
 use crate::report::Output;
 use crate::report::diagnostics::{self, Format};
 use crate::scenario::{
@@ -123,11 +123,17 @@ struct Lint {
     findings: Vec<Diagnostic>,
     /// What the files hold that findings point into, by the path that people see.
     texts: BTreeMap<String, String>,
+    /// The fixtures that scenarios may need; none where that is not known.
+    fixtures: Option<Vec<config::FixtureSettings>>,
 }
 
 impl Lint {
     fn new(root: PathBuf) -> Self {
-        Self { root, scenarios: Vec::new(), findings: Vec::new(), texts: BTreeMap::new() }
+        // Files that are named may be another product's than the directory's.
+        let is_product = root.join(config::FILE).exists();
+        let config = config::load(&root).ok().filter(|_| is_product);
+        let fixtures = config.map(|config| config.fixtures);
+        Self { root, scenarios: Vec::new(), findings: Vec::new(), texts: BTreeMap::new(), fixtures }
     }
 
     /// Checks `paths`, or, when there are none, the settings and the scenarios' directory that
@@ -140,6 +146,7 @@ impl Lint {
                 bail!("`{}` is not a directory", self.root.display());
             }
             let settings = self.settings(&self.root.clone(), Path::new(""))?;
+            self.fixtures = settings.as_ref().map(|settings| settings.fixtures.clone());
             let dir = settings.unwrap_or_default().scenarios.dir;
             // Not there is as good as empty: nothing to judge, whoever asks.
             if self.root.join(&dir).symlink_metadata().is_ok() {
@@ -210,7 +217,10 @@ impl Lint {
         Ok(())
     }
 
-    fn set(&mut self, set: ScenarioSet) {
+    fn set(&mut self, mut set: ScenarioSet) {
+        if let Some(fixtures) = &self.fixtures {
+            check_needs(&mut set, &self.root, fixtures);
+        }
         let errors = set.entries.iter().filter_map(|entry| entry.scenario.as_ref().err()).flatten();
         let found: Vec<Diagnostic> = set.diagnostics.iter().chain(errors).cloned().collect();
         for finding in &found {

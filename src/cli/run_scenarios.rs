@@ -163,7 +163,10 @@ fn scenarios(
 ) -> anyhow::Result<(ScenarioSet, PathBuf)> {
     let Some(named) = &args.scenarios_dir else {
         return match judge::discover(root, &config.scenarios.dir) {
-            Ok(set) => Ok((set, root.to_owned())),
+            Ok(mut set) => {
+                judge::check_needs(&mut set, root, &config.fixtures);
+                Ok((set, root.to_owned()))
+            }
             Err(error @ DiscoverError::Missing { .. }) => Err(error).or_exit(Exit::Nothing),
             Err(error @ DiscoverError::NoDirectory { .. }) => Err(error).or_exit(Exit::Usage),
             Err(error @ DiscoverError::Unreadable { .. }) => Err(error).or_exit(Exit::Broken),
@@ -187,7 +190,8 @@ fn scenarios(
         let message = format!("the directory's name `{}` is not UTF-8; rename it", dir.display());
         Failure::because(Exit::Usage, message)
     })?;
-    let set = judge::discover(&base, dir).or_exit(Exit::Usage)?;
+    let mut set = judge::discover(&base, dir).or_exit(Exit::Usage)?;
+    judge::check_needs(&mut set, &base, &config.fixtures);
     Ok((set, base))
 }
 

@@ -5,9 +5,9 @@ use std::fmt;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::model::{Config, GateSettings};
+use super::model::{Config, FixtureScope, FixtureSettings, GateSettings, ReadyPort};
 use crate::scenario::{Diagnostic, check_of};
-use crate::text::{TreePath, line_column, yaml};
+use crate::text::{TreePath, line_column, nearest, yaml};
 
 /// The settings' file, at the root of the product.
 pub const FILE: &str = "dark-factory.yaml";
@@ -183,6 +183,32 @@ fn plain(path: &str) -> &str {
     path.strip_prefix("./").unwrap_or(path)
 }
 
+fn is_fixture_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 40
+        && name.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-' | '_'))
+}
+
+/// Returns the way from the fixture `index` by its need `first` back to itself: `a, b, a`; none where
+/// there is none, or where an earlier fixture is on it, at which it is told.
+fn circle(fixtures: &[FixtureSettings], index: usize, first: &str) -> Option<String> {
+    let of = |name: &str| fixtures.iter().position(|fixture| fixture.name == name);
+    let mut ways = vec![vec![index, of(first)?]];
+    let mut seen = BTreeSet::new();
+    while let Some(way) = ways.pop() {
+        let last = *way.last()?;
+        if last == index {
+            let names: Vec<&str> = way.iter().map(|at| &*fixtures[*at].name).collect();
+            return Some(names.join(", "));
+        }
+        if last > index && seen.insert(last) {
+            let next = fixtures[last].needs.iter().filter_map(|name| of(name));
+            ways.extend(next.map(|next| [&way[..], &[next]].concat()));
+        }
+    }
+    None
+}
+
 /// Goes through settings that were read, and collects what makes no sense.
 struct Review<'a> {
     file: &'a str,
@@ -230,6 +256,156 @@ impl Review<'_> {
             self.globs(&format!("prepare[{index}].inputs"), &step.inputs);
             for (output, path) in step.outputs.iter().enumerate() {
                 self.directory(&format!("prepare[{index}].outputs[{output}]"), plain(path));
+            }
+        }
+        self.fixtures(&config.fixtures);
+    }
+
+    fn fixtures(&mut self, fixtures: &[FixtureSettings]) {
+        let mut names = BTreeSet::new();
+        let mut variables = BTreeSet::new();
+        for (index, fixture) in fixtures.iter().enumerate() {
+            let at = |key: &str| format!("fixtures[{index}].{key}");
+            let name = &*fixture.name;
+            if !is_fixture_name(name) {
+                let message = format!("`{name}` can't be the name of a fixture");
+                self.value("C005", &at("name"), message, "use a-z, 0-9, `-` and `_`");
+            } else if !names.insert(name) {
+                let message = format!("the name `{name}` is used twice");
+                self.value("C005", &at("name"), message, "give each its own");
+            } else {
+                // `a-b` and `a_b`, or a port `x` of `a` and a fixture `a-x`.
+                let own: BTreeSet<String> = fixture.variables().into_iter().collect();
+                if let Some(both) = own.iter().find(|variable| variables.contains(*variable)) {
+                    let message = format!("another fixture has the variable `{both}`, too");
+                    self.value("C005", &at("name"), message, "choose a name that differs more");
+                }
+                variables.extend(own);
+            }
+            for (key, command) in [
+                ("start", Some(&fixture.start)),
+                ("stop", fixture.stop.as_ref()),
+                ("ready.command", fixture.ready.command.as_ref()),
+            ] {
+                if command.is_some_and(|command| command.trim().is_empty()) {
+                    let help = "write what bash should run";
+                    self.value("C003", &at(key), "the command is empty", help);
+                }
+            }
+            let mut ports = BTreeSet::new();
+            for (port, name) in fixture.ports.iter().enumerate() {
+                let place = at(&format!("ports[{port}]"));
+                if !is_fixture_name(name) {
+                    let message = format!("`{name}` can't be the name of a port");
+                    self.value("C005", &place, message, "use a-z, 0-9, `-` and `_`");
+                } else if !ports.insert(name) {
+                    let message = format!("the name `{name}` is used twice");
+                    self.value("C005", &place, message, "give each its own");
+                }
+            }
+            for (output, path) in fixture.outputs.iter().enumerate() {
+                self.directory(&at(&format!("outputs[{output}]")), plain(path));
+            }
+            let names: Vec<String> = fixture.env.keys().cloned().collect();
+            for name in &names {
+                let head = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+                if !head || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+                    let span = yaml::key_span(self.text, &yaml::steps(&at("env")), name);
+                    let message = format!("`{name}` can't be the name of a variable");
+                    self.report("C003", span, message, "use letters, digits and `_`");
+                }
+            }
+            if fixture.product && fixture.scope == FixtureScope::Run {
+                let message = "the product changes from candidate to candidate, and this one stays";
+                self.value("C003", &at("scope"), message, "write `candidate`, the default");
+            }
+            self.readiness(index, fixture);
+            self.needs(index, fixtures);
+        }
+    }
+
+    fn readiness(&mut self, index: usize, fixture: &FixtureSettings) {
+        let ready = &fixture.ready;
+        let at = |key: &str| format!("fixtures[{index}].ready.{key}");
+        let kinds: Vec<&str> = [
+            ("port", ready.port.is_some()),
+            ("http", ready.http.is_some()),
+            ("command", ready.command.is_some()),
+            ("output", ready.output.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(kind, is_said)| is_said.then_some(kind))
+        .collect();
+        if let [first, second, ..] = kinds[..] {
+            let message = format!("`{}` is ready by `{first}` and by `{second}`", fixture.name);
+            let help = "keep one; a `command` can look for several things";
+            self.value("C003", &at(second), message, help);
+        }
+        if ready.port == Some(ReadyPort::Own(false)) {
+            let message = "`port: false` says nothing";
+            self.value("C003", &at("port"), message, "write `true` or a number, or remove it");
+        }
+        if let Some(http) = &ready.http
+            && !http.starts_with('/')
+            && !http.strip_prefix("http://").is_some_and(|rest| !rest.starts_with(['/', ':']))
+        {
+            let message = format!("`{http}` is neither a path nor an http:// URL");
+            let help = "write `/health`, `http://127.0.0.1:8080/health`, or a `command` with curl";
+            self.value("C003", &at("http"), message, help);
+        }
+        if let Some(status) = ready.status {
+            if ready.http.is_none() {
+                let message = "`status` belongs to `http`, which is not here";
+                self.value("C003", &at("status"), message, "add `http`, or remove it");
+            } else if !(100..600).contains(&status) {
+                let message = format!("{status} is no status of HTTP");
+                self.value("C003", &at("status"), message, "statuses are 100 to 599");
+            }
+        }
+        if let Some(output) = &ready.output {
+            let regex = output.strip_prefix('/').and_then(|rest| rest.strip_suffix('/'));
+            if output.trim().is_empty() || regex == Some("") {
+                let message = "an empty text is in every line";
+                self.value("C003", &at("output"), message, "write a text that it logs when ready");
+            } else if let Some(Err(error)) = regex.map(regex::Regex::new) {
+                let why = error.to_string();
+                let why = why.lines().last().unwrap_or_default().trim();
+                let message = format!("`{output}` is no regular expression: {why}");
+                self.value(
+                    "C003",
+                    &at("output"),
+                    message,
+                    "write a text without slashes, or mend it",
+                );
+            }
+        }
+    }
+
+    /// Checks what the fixture `index` needs: that it is there, lives as long, and does not need the
+    /// fixture in turn.
+    fn needs(&mut self, index: usize, fixtures: &[FixtureSettings]) {
+        let fixture = &fixtures[index];
+        for (need, name) in fixture.needs.iter().enumerate() {
+            let place = format!("fixtures[{index}].needs[{need}]");
+            let Some(other) = fixtures.iter().find(|other| other.name == *name) else {
+                let known = fixtures.iter().map(|other| &*other.name);
+                let message = match nearest(name, known) {
+                    Some(near) => format!("there is no fixture `{name}`; did you mean `{near}`?"),
+                    None => format!("there is no fixture `{name}`"),
+                };
+                self.value("C006", &place, message, "`needs` names other fixtures of this file");
+                continue;
+            };
+            if other.scope < fixture.scope {
+                let message = format!(
+                    "`{}` lives for a {} and needs `{name}`, which lives for a {} only",
+                    fixture.name, fixture.scope, other.scope
+                );
+                self.value("C006", &place, message, "give both the same `scope`");
+            }
+            if let Some(circle) = circle(fixtures, index, name) {
+                let message = format!("the fixtures need each other in a circle: {circle}");
+                self.value("C006", &place, message, "remove one of these needs");
             }
         }
     }
@@ -430,6 +606,88 @@ mod tests {
         check("gates:\n- {name: a, run: b}\n- {name: 'a', run: c}\n", "C005", "'a'");
         check("prepare:\n- {name: '', run: b}\n", "C005", "''");
         assert!(parse(FILE, b"gates: [{name: a, run: b}]\nquality: [{name: a, run: b}]").is_ok());
+    }
+
+    /// Checks that fixtures, written as items of a list, are refused with this code at this text.
+    fn check_fixtures(items: &str, code: &str, at: &str) {
+        check(&format!("fixtures:\n{items}\n"), code, at);
+    }
+
+    #[test]
+    fn a_fixture_is_read_with_its_defaults() {
+        let text = "fixtures:\n- name: web\n  start: ./serve\n  ready: {port: true}\n";
+        let config = parse(FILE, text.as_bytes()).unwrap();
+        let web = &config.fixtures[0];
+        assert_eq!(web.ready.port, Some(ReadyPort::Own(true)));
+        assert_eq!(web.ready.timeout, crate::config::Span::seconds(30));
+        assert_eq!((web.scope.to_string().as_str(), web.product), ("candidate", false));
+        let again = serde_yaml::to_string(&config).unwrap();
+        assert_eq!(parse(FILE, again.as_bytes()).unwrap(), config, "{again}");
+    }
+
+    #[test]
+    fn variables_of_fixtures_are_in_capitals() {
+        let text = "fixtures:\n- {name: my-db, start: x, ports: [ad-min]}\n";
+        let config = parse(FILE, text.as_bytes()).unwrap();
+        assert_eq!(
+            config.fixtures[0].variables(),
+            ["FACTORY_PORT_MY_DB", "FACTORY_DIR_MY_DB", "FACTORY_PORT_MY_DB_AD_MIN"]
+        );
+    }
+
+    #[test]
+    fn a_fixture_has_a_name_of_its_own_and_a_start() {
+        check_fixtures("- {name: Web, start: x}", "C005", "Web");
+        check_fixtures("- {name: '', start: x}", "C005", "''");
+        check_fixtures("- {name: a, start: x}\n- {name: 'a', start: x}", "C005", "'a'");
+        check_fixtures("- {name: a-b, start: x}\n- {name: a_b, start: x}", "C005", "a_b");
+        check_fixtures("- {name: a, start: ' '}", "C003", "' '");
+        check_fixtures("- {name: a, start: x, stop: ''}", "C003", "''");
+        check_fixtures("- {name: a, start: x, outputs: [/x]}", "C004", "/x");
+        check_fixtures("- {name: a, start: x, env: {A-B: y}}", "C003", "A-B");
+        check_fixtures("- {name: a, start: x, ports: [y, 'y']}", "C005", "'y'");
+        let error = parse(FILE, b"fixtures: [{name: a}]").unwrap_err().to_string();
+        assert!(error.contains("the key `start` is missing"), "{error}");
+    }
+
+    #[test]
+    fn a_fixture_is_ready_by_one_thing_that_can_be() {
+        let check = |ready: &str, at: &str| {
+            check_fixtures(&format!("- {{name: a, start: x, ready: {{{ready}}}}}"), "C003", at);
+        };
+        check("port: 80, http: /y", "/y");
+        check("command: y, output: z", "z");
+        check("port: false", "false");
+        check("http: 'https://x/'", "'https://x/'");
+        check("http: health", "health");
+        check("port: true, status: 200", "200");
+        check("http: /, status: 99", "99");
+        check("output: '/(/'", "'/(/'");
+        check("output: ''", "''");
+        check("command: ' '", "' '");
+        check_fixtures("- {name: a, start: x, ready: {port: 70000}}", "C001", "70000");
+        check_fixtures("- {name: a, start: x, ready: {ports: 1}}", "C002", "ports");
+        check_fixtures("- {name: a, start: x, scope: ever}", "C001", "ever");
+        check_fixtures("- {name: a, start: x, product: true, scope: run}", "C003", "run");
+    }
+
+    #[test]
+    fn what_a_fixture_needs_is_there_and_lives_as_long() {
+        check_fixtures("- {name: web, start: x, needs: [wbe]}", "C006", "wbe");
+        check_fixtures("- {name: a, start: x, needs: ['a']}", "C006", "'a'");
+        let two = |first, second| {
+            format!("- {{name: a, start: x, {first}}}\n- {{name: b, start: x, {second}}}")
+        };
+        check_fixtures(&two("needs: ['b']", "needs: [a]"), "C006", "'b'");
+        check_fixtures(&two("product: true", "needs: ['a'], scope: run"), "C006", "'a'");
+        let three = "- {name: a, start: x, needs: ['b']}\n- {name: b, start: x, needs: [c]}\n\
+                     - {name: c, start: x, needs: [a]}";
+        check_fixtures(three, "C006", "'b'");
+        let error = parse(FILE, format!("fixtures:\n{three}\n").as_bytes()).unwrap_err();
+        assert_eq!(error.findings().len(), 1, "{error}");
+        assert!(error.to_string().contains("in a circle: a, b, c, a"), "{error}");
+        let shared = two("scope: run", "needs: [a], scope: scenario");
+        assert!(parse(FILE, format!("fixtures:\n{shared}\n").as_bytes()).is_ok());
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod model;
 pub use environment::{ALLOWED, Audience, Environment, EnvironmentError, PROXIES, Variables};
 pub use load::{ConfigError, FILE, Loaded, load, parse, read};
 pub use model::{
-    AgentSettings, Budget, Config, FeedbackSettings, GateSettings, Isolation, Jobs,
-    PrepareSettings, SatisfactionSettings, ScenarioSettings, Span,
+    AgentSettings, Budget, Config, FeedbackSettings, FixtureScope, FixtureSettings, GateSettings,
+    Isolation, Jobs, PrepareSettings, ReadyPort, ReadySettings, SatisfactionSettings,
+    ScenarioSettings, Span,
 };

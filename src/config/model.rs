@@ -1,6 +1,7 @@
 //! What a person may write in `dark-factory.yaml`. Every key has a default; no file and an empty
 //! file mean the same; unknown keys are an error.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -22,6 +23,8 @@ pub struct Config {
     pub quality: Vec<GateSettings>,
     /// Where the scenarios are and how they are run.
     pub scenarios: ScenarioSettings,
+    /// What scenarios may need to have running, or made, before they are judged.
+    pub fixtures: Vec<FixtureSettings>,
     /// When the product is good enough.
     pub satisfaction: SatisfactionSettings,
     /// Globs of the specs that the agent is pointed to.
@@ -50,6 +53,7 @@ impl Default for Config {
             gates: None,
             quality: Vec::new(),
             scenarios: ScenarioSettings::default(),
+            fixtures: Vec::new(),
             satisfaction: SatisfactionSettings::default(),
             specs: vec!["specs/**/*.md".to_owned()],
             agent: AgentSettings::default(),
@@ -194,6 +198,166 @@ impl Serialize for Jobs {
 impl<'de> Deserialize<'de> for Jobs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         parse_scalar(deserializer)
+    }
+}
+
+/// Something that scenarios need: a server, a database, a model that takes long to train.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FixtureSettings {
+    /// Names it in `needs` and in its variables; `a-z`, `0-9`, `-` and `_`.
+    pub name: String,
+    /// The bash command: a server in the foreground, or what exits with 0 once it has gone to the
+    /// background or done its work.
+    pub start: String,
+    /// How to tell that it is ready, and within what time.
+    #[serde(default)]
+    pub ready: ReadySettings,
+    /// The bash command that ends it; none means TERM, and KILL where that does not do.
+    #[serde(default)]
+    pub stop: Option<String>,
+    /// How long it lives.
+    #[serde(default)]
+    pub scope: FixtureScope,
+    /// Whether it is the product: where it won't start, those that need it are unsatisfied.
+    #[serde(default)]
+    pub product: bool,
+    /// The fixtures that it needs itself.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// Paths that must be there once it is ready.
+    #[serde(default)]
+    pub outputs: Vec<String>,
+    /// Variables for its own commands.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Names of the ports that it gets beside its first.
+    #[serde(default)]
+    pub ports: Vec<String>,
+}
+
+impl FixtureSettings {
+    /// Returns the variable that holds its port.
+    pub fn port_variable(&self) -> String {
+        format!("FACTORY_PORT_{}", in_capitals(&self.name))
+    }
+
+    /// Returns the variable that holds the port which it calls `port`.
+    pub fn extra_port_variable(&self, port: &str) -> String {
+        format!("{}_{}", self.port_variable(), in_capitals(port))
+    }
+
+    /// Returns the variable that holds its directory.
+    pub fn dir_variable(&self) -> String {
+        format!("FACTORY_DIR_{}", in_capitals(&self.name))
+    }
+
+    /// Returns every variable that it brings: its ports and its directory.
+    pub fn variables(&self) -> Vec<String> {
+        let mut names = vec![self.port_variable(), self.dir_variable()];
+        names.extend(self.ports.iter().map(|port| self.extra_port_variable(port)));
+        names
+    }
+}
+
+fn in_capitals(name: &str) -> String {
+    name.to_ascii_uppercase().replace('-', "_")
+}
+
+/// How long a fixture lives.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum FixtureScope {
+    /// For one scenario, which has it for itself.
+    Scenario,
+    /// For one judgement of one candidate.
+    #[default]
+    Candidate,
+    /// For the whole run.
+    Run,
+}
+
+impl std::fmt::Display for FixtureScope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Scenario => "scenario",
+            Self::Candidate => "candidate",
+            Self::Run => "run",
+        })
+    }
+}
+
+/// How to tell that a fixture is ready: by one of `port`, `http`, `command` and `output`, or, where
+/// there is none of them, by its exit with 0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReadySettings {
+    /// This port of 127.0.0.1 takes connections.
+    pub port: Option<ReadyPort>,
+    /// A GET of this URL is answered; of a path on its own port where it begins with a slash.
+    pub http: Option<String>,
+    /// The status of that answer; none means 200 to 399.
+    pub status: Option<u16>,
+    /// This bash command exits with 0.
+    pub command: Option<String>,
+    /// A line of its log has this text, or matches this `/regex/`.
+    pub output: Option<String>,
+    /// The most that it may take.
+    pub timeout: Span,
+}
+
+impl Default for ReadySettings {
+    fn default() -> Self {
+        Self {
+            port: None,
+            http: None,
+            status: None,
+            command: None,
+            output: None,
+            timeout: Span::seconds(30),
+        }
+    }
+}
+
+/// Which port tells that a fixture is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadyPort {
+    /// The one that it was given; `false` in the file is as if nothing was said.
+    Own(bool),
+    /// This one.
+    Fixed(u16),
+}
+
+impl Serialize for ReadyPort {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Own(own) => serializer.serialize_bool(*own),
+            Self::Fixed(port) => serializer.serialize_u16(*port),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ReadyPort {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Port;
+        impl serde::de::Visitor<'_> for Port {
+            type Value = ReadyPort;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("`true` or the number of a port")
+            }
+            fn visit_bool<E>(self, own: bool) -> Result<ReadyPort, E> {
+                Ok(ReadyPort::Own(own))
+            }
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<ReadyPort, E> {
+                match u16::try_from(number) {
+                    Ok(port @ 1..) => Ok(ReadyPort::Fixed(port)),
+                    _ => Err(E::custom(format!("{number} is no port; use 1 to 65535, or `true`"))),
+                }
+            }
+        }
+        deserializer.deserialize_any(Port)
     }
 }
 

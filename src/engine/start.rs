@@ -11,7 +11,7 @@ use crate::event::{Ended, Label, RunEvent, RunStarted, Summary, Tier};
 use crate::git::{GitError, Head, Oid, Repo};
 use crate::id::{NodeId, RunId};
 use crate::journal::{DirStore, Journal, RunsDir, StoreError};
-use crate::judge::{DiscoverError, discover, makefile};
+use crate::judge::{DiscoverError, check_needs, discover, makefile};
 use crate::pipeline::Graph;
 use crate::process::Cancel;
 use crate::report::Reporter;
@@ -422,8 +422,10 @@ fn freeze(
             return Err(FrozenError::Read { file: config.agent.prompt.clone(), source }.into());
         }
     };
+    let mut set = discover(root, &config.scenarios.dir)?;
+    check_needs(&mut set, root, &config.fixtures);
     Ok(Frozen {
-        set: discover(root, &config.scenarios.dir)?,
+        set,
         specs: read_specs(root, &config.specs)?,
         earlier: read_earlier(root),
         targets: makefile::targets(&text),

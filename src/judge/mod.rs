@@ -53,6 +53,7 @@
 mod bash;
 mod discover;
 mod evidence;
+mod fixtures;
 mod gates;
 mod history;
 pub mod makefile;
@@ -61,6 +62,7 @@ mod scenarios;
 
 pub use bash::Place;
 pub use discover::{DiscoverError, discover};
+pub use fixtures::{Died, Fixtures, NotReady, check_needs, end_leftovers};
 pub use gates::{GateProgress, run_gates};
 pub use history::{HistoryError, read_history, remember};
 pub use makefile::Targets;

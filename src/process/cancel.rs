@@ -118,7 +118,7 @@ impl Cancel {
     }
 
     /// Returns whether it was tripped a second time: no grace for anybody.
-    pub(super) fn is_urgent(&self) -> bool {
+    pub(crate) fn is_urgent(&self) -> bool {
         self.0
             .as_ref()
             .and_then(|token| rustix::io::ioctl_fionread(&token.wake).ok())

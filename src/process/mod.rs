@@ -13,6 +13,7 @@ mod limited;
 mod pause;
 mod piped;
 mod run;
+pub(crate) mod service;
 mod started;
 mod strays;
 pub(crate) mod survivors;

@@ -70,11 +70,19 @@ pub(crate) fn sweep(search: Search<'_>, bound: Duration) -> Swept {
 
 /// Returns the living processes that are looked for, by number; never this process itself.
 pub(crate) fn find(search: Search<'_>) -> Vec<Process> {
+    related(search, |_| false)
+}
+
+/// Returns the living processes that are looked for or that `also` picks, and what descends from them,
+/// by number; never this process itself.
+pub(crate) fn related(search: Search<'_>, also: impl Fn(&Process) -> bool) -> Vec<Process> {
     let me = rustix::process::getpid().as_raw_nonzero().get();
     let table: Vec<Process> = table().into_iter().filter(|one| one.pid != me).collect();
     let mut pids: BTreeSet<i32> = table
         .iter()
-        .filter(|one| (search.own_descendants && one.parent == me) || holds(one.pid, search))
+        .filter(|one| {
+            also(one) || (search.own_descendants && one.parent == me) || holds(one.pid, search)
+        })
         .map(|one| one.pid)
         .collect();
     loop {
@@ -91,6 +99,22 @@ pub(crate) fn find(search: Search<'_>) -> Vec<Process> {
         }
     }
     table.into_iter().filter(|one| !one.zombie && pids.contains(&one.pid)).collect()
+}
+
+/// Returns the values that living processes inherited for `variable`, each once, sorted.
+pub(crate) fn values(variable: &str) -> Vec<Vec<u8>> {
+    let values: BTreeSet<Vec<u8>> = table()
+        .iter()
+        .filter_map(|one| fs::read(format!("/proc/{}/environ", one.pid)).ok())
+        .filter_map(|environment| {
+            let mut pairs = environment.split(|byte| *byte == 0);
+            pairs.find_map(|pair| {
+                let value = pair.strip_prefix(variable.as_bytes())?.strip_prefix(b"=")?;
+                Some(value.to_vec())
+            })
+        })
+        .collect();
+    values.into_iter().collect()
 }
 
 /// Collects the dead children of this process that it adopted and not started: all but the leader

@@ -119,8 +119,8 @@ pub const CHECKS: &[Check] = &[
     error(
         "S019",
         "unknown fixture",
-        "`needs` names fixtures of dark-factory.yaml, which knows none by that name. Start what \
-         the evaluation needs within the evaluation.",
+        "`needs` names fixtures of dark-factory.yaml, which knows none by that name. Add it under \
+         `fixtures:`, or start what the evaluation needs within the evaluation.",
     ),
     error(
         "S020",
@@ -215,7 +215,14 @@ pub const CHECKS: &[Check] = &[
     error(
         "C005",
         "name that is empty or used twice",
-        "Gates, quality checks and prepare commands are told apart by their names.",
+        "Gates, quality checks, prepare commands and fixtures are told apart by their names; a \
+         fixture's is part of its variables, too.",
+    ),
+    error(
+        "C006",
+        "fixture whose needs can't be met",
+        "A fixture needs other fixtures of the file, which are started before it and stopped after \
+         it: they are there, live as long, and do not need it in turn.",
     ),
 ];
 

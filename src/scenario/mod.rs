@@ -7,6 +7,7 @@ mod history;
 mod holdout;
 mod lint;
 mod model;
+mod needs;
 mod order;
 mod parse;
 mod select;
@@ -22,6 +23,7 @@ pub use model::{
     CodeBlock, Diagnostic, Entry, EvidenceItem, FrontMatter, Precondition, Scenario, ScenarioSet,
     Severity, Visibility,
 };
+pub use needs::unknown_fixtures;
 pub use order::{Order, Phase, phases};
 pub use parse::{MAX_BYTES, Parsed, parse};
 pub use select::{

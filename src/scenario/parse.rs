@@ -524,11 +524,6 @@ impl Reader<'_> {
             let help = "leave the file out of the directory to leave the scenario out";
             self.report("S009", place("weight"), message, help);
         }
-        for (index, fixture) in front.needs.iter().enumerate().take(MOST_ALIKE) {
-            let message = format!("there is no fixture `{fixture}`");
-            let help = "start what the evaluation needs within the evaluation";
-            self.report("S019", place(&format!("needs[{index}]")), message, help);
-        }
         for name in front.env.keys().take(MOST_ALIKE) {
             let head = name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
             if !head || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
@@ -1102,7 +1097,7 @@ exit 0
         check_front("- a", "S009");
         check_front("a: [", "S010");
         check_front("tags: [", "S009");
-        check_front("needs: [db, web]", "S019 S019");
+        check_front("needs: [db, web]", "");
         check_front("env: {A=B: x}", "S009");
         assert_eq!(codes(format!("---\nweight: 1\n{PLAIN}")), "S009");
     }
