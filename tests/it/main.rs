@@ -12,6 +12,7 @@ mod canary;
 mod crash;
 mod demo;
 mod doors;
+mod fixtures;
 mod golden;
 mod itself;
 mod loop_paths;
