@@ -568,6 +568,29 @@ fn every_key_of_a_gate_and_of_a_set_up_command_is_documented() {
 }
 
 #[test]
+fn every_key_of_a_fixture_is_documented_with_its_default() {
+    let document = read("docs/fixtures.md");
+    let (keys, ready) = section(&document, "## Keys").split_once("At most one of these").unwrap();
+    let plain = parse_config("x", b"fixtures: [{name: a, start: b}]").unwrap();
+    let fixture = serde_json::to_value(&plain.fixtures[0]).unwrap();
+    let check = |text: &str, of: &Value, within: &str| {
+        let rows = rows(text);
+        assert_eq!(
+            rows.iter().flat_map(|row| codes(&row[0])).collect::<BTreeSet<_>>(),
+            keys_of(of)
+        );
+        for row in rows.iter().filter(|row| !row[1].is_empty()) {
+            let written = format!("{}: {}", row[0].trim_matches('`'), row[1].trim_matches('`'));
+            let written = within.replace('%', &written);
+            let text = format!("fixtures: [{{name: a, start: b, {written}}}]");
+            assert_eq!(parse_config("x", text.as_bytes()).unwrap(), plain, "{text}");
+        }
+    };
+    check(keys, &fixture, "%");
+    check(ready, &fixture["ready"], "ready: {%}");
+}
+
+#[test]
 fn examples_of_settings_are_valid() {
     for path in documents() {
         for example in fences(&read(&path), "yaml") {
