@@ -347,7 +347,7 @@ impl Review<'_> {
         }
         if let Some(http) = &ready.http
             && !http.starts_with('/')
-            && !http.strip_prefix("http://").is_some_and(|rest| !rest.starts_with(['/', ':']))
+            && http.strip_prefix("http://").is_none_or(|rest| rest.starts_with(['/', ':']))
         {
             let message = format!("`{http}` is neither a path nor an http:// URL");
             let help = "write `/health`, `http://127.0.0.1:8080/health`, or a `command` with curl";
