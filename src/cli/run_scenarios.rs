@@ -14,7 +14,8 @@ use crate::config::{Config, Environment};
 use crate::engine::keep_out_of_git;
 use crate::id::ScenarioId;
 use crate::judge::{
-    self, DiscoverError, EvidenceDir, JudgementRecord, Place, Progress, Settings, Work, remember,
+    self, DiscoverError, EvidenceDir, Fixtures, JudgementRecord, Place, Progress, Settings, Work,
+    remember,
 };
 use crate::process::{Cancel, Limited, end_strays, pause_with_the_terminal};
 use crate::report::results::{Results, ScenarioResult};
@@ -251,7 +252,10 @@ fn judge(
         live: human && !env.no_color() && !env.is_ci() && std::io::stderr().is_terminal(),
     };
     let settings = settings(args, config, root, &record, detail);
+    let logs = record.dir().join("fixtures");
+    let fixtures = Fixtures::new(&config.fixtures, &place, &logs, cancel).or_exit(Exit::Usage)?;
     let work = Work {
+        fixtures: &fixtures,
         entries: &entries,
         phases: &chosen.phases(root, settings.jobs),
         place: &place,
@@ -288,6 +292,7 @@ fn judge(
             reporter.judged(&judged);
         }
     });
+    fixtures.stop_all();
     // Nothing runs any more: whatever there still is came from an evaluation.
     end_strays();
     let head = Results::new(SystemClock.now(), &[], &sum, false);

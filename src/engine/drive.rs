@@ -2,7 +2,7 @@
 
 use crate::convergence::Decision;
 use crate::event::{Label, RunEvent};
-use crate::process::Signal;
+use crate::process::{Signal, end_orphans};
 
 use super::handlers;
 use super::{Halt, Started, walk};
@@ -21,6 +21,8 @@ pub struct Finish {
 /// Walks the run's graph until it ends or is stopped.
 pub fn drive(started: &mut Started) -> Finish {
     let run = &mut started.run;
+    // Whatever a factory left that was killed would be in the way of this one.
+    end_orphans();
     let halted = walk(&started.graph, &handlers::all(), run).and_then(|()| {
         let (outcome, exit) = match &run.summary().decision {
             Some(decision) => (decision.class().to_owned(), decision.exit_code()),
@@ -28,6 +30,7 @@ pub fn drive(started: &mut Started) -> Finish {
         };
         run.recorder.record(None, RunEvent::RunFinished { outcome, exit })
     });
+    run.fixtures = None;
     // What was judged is recorded; what will not end now is looked for again when the run goes on.
     let _ = run.end_leftovers();
     match halted {

@@ -13,10 +13,10 @@ use crate::event::{BlobRef, RunEvent, Summary};
 use crate::git::{GitError, Oid, Repo, Signature, Tree};
 use crate::id::NodeId;
 use crate::journal::RunsDir;
-use crate::judge::{EvidenceDir, Place};
+use crate::judge::{EvidenceDir, Fixtures, Place};
 use crate::pipeline::{Next, Phase, Walk};
-use crate::process::survivors::{self, Search};
-use crate::process::{Cancel, Limited};
+use crate::process::survivors::{self, Process, Search};
+use crate::process::{Cancel, FIXTURE_MARK, Limited};
 use crate::wall::{ManagedTree, TreeError};
 
 use super::state::Lock;
@@ -93,6 +93,8 @@ pub struct Run {
     pub settings: RunSettings,
     /// None for a run in place.
     pub versioned: Option<Versioned>,
+    /// What scenarios need to have running; none before the first judgement.
+    pub(super) fixtures: Option<Arc<Fixtures>>,
     /// Released when the run ends.
     pub(super) _lock: Option<Lock>,
     /// The turns that were taken before this process went on.
@@ -133,6 +135,22 @@ impl Run {
         let vars =
             env.for_product(&names, &paths.judge, Some(&paths.judge_home), Some(&paths.judge_tmp));
         Ok(Place { root: paths.judge.clone(), env: vars })
+    }
+
+    /// Returns the fixtures of the run, which live in `place`.
+    ///
+    /// # Errors
+    /// They need each other in a circle.
+    pub fn fixtures(&mut self, place: &Place) -> Result<Arc<Fixtures>, Halt> {
+        if let Some(fixtures) = &self.fixtures {
+            return Ok(fixtures.clone());
+        }
+        let logs = RunsDir::of(&self.root).run(&self.summary().run).join("fixtures");
+        let settings = &self.frozen.config.fixtures;
+        let fixtures = Fixtures::new(settings, place, &logs, &self.signals).map_err(|error| {
+            Halt::from(Failure::of("settings", "the fixtures make no sense", error))
+        })?;
+        Ok(self.fixtures.insert(Arc::new(fixtures)).clone())
     }
 
     /// Returns where the evidence of the present judgement goes.
@@ -179,7 +197,9 @@ impl Run {
         let Some(versioned) = &self.versioned else { return Ok(()) };
         let home = versioned.paths.judge_home.as_os_str().as_bytes();
         let search = Search { variable: "HOME", value: home, own_descendants: false };
-        match survivors::sweep(search, BOUND).left {
+        // A fixture that lives for the whole run is stopped by who started it.
+        let spared = |one: &Process| survivors::inherits(one, FIXTURE_MARK);
+        match survivors::sweep_but(search, spared, BOUND).left {
             0 => Ok(()),
             left => Err(Failure::plain(
                 "judge",

@@ -23,7 +23,7 @@ use crate::clock::Instant;
 use crate::verdict::Ending;
 
 use super::survivors::{self, Process, Search};
-use super::{Call, Cancel, find_program};
+use super::{Call, Cancel, find_program, started};
 
 /// The most that a log takes on the disk.
 const MOST: u64 = 16 << 20;
@@ -98,7 +98,7 @@ impl Service {
             .stdin(Stdio::null())
             .stdout(Stdio::from(input.try_clone()?))
             .stderr(Stdio::from(input));
-        let child = command.spawn().map_err(|error| {
+        let child = started::start(|| command.spawn()).map_err(|error| {
             io::Error::new(error.kind(), format!("can't start `{}`: {error}", program.display()))
         })?;
         // It holds this side's ends of the pipe, by which the reader would wait for ever.
@@ -202,6 +202,7 @@ impl Service {
         if self.ending().is_some() {
             let _ = self.child.wait();
         }
+        started::forget(self.pid.as_raw_nonzero().get());
         adopted(&seen);
         if let Some((stopper, reader)) = self.reading.take() {
             drop(stopper);

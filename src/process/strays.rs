@@ -22,6 +22,9 @@ use super::survivors::{self, Process, process_of};
 /// The variable that marks a child and what descends from it: `PID.START.NUMBER` of the process
 /// that started it, and which child of it it is.
 pub(crate) const MARK: &str = "DARK_FACTORY_CHILD";
+/// The variable that marks what a fixture started: it ends with its fixture, and with nothing else.
+/// Its value has the runner's `PID.START.` before the last number, too.
+pub(crate) const FIXTURE: &str = "DARK_FACTORY_FIXTURE";
 /// How long strays may take to vanish once they have been killed.
 const BOUND: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_micros(500);
@@ -61,8 +64,9 @@ impl Watch {
     /// Ends every stray of the child, which is over; returns whether there was one.
     pub(super) fn end(&self) -> bool {
         let alone = self.alone && WATCHED.load(Ordering::SeqCst) == 1;
-        end_all(|pid| match mark_of(pid) {
-            Some(mark) => mark == self.mark,
+        end_all(|pid| match mark_of(MARK, pid).or_else(|| mark_of(FIXTURE, pid)) {
+            // A runner that the child started and that was killed looks after nothing any more.
+            Some(mark) => mark == self.mark || !runner_is_alive(&mark),
             None => alone && !self.before.contains(&pid),
         })
     }
@@ -76,7 +80,7 @@ impl Drop for Watch {
 
 /// Ends every adopted process, whatever it came from; returns whether there was one.
 ///
-/// For the end of a judgement, when nothing is running any more.
+/// For the end of a judgement, when nothing is running any more, and no fixture.
 pub fn end_strays() -> bool {
     end_all(|_| true)
 }
@@ -86,7 +90,10 @@ pub fn end_orphans() -> usize {
     let orphans: Vec<Process> = survivors::table()
         .into_iter()
         .filter(|one| !one.zombie)
-        .filter(|one| mark_of(one.pid).is_some_and(|mark| !runner_is_alive(&mark)))
+        .filter(|one| {
+            let mark = mark_of(MARK, one.pid).or_else(|| mark_of(FIXTURE, one.pid));
+            mark.is_some_and(|mark| !runner_is_alive(&mark))
+        })
         .collect();
     for orphan in &orphans {
         survivors::signal(*orphan, Signal::KILL);
@@ -157,9 +164,9 @@ fn runner() -> &'static str {
 }
 
 fn runner_is_alive(mark: &str) -> bool {
-    let mut parts = mark.split('.');
-    let pid = parts.next().and_then(|part| part.parse().ok());
+    let mut parts = mark.rsplit('.').skip(1);
     let start: Option<u64> = parts.next().and_then(|part| part.parse().ok());
+    let pid = parts.next().and_then(|part| part.parse().ok());
     match (pid, start) {
         (Some(pid), Some(start)) => {
             process_of(pid).is_some_and(|process| process.start == start && !process.zombie)
@@ -169,10 +176,10 @@ fn runner_is_alive(mark: &str) -> bool {
     }
 }
 
-fn mark_of(pid: i32) -> Option<String> {
+fn mark_of(name: &str, pid: i32) -> Option<String> {
     let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
     environment.split(|byte| *byte == 0).find_map(|pair| {
-        let value = pair.strip_prefix(MARK.as_bytes())?.strip_prefix(b"=")?;
+        let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
         Some(String::from_utf8_lossy(value).into_owned())
     })
 }

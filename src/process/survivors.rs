@@ -50,10 +50,20 @@ pub(crate) struct Search<'a> {
 /// Ends every process that is looked for with SIGKILL, again and again until a look finds none, or `bound`
 /// has passed.
 pub(crate) fn sweep(search: Search<'_>, bound: Duration) -> Swept {
+    sweep_but(search, |_| false, bound)
+}
+
+/// Does what [`sweep`] does, and leaves alone what `spared` picks.
+pub(crate) fn sweep_but(
+    search: Search<'_>,
+    spared: impl Fn(&Process) -> bool,
+    bound: Duration,
+) -> Swept {
     let began = Instant::now();
     let mut ended = BTreeSet::new();
     loop {
-        let alive = find(search);
+        let mut alive = find(search);
+        alive.retain(|one| !spared(one));
         if search.own_descendants {
             reap(|_| true);
         }
@@ -99,6 +109,14 @@ pub(crate) fn related(search: Search<'_>, also: impl Fn(&Process) -> bool) -> Ve
         }
     }
     table.into_iter().filter(|one| !one.zombie && pids.contains(&one.pid)).collect()
+}
+
+/// Returns whether the process inherited a value for `variable`.
+pub(crate) fn inherits(process: &Process, variable: &str) -> bool {
+    let environment = fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|pair| {
+        pair.strip_prefix(variable.as_bytes()).is_some_and(|rest| rest.starts_with(b"="))
+    })
 }
 
 /// Returns the values that living processes inherited for `variable`, each once, sorted.

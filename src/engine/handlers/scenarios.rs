@@ -37,7 +37,9 @@ impl Handler<Run> for Scenarios {
         let before = run.summary().ever_judged.clone();
         let mut unable = Vec::new();
         let mut recorded = Ok(());
+        let fixtures = run.fixtures(&place)?;
         let work = Work {
+            fixtures: &fixtures,
             entries: &open,
             phases: &phases(&open, Order::File, &History::default()),
             place: &place,
@@ -62,6 +64,7 @@ impl Handler<Run> for Scenarios {
                 };
             }
         });
+        fixtures.candidate_done();
         recorded?;
         if let Err(halt) = run.check_cancel() {
             write_results(run)?;
@@ -71,7 +74,7 @@ impl Handler<Run> for Scenarios {
         let judged = &run.summary().visit.scenarios;
         let decided = judged.values().any(|(word, _)| word == SATISFIED || word == UNSATISFIED);
         if !decided && let Some(why) = unable.iter().find_map(obstacle) {
-            let message = format!("no scenario could be judged: bash could not be started: {why}");
+            let message = format!("no scenario could be judged: {why}");
             return Err(Failure::plain("judge", message).into());
         }
         for judged in &unable {
@@ -87,11 +90,13 @@ fn interrupted(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Undecided { why: Obstacle::Interrupted | Obstacle::NotRun })
 }
 
-/// Returns why the evaluation could not be started; none where it was.
-fn obstacle(judged: &Judged) -> Option<&str> {
-    match &judged.verdict {
-        Verdict::Undecided { why: Obstacle::CouldNotStart { why } } => Some(why),
-        _ => None,
+/// Returns what kept the evaluation from being started; none where nothing did.
+fn obstacle(judged: &Judged) -> Option<String> {
+    let Verdict::Undecided { why } = &judged.verdict else { return None };
+    match why {
+        Obstacle::CouldNotStart { why } => Some(format!("bash could not be started: {why}")),
+        Obstacle::Fixture { name, why } => Some(format!("fixture `{name}` did not start: {why}")),
+        Obstacle::Interrupted | Obstacle::NotRun | Obstacle::Deferred => None,
     }
 }
 

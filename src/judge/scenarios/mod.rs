@@ -18,7 +18,7 @@ use crate::process::{Cancel, Stream};
 use crate::scenario::{Entry, Phase};
 use crate::verdict::{Judged, Obstacle, Satisfaction, Verdict};
 
-use super::Place;
+use super::{Fixtures, Place};
 use one::Judge;
 
 /// How scenarios are run.
@@ -88,6 +88,8 @@ pub struct Work<'a> {
     pub phases: &'a [Phase],
     /// Where they are judged.
     pub place: &'a Place,
+    /// What they need to have running.
+    pub fixtures: &'a Fixtures,
     /// Those that were judged earlier in this run, and so can't be skipped now.
     pub judged_before: &'a BTreeSet<ScenarioId>,
     /// What other scenarios of the same judgement came to already.
@@ -110,7 +112,8 @@ pub enum Progress<'a> {
 /// Judges `work`, and returns what all of it came to, `sum_before` included.
 ///
 /// A phase begins when the one before is over; in it `settings.jobs` run at a time, or one where it
-/// is `alone`. `progress` is called on the calling thread. Once the token is tripped, what runs is
+/// is `alone`. Fixtures are started as they are needed; those of a longer scope than a scenario are
+/// the caller's to stop. `progress` is called on the calling thread. Once the token is tripped, what runs is
 /// ended and what has not begun is `NotRun`; with `fail_fast` what has not begun is `NotRun` after
 /// the first that is unsatisfied; slow phases are `Deferred` where the rest does not reach the
 /// threshold.

@@ -1,5 +1,6 @@
 //! Judges one scenario: its preconditions, then its attempts.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ impl Judge<'_> {
                 line.started();
                 match self.stopped_by_precondition(entry, scenario) {
                     Some(verdict) => Judged::of(entry, verdict, Vec::new()),
-                    None => self.evaluate(entry, scenario, line),
+                    None => self.with_fixtures(entry, scenario, line),
                 }
             }
         };
@@ -62,7 +63,7 @@ impl Judge<'_> {
     fn stopped_by_precondition(&self, entry: &Entry, scenario: &Scenario) -> Option<Verdict> {
         scenario.preconditions.iter().find_map(|precondition| {
             let command = precondition.check.as_ref()?;
-            let finished = self.run(command, scenario, &mut |_, _| {});
+            let finished = self.run(command, scenario, &scenario.front.env, &mut |_, _| {});
             match finished.ending {
                 Ending::Exited { code: 0 } => None,
                 Ending::Interrupted | Ending::CouldNotStart { .. } => {
@@ -79,15 +80,38 @@ impl Judge<'_> {
         })
     }
 
+    /// Has ready what the scenario needs, and evaluates it.
+    fn with_fixtures(&self, entry: &Entry, scenario: &Scenario, line: &Line<'_>) -> Judged {
+        if scenario.front.needs.is_empty() {
+            return self.evaluate(entry, scenario, &scenario.front.env, line);
+        }
+        let fixtures = self.work.fixtures;
+        let judged = match fixtures.need(&scenario.front.needs, &entry.id) {
+            Ok(mut variables) => {
+                variables.extend(scenario.front.env.clone());
+                self.evaluate(entry, scenario, &variables, line)
+            }
+            Err(not_ready) => Judged::of(entry, not_ready.verdict(), Vec::new()),
+        };
+        fixtures.scenario_done(&entry.id);
+        judged
+    }
+
     /// Runs the evaluation as often as it is asked for: until it passes or has no retry left, or
     /// each time.
-    fn evaluate(&self, entry: &Entry, scenario: &Scenario, line: &Line<'_>) -> Judged {
+    fn evaluate(
+        &self,
+        entry: &Entry,
+        scenario: &Scenario,
+        variables: &BTreeMap<String, String>,
+        line: &Line<'_>,
+    ) -> Judged {
         let script = scenario.script();
         let retries = self.settings.retries.unwrap_or(scenario.front.retries) as usize;
         let repeat = self.settings.repeat.max(1) as usize;
         let mut attempts: Vec<Attempt> = Vec::new();
         loop {
-            let finished = self.run(&script, scenario, &mut |stream, bytes| {
+            let finished = self.run(&script, scenario, variables, &mut |stream, bytes| {
                 if self.settings.live {
                     line.output(stream, bytes);
                 }
@@ -126,10 +150,11 @@ impl Judge<'_> {
         &self,
         script: &str,
         scenario: &Scenario,
+        variables: &BTreeMap<String, String>,
         live: &mut dyn FnMut(Stream, &[u8]),
     ) -> Finished {
         let limits = Limits { time: self.limit(scenario), grace: self.settings.grace, keep: KEEP };
-        self.work.place.bash(script, &scenario.front.env, limits, self.cancel, live)
+        self.work.place.bash(script, variables, limits, self.cancel, live)
     }
 
     fn limit(&self, scenario: &Scenario) -> Duration {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::clock::Instant;
+use crate::config::FixtureSettings;
 use crate::process::{Signal, Variables};
 use crate::scenario::{
     CodeBlock, Diagnostic, EvidenceItem, FrontMatter, History, Order, Precondition, Scenario,
@@ -50,12 +51,19 @@ struct Bench {
     settings: Settings,
     before: BTreeSet<ScenarioId>,
     env: Variables,
+    fixtures: Vec<FixtureSettings>,
 }
 
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self { dir, settings: settings(), before: BTreeSet::new(), env: path() }
+        Self {
+            dir,
+            settings: settings(),
+            before: BTreeSet::new(),
+            env: path(),
+            fixtures: Vec::new(),
+        }
     }
 
     fn judge(
@@ -66,7 +74,10 @@ impl Bench {
     ) -> Vec<Judged> {
         let place = Place { root: self.dir.path().to_owned(), env: self.env.clone() };
         let entries: Vec<&Entry> = entries.iter().collect();
+        let logs = self.dir.path().with_extension("logs");
+        let fixtures = Fixtures::new(&self.fixtures, &place, &logs, cancel).unwrap();
         let work = Work {
+            fixtures: &fixtures,
             entries: &entries,
             phases: &phases(&entries, Order::File, &History::default()),
             place: &place,
