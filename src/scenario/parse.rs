@@ -429,6 +429,12 @@ fn first_line(source: &str, span: &Range<usize>) -> Range<usize> {
     span.start..span.start + end
 }
 
+/// Returns where an HTML comment begins that takes in the rest of the file; none where none does.
+fn open_comment(source: &str) -> Option<usize> {
+    let end = source.rfind("-->").map_or(0, |at| at + 3);
+    source[end..].find("<!--").map(|at| end + at)
+}
+
 /// Returns whether bash would do nothing: white space and comments only.
 fn does_nothing(code: &str) -> bool {
     code.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#'))
@@ -638,6 +644,9 @@ impl Reader<'_> {
             if let Some(fence) = outline.fences.iter().find(swallows) {
                 let message = "there is no evaluation: the one in this fence is text";
                 self.report("S002", Some(first(&fence.span)), message, "end the fence before it");
+            } else if let Some(at) = open_comment(self.source) {
+                let message = "there is no evaluation: this comment has no end";
+                self.report("S002", Some(at..at + 4), message, "end it with `-->`");
             } else {
                 let place = outline.headings.first().map(|heading| first(&heading.span));
                 self.report("S002", place, "there is no evaluation", help);
@@ -1050,6 +1059,9 @@ exit 0
     fn a_scenario_without_an_evaluation_is_shown_by_its_title() {
         let found = parse("s.md", b"\n# Scenario: S\n").scenario.unwrap_err().remove(0);
         assert_eq!((found.code.as_str(), found.line, found.span), ("S002", 2, Some(1..14)));
+        let comment = b"# S\n<!-- a -->\n<!-- b\n## Evaluation\n";
+        let found = parse("s.md", comment).scenario.unwrap_err().remove(0);
+        assert_eq!((found.code.as_str(), found.line, found.column), ("S002", 3, 1));
         let above = b"# S\n```\nx\n## Evaluation:\n```bash\na\n```\n";
         let found = parse("s.md", above).scenario.unwrap_err().remove(0);
         assert_eq!((found.code.as_str(), found.line), ("S002", 2));
