@@ -7,17 +7,24 @@ use std::time::Duration;
 use crate::process::{Cancel, Captured, Finished, Keep, Stream};
 use crate::scenario::{Diagnostic, Entry, Scenario};
 use crate::text::head;
+use crate::verdict::criteria::{Observed, unmet};
 use crate::verdict::{
-    Attempt, Ending, Evidence, Judged, Miss, Obstacle, Verdict, of_attempt, of_attempts, of_ending,
-    of_unmet_precondition,
+    Attempt, Ending, Evidence, Judged, Miss, Obstacle, Unmet, Verdict, of_attempt, of_attempts,
+    of_ending, of_unmet_precondition,
 };
 
 use super::super::bash::Limits;
 use super::super::evidence::collect;
+use super::super::look::look_at;
 use super::{EvidenceDir, Line, Settings, Work, undecided};
 
 /// What is kept of each stream of an attempt: enough for the characters of any kind that are shown.
 const KEEP: Keep = Keep { head: 8_000, tail: 20_000 };
+/// What is kept where pass criteria are checked against it.
+const KEEP_FOR_CRITERIA: Keep = Keep { head: 1 << 20, tail: 1 << 20 };
+/// How many bytes of a stream's end are kept beyond the attempt itself, and above how many.
+const END: usize = 20_000;
+const MUCH: usize = 28_000;
 /// How many characters of a stream's beginning are kept where its end is not all of it.
 const HEAD: usize = 2_000;
 
@@ -116,7 +123,8 @@ impl Judge<'_> {
                     line.output(stream, bytes);
                 }
             });
-            let attempt = attempt_of(finished);
+            let unmet = self.unmet(scenario, &finished);
+            let attempt = Attempt { unmet, ..attempt_of(finished) };
             let verdict = of_attempt(&attempt);
             attempts.push(attempt);
             let made = attempts.len();
@@ -133,6 +141,22 @@ impl Judge<'_> {
         let verdict = of_attempts(&attempts, repeat > 1);
         let evidence = self.evidence(entry, scenario);
         Judged { evidence, ..Judged::of(entry, verdict, attempts) }
+    }
+
+    /// Returns the pass criteria that do not hold after an evaluation that exited with 0.
+    fn unmet(&self, scenario: &Scenario, finished: &Finished) -> Vec<Unmet> {
+        if !has_checks(scenario) || !finished.ending.is_success() {
+            return Vec::new();
+        }
+        let (stdout, stderr) = (kept(&finished.stdout), kept(&finished.stderr));
+        let observed = Observed {
+            stdout: &stdout,
+            stdout_cut: finished.stdout.is_cut(),
+            stderr: &stderr,
+            stderr_cut: finished.stderr.is_cut(),
+            file: &|path| look_at(&self.work.place.root, path),
+        };
+        unmet(&scenario.criteria, &observed)
     }
 
     fn evidence(&self, entry: &Entry, scenario: &Scenario) -> Vec<Evidence> {
@@ -153,7 +177,8 @@ impl Judge<'_> {
         variables: &BTreeMap<String, String>,
         live: &mut dyn FnMut(Stream, &[u8]),
     ) -> Finished {
-        let limits = Limits { time: self.limit(scenario), grace: self.settings.grace, keep: KEEP };
+        let keep = if has_checks(scenario) { KEEP_FOR_CRITERIA } else { KEEP };
+        let limits = Limits { time: self.limit(scenario), grace: self.settings.grace, keep };
         self.work.place.bash(script, variables, limits, self.cancel, live)
     }
 
@@ -163,30 +188,44 @@ impl Judge<'_> {
     }
 }
 
+fn has_checks(scenario: &Scenario) -> bool {
+    scenario.criteria.iter().any(|criterion| criterion.check.is_some())
+}
+
+/// Returns what was kept of a stream, a line feed where its middle was not.
+fn kept(captured: &Captured) -> Vec<u8> {
+    let between: &[u8] = if captured.is_cut() { b"\n" } else { b"" };
+    [captured.head.as_slice(), between, captured.tail.as_slice()].concat()
+}
+
 fn attempt_of(finished: Finished) -> Attempt {
     let Finished { ending, stdout, stderr, duration, leaked, stopped } = finished;
+    let ((stdout_head, stdout_end), (stderr_head, stderr_end)) = (ends(&stdout), ends(&stderr));
     Attempt {
-        stdout_head: head_of(&stdout),
-        stderr_head: head_of(&stderr),
+        stdout_head,
+        stderr_head,
         stdout_bytes: stdout.total,
         stderr_bytes: stderr.total,
         leaked,
         stopped,
-        ..Attempt::new(ending, &end_of(&stdout), &end_of(&stderr), duration)
+        ..Attempt::new(ending, &stdout_end, &stderr_end, duration)
     }
 }
 
-/// Returns the end of a stream: all of what was kept where that is all there was.
-fn end_of(captured: &Captured) -> String {
-    if captured.is_cut() { captured.tail_text() } else { captured.text() }
-}
-
-/// Returns the beginning of a stream whose middle was not kept; else nothing.
-fn head_of(captured: &Captured) -> String {
-    if !captured.is_cut() {
-        return String::new();
+/// Returns the beginning and the end of a stream; all of it is the end where it is not much.
+fn ends(captured: &Captured) -> (String, String) {
+    let length = captured.head.len() + captured.tail.len();
+    if !captured.is_cut() && length <= MUCH {
+        return (String::new(), captured.text());
     }
-    head(&String::from_utf8_lossy(&captured.head), HEAD).to_owned()
+    let bytes = captured.bytes();
+    let end = Captured {
+        head: Vec::new(),
+        tail: bytes[length.saturating_sub(END)..].to_vec(),
+        total: captured.total,
+    };
+    let beginning = String::from_utf8_lossy(&bytes[..length.min(4 * HEAD)]);
+    (head(&beginning, HEAD).to_owned(), end.tail_text())
 }
 
 /// Returns what is wrong with a scenario, with its line where it is about one.

@@ -6,7 +6,7 @@ use crate::config::FixtureSettings;
 use crate::process::{Signal, Variables};
 use crate::scenario::{
     CodeBlock, Diagnostic, EvidenceItem, FrontMatter, History, Order, Precondition, Scenario,
-    Severity, phases,
+    Severity, from_files, phases,
 };
 use crate::verdict::{Attempt, Miss, satisfaction};
 
@@ -386,4 +386,35 @@ fn an_interrupt_keeps_what_was_judged() {
 fn what_a_scenario_leaves_running_is_flagged() {
     let (verdict, attempts) = Bench::new().verdict(entry("a", "sleep 300 & true"));
     assert!(verdict == Verdict::Satisfied && attempts[0].leaked);
+}
+
+/// Judges one scenario with these pass criteria; returns what does not hold.
+fn criteria(script: &str, items: &[&str]) -> Vec<String> {
+    let text = format!(
+        "# Scenario: S\n## Evaluation Method\n```bash\n{script}\n```\n## Pass Criteria\n- {}\n",
+        items.join("\n- ")
+    );
+    let set = from_files("scenarios", vec![(b"s.md".to_vec(), text.into_bytes())]);
+    let bench = Bench::new();
+    let judged = bench.judge(&set.entries, &Cancel::never(), &mut |_| {}).remove(0);
+    let unmet = &judged.attempts[0].unmet;
+    assert_eq!(judged.is_satisfied(), judged.attempts[0].ending.is_success() && unmet.is_empty());
+    unmet.iter().map(|one| one.criterion.clone()).collect()
+}
+
+#[test]
+fn pass_criteria_are_checked_beside_the_exit_code() {
+    let items = ["stdout contains \"hello\"", "stderr is empty", "file exists `out`"];
+    assert!(criteria("echo hello; touch out", &items).is_empty());
+    assert_eq!(criteria("echo bye; echo oops >&2; mkdir sub", &items), items);
+    // Where the evaluation fails, that is what there is to say.
+    assert!(criteria("exit 3", &items).is_empty());
+}
+
+#[test]
+fn a_megabyte_of_output_is_looked_through() {
+    let script = "yes filler | head -c 900000; echo needle; yes filler | head -c 900000";
+    assert!(criteria(script, &["stdout contains \"needle\""]).is_empty());
+    let much = script.replace("900000", "9000000");
+    assert_eq!(criteria(&much, &["stdout does not contain \"nothing\""]).len(), 1);
 }
