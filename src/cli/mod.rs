@@ -14,6 +14,7 @@ pub mod iterate;
 pub mod lint;
 mod past;
 pub mod publish;
+pub mod reports;
 pub mod run_scenarios;
 pub mod runs;
 pub mod scheduling;

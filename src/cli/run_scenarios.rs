@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::IsTerminal as _;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 
 use crate::clock::{self, Clock as _, Instant, SystemClock};
 use crate::config::{Config, Environment};
@@ -18,9 +17,9 @@ use crate::judge::{
     remember,
 };
 use crate::process::{Cancel, Limited, end_strays, pause_with_the_terminal};
-use crate::report::results::{Results, ScenarioResult};
-use crate::report::scenarios::{Detail, Listed, ScenarioReporter};
-use crate::report::{Output, diagnostics, show_diagnostic, write_atomically_with};
+use crate::report::results::ScenarioResult;
+use crate::report::scenarios::Listed;
+use crate::report::{Output, diagnostics, show_diagnostic};
 use crate::scenario::{Diagnostic, Entry, ScenarioSet, Severity};
 use crate::text::plural;
 use crate::verdict::Satisfaction;
@@ -28,6 +27,7 @@ use crate::verdict::Satisfaction;
 use super::exit::{Exit, Failure, OrExit as _};
 use super::lint::text_of;
 use super::past::{STATE, history, take_over};
+use super::reports::{Format, ReportArgs, Telling, quoted};
 use super::scheduling::SchedulingArgs;
 use super::selection::{Chosen, SelectionArgs};
 
@@ -45,6 +45,7 @@ Examples:
                                       only what an expression selects
   run-scenarios --failed              only what was not satisfied the last time
   run-scenarios --jobs auto -q        several at a time; show what is not satisfied
+  run-scenarios --report junit=x.xml  also write a report; --format says what is shown
   run-scenarios --check               read the scenarios and say what is wrong with them
 
 Exit codes: 0 all satisfied, 1 not all, 2 the request makes no sense, 3 the factory failed,
@@ -81,16 +82,9 @@ pub struct Args {
     /// Show only what is not satisfied, and the sum
     #[arg(long, short)]
     pub quiet: bool,
-}
-
-/// What is written to standard output.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Lines for people.
-    #[default]
-    Human,
-    /// The results file's JSON.
-    Json,
+    /// What else is told, and how.
+    #[command(flatten)]
+    pub reports: ReportArgs,
 }
 
 /// Runs the command.
@@ -199,7 +193,7 @@ fn scenarios(
 fn list(args: &Args, output: &mut Output, set: &ScenarioSet, root: &Path) -> anyhow::Result<Exit> {
     match args.format {
         Format::Json => output.line(Listed::json(&set.entries, &history(root)?)),
-        Format::Human => Listed::lines(&set.entries).iter().for_each(|line| output.line(line)),
+        _ => Listed::lines(&set.entries).iter().for_each(|line| output.line(line)),
     }
     Ok(Exit::Satisfied)
 }
@@ -211,7 +205,7 @@ fn check(args: &Args, output: &mut Output, set: &ScenarioSet, base: &Path) -> Ex
     let errors = found.iter().filter(|one| one.severity == Severity::Error).count();
     match args.format {
         Format::Json => output.line(diagnostics::json(&found, &set.entries)),
-        Format::Human => {
+        _ => {
             for one in &found {
                 let place = one.span.as_ref().map(|_| base.join(&one.file));
                 let source = place.and_then(|place| text_of(&place));
@@ -243,15 +237,16 @@ fn judge(
     let set = &chosen.set;
     let place = Place { root: root.clone(), env: env.for_product(&config.env, root, None, None) };
     let entries: Vec<&Entry> = set.entries.iter().collect();
+    let reports = args.reports.plan(args.format, args.quiet, env)?;
+    let path = match &args.output {
+        Some(path) => env.current_dir().join(path),
+        None => root.join(RESULTS),
+    };
+    let rerun = |id: &str| rerun(args, id);
+    let mut telling = Telling::begin(&reports, env, output, path, &rerun)?;
     let ids = entries.iter().map(|entry| entry.id.clone()).collect();
     let mut record = begin_record(args, env, root, ids)?;
-    let human = args.format == Format::Human;
-    let detail = Detail {
-        quiet: args.quiet,
-        silent: !human,
-        live: human && !env.no_color() && !env.is_ci() && std::io::stderr().is_terminal(),
-    };
-    let settings = settings(args, config, root, &record, detail);
+    let settings = settings(args, config, root, &record);
     let logs = record.dir().join("fixtures");
     let fixtures = Fixtures::new(&config.fixtures, &place, &logs, cancel).or_exit(Exit::Usage)?;
     let work = Work {
@@ -262,73 +257,36 @@ fn judge(
         judged_before: &BTreeSet::new(),
         sum_before: Satisfaction::default(),
     };
-    let mut reporter = ScenarioReporter::new(output, detail, entries.len());
-    let begun = Instant::now();
-    if let Some(seed) = chosen.seed {
-        let shuffled = format!("shuffled by --seed {seed}");
-        if human {
-            reporter.note(&shuffled);
-        } else {
-            Output::stderr(true).line(shuffled);
-        }
-    }
-    let limited = args
-        .scheduling
-        .total_timeout
+    let limit = args.scheduling.total_timeout;
+    let limited = limit
         .map(|limit| Limited::begin(cancel, limit.0))
         .transpose()
         .context("can't watch the time")?;
     let token = limited.as_ref().map_or(cancel, Limited::cancel);
-    let mut pasts = Vec::new();
-    let mut kept = Ok(());
-    let sum = judge::judge_scenarios(work, &settings, token, &mut |progress| match progress {
-        Progress::Started(entry) => reporter.started(entry),
-        Progress::Output(..) | Progress::Tick => {}
-        Progress::Judged(judged) => {
+    let begun = Instant::now();
+    telling.begun(&entries, settings.jobs, chosen.seed);
+    let (mut pasts, mut kept) = (Vec::new(), Ok(()));
+    let sum = judge::judge_scenarios(work, &settings, token, &mut |progress| {
+        if let Progress::Judged(judged) = &progress {
             pasts.push((judged.id.clone(), judged.past()));
             if kept.is_ok() {
-                kept = record.add(&ScenarioResult::of(&judged));
+                kept = record.add(&ScenarioResult::of(judged));
             }
-            reporter.judged(&judged);
         }
+        telling.progress(&progress);
     });
     fixtures.stop_all();
     // Nothing runs any more: whatever there still is came from an evaluation.
     end_strays();
-    let head = Results::new(SystemClock.now(), &[], &sum, false);
-    let path = match &args.output {
-        Some(path) => env.current_dir().join(path),
-        None => root.join(RESULTS),
-    };
-    // Written before anything more is said: whoever reads the sum may read the file.
-    let lines = || entries.iter().filter_map(|entry| record.line(entry.id.as_str()).transpose());
-    let written = kept
-        .with_context(|| format!("can't keep results in `{}`", record.dir().display()))
-        .and_then(|()| Ok(write_atomically_with(&path, |to| head.write_with(to, lines()))?));
-    reporter.finished(&sum, begun.elapsed(), &|id| rerun(args, id));
-    if written.is_ok() {
-        reporter.note(&format!("results: {}", path.display()));
-    }
+    let mut notes = Vec::new();
     let invalid = set.entries.iter().filter(|entry| entry.scenario.is_err()).count();
     if invalid > 0 {
         let count = plural(invalid, "scenario");
-        reporter.note(&format!("{count} can't be judged; `run-scenarios --check` tells more"));
+        notes.push(format!("{count} can't be judged; `run-scenarios --check` tells more"));
     }
-    let left = plural(sum.not_run, "scenario");
-    if cancel.tripped().is_some() {
-        reporter.note(&format!("interrupted: {left} not judged"));
-    } else if let (true, Some(limit)) =
-        (limited.is_some_and(|limited| limited.is_reached()), args.scheduling.total_timeout)
-    {
-        let limit = clock::human(limit.0);
-        reporter.note(&format!("the limit of {limit} in all is reached: {left} not judged"));
-    }
-    drop(reporter);
-    if !human {
-        // Failures are remembered, and told by `finish`.
-        let _ = head.write_with(output, lines());
-    }
-    written.or_exit(Exit::Broken)?;
+    let cut_short = cut_short(&sum, cancel, limited.as_ref(), &args.scheduling);
+    telling.finish(&sum, begun.elapsed(), cut_short.as_deref(), &notes)?;
+    kept.with_context(|| format!("can't keep results in `{}`", record.dir().display()))?;
     if record.dir().starts_with(root) {
         remember(&root.join(STATE), pasts).or_exit(Exit::Broken)?;
     }
@@ -338,6 +296,26 @@ fn judge(
         None if sum.is_partial() => Exit::NotSatisfied,
         None => exit_of(&sum),
     })
+}
+
+/// Returns why not everything was judged; none where everything was, or the reader knows.
+fn cut_short(
+    sum: &Satisfaction,
+    cancel: &Cancel,
+    limited: Option<&Limited>,
+    args: &SchedulingArgs,
+) -> Option<String> {
+    if !sum.is_partial() {
+        None
+    } else if cancel.tripped().is_some() {
+        Some("interrupted".to_owned())
+    } else if let (true, Some(limit)) =
+        (limited.is_some_and(Limited::is_reached), args.total_timeout)
+    {
+        Some(format!("the limit of {} in all was reached", clock::human(limit.0)))
+    } else {
+        (args.fail_fast && sum.failed > 0).then(|| "--fail-fast".to_owned())
+    }
 }
 
 /// Returns what a whole judgement comes to.
@@ -376,17 +354,11 @@ fn begin_record(
     }
 }
 
-fn settings(
-    args: &Args,
-    config: &Config,
-    root: &Path,
-    record: &JudgementRecord,
-    detail: Detail,
-) -> Settings {
+fn settings(args: &Args, config: &Config, root: &Path, record: &JudgementRecord) -> Settings {
     let evidence = record.dir().join("evidence");
     let shown = evidence.strip_prefix(root).unwrap_or(&evidence).display().to_string();
     Settings {
-        tick: detail.live.then_some(TICK),
+        tick: Some(TICK),
         evidence: Some(EvidenceDir { path: evidence, shown }),
         ..args.scheduling.settings(config)
     }
@@ -401,16 +373,6 @@ fn rerun(args: &Args, id: &str) -> String {
         }
     }
     format!("{command} {id}")
-}
-
-/// Returns `word` as a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 #[cfg(test)]

@@ -2,14 +2,12 @@
 //! for each finished scenario, after a first one that names all that are to be judged, in a
 //! directory of the judgement's own below `judgements/`.
 //!
-//! The lines are the published results. They are also where outputs are kept meanwhile, so that no
-//! number of scenarios fills the memory. The writer holds a lock on its file, which tells a
-//! judgement that goes on from one that was killed.
+//! The lines are the published results. The writer holds a lock on its file, which tells a judgement
+//! that goes on from one that was killed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -33,9 +31,6 @@ const KEPT: usize = 5;
 pub struct JudgementRecord {
     dir: PathBuf,
     file: File,
-    length: u64,
-    /// Where the line of each scenario lies, by id.
-    lines: BTreeMap<String, (u64, usize)>,
 }
 
 /// The record of a judgement that was killed.
@@ -80,9 +75,9 @@ impl JudgementRecord {
         prune(&all);
         let dir = new_dir(&all, &now.compact())?;
         let path = dir.join(RESULTS);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
         file.lock()?;
-        let mut record = Self { dir, file, length: 0, lines: BTreeMap::new() };
+        let mut record = Self { dir, file };
         record.append(&Begun { scenarios })?;
         Ok(record)
     }
@@ -97,29 +92,13 @@ impl JudgementRecord {
     /// # Errors
     /// The disk is full, or gone.
     pub fn add(&mut self, result: &ScenarioResult) -> io::Result<()> {
-        let offset = self.length;
-        let length = self.append(result)?;
-        self.lines.insert(result.id.clone(), (offset, length));
-        Ok(())
+        self.append(result)
     }
 
-    fn append(&mut self, line: &impl Serialize) -> io::Result<usize> {
+    fn append(&mut self, line: &impl Serialize) -> io::Result<()> {
         let mut line = serde_json::to_vec(line)?;
         line.push(b'\n');
-        self.file.write_all(&line)?;
-        self.length += line.len() as u64;
-        Ok(line.len())
-    }
-
-    /// Returns the line of the scenario `id`, as JSON; none where it has none.
-    ///
-    /// # Errors
-    /// The file can't be read back.
-    pub fn line(&self, id: &str) -> io::Result<Option<Vec<u8>>> {
-        let Some((offset, length)) = self.lines.get(id) else { return Ok(None) };
-        let mut line = vec![0; *length];
-        self.file.read_exact_at(&mut line, *offset)?;
-        Ok(Some(line))
+        self.file.write_all(&line)
     }
 
     /// Ends the record: the lines are dropped, since the results hold them now. Evidence and logs
@@ -236,17 +215,6 @@ mod tests {
             one.pasts().into_iter().map(|(id, past)| (id.to_string(), past.status)).collect()
         };
         met.into_iter().map(pasts).collect()
-    }
-
-    #[test]
-    fn lines_are_read_back_by_id_and_in_any_order() {
-        let state = tempfile::tempdir().unwrap();
-        let mut record = begin(state.path(), 0);
-        record.add(&result("b", true)).unwrap();
-        record.add(&result("a", false)).unwrap();
-        let line = record.line("b").unwrap().unwrap();
-        assert_eq!(serde_json::from_slice::<ScenarioResult>(&line).unwrap(), result("b", true));
-        assert_eq!(record.line("c").unwrap(), None);
     }
 
     #[test]

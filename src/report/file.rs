@@ -1,7 +1,7 @@
 //! Writes a published file so that a reader sees the old one or the new one, never a part.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::journal::write_durably_with;
@@ -15,6 +15,12 @@ pub struct WriteError {
     source: io::Error,
 }
 
+impl WriteError {
+    pub(super) fn new(path: &Path, source: io::Error) -> Self {
+        Self { path: path.to_owned(), source }
+    }
+}
+
 /// Writes `bytes` to the file at `path`, whose directory is made if it is not there.
 ///
 /// The bytes go to a file beside it that takes its place once they are on the disk. What is no
@@ -23,28 +29,28 @@ pub struct WriteError {
 /// # Errors
 /// The directory can't be made, or the file can't be written; the old one is then still there.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
-    write_atomically_with(path, |to| to.write_all(bytes))
+    replace(path, |file| file.write_all(bytes))
 }
 
-/// Does what [`write_atomically`] does, with what `write` writes.
+/// Does what [`write_atomically`] does with what `write` writes, piece by piece.
 ///
 /// # Errors
-/// Those of [`write_atomically`], and what `write` fails with.
-pub fn write_atomically_with(
+/// As there, or `write` failed.
+pub(super) fn replace(
     path: &Path,
-    write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), WriteError> {
-    write_to(path, write).map_err(|source| WriteError { path: path.to_owned(), source })
+    try_replace(path, write).map_err(|source| WriteError::new(path, source))
 }
 
-fn write_to(
+fn try_replace(
     path: &Path,
-    write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
     let special = fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir());
     // `/dev/stdout` may be a file, and is not ours to replace. Below `/dev/shm` files are files.
     if special || path.starts_with("/dev") && !path.starts_with("/dev/shm") {
-        let mut file = io::BufWriter::new(File::options().write(true).open(path)?);
+        let mut file = BufWriter::new(File::options().write(true).open(path)?);
         write(&mut file)?;
         return file.flush();
     }

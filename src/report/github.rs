@@ -6,6 +6,7 @@
 //! output of a product or an agent is written as it is.
 
 use std::fs::OpenOptions;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,14 +39,42 @@ pub enum Level {
     Error,
 }
 
+impl Level {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Notice => "notice",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// Returns the workflow command for an annotation. Line feeds of `text` are kept.
 pub fn annotation(level: Level, title: &str, text: &str) -> String {
-    let level = match level {
-        Level::Notice => "notice",
-        Level::Warning => "warning",
-        Level::Error => "error",
+    format!("::{} title={}::{}", level.word(), property(title), data(text))
+}
+
+/// Returns the workflow command for an annotation at a place in a file; without a line, at the
+/// file as a whole.
+pub fn annotation_at(
+    level: Level,
+    file: &str,
+    line: Option<usize>,
+    title: &str,
+    text: &str,
+) -> String {
+    let place = match line {
+        Some(line) => format!("file={},line={line}", value(file)),
+        None => format!("file={}", value(file)),
     };
-    format!("::{level} title={}::{}", property(title), data(text))
+    format!("::{} {place},title={}::{}", level.word(), property(title), data(text))
+}
+
+/// Returns a token for `::stop-commands::` that nobody can guess.
+pub fn stop_token() -> String {
+    // The keys of a new state are random; what is hashed with them need not be.
+    let word = || RandomState::new().hash_one(0_u8);
+    format!("factory-{:016x}{:016x}", word(), word())
 }
 
 /// Returns `text` as a line of the log that commands nothing.
@@ -62,9 +91,14 @@ fn data(text: &str) -> String {
     visible(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// Escapes the value of a property of a command.
+/// Escapes the value of a property of a command, and bounds it.
 fn property(text: &str) -> String {
-    data(&one_line(text, 120)).replace(':', "%3A").replace(',', "%2C")
+    value(&one_line(text, 120))
+}
+
+/// Escapes the value of a property of a command.
+fn value(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
 /// Writes workflow commands and plain lines as a run goes on: a group for each iteration,

@@ -4,6 +4,7 @@
 //! the same events.
 
 mod blobs;
+pub mod compare;
 mod details;
 pub mod diagnostics;
 mod file;
@@ -15,6 +16,8 @@ pub mod published;
 pub mod results;
 pub mod run_text;
 pub mod scenarios;
+#[cfg(test)]
+mod schema_tests;
 mod stream;
 pub mod terminal;
 #[cfg(test)]
@@ -29,7 +32,7 @@ use crate::journal::Journal;
 pub use blobs::{Blobs, placeholder};
 pub use details::Details;
 pub use diagnostics::show_diagnostic;
-pub use file::{WriteError, write_atomically, write_atomically_with};
+pub use file::{WriteError, write_atomically};
 pub use next_steps::{NextStep, better_than_base, branch_of, next_steps};
 pub use outcome::Outcome;
 pub use published::RunReport;

@@ -81,6 +81,12 @@ pub struct Results {
     /// Whether a gate failed, so that no scenario was judged.
     #[serde(default, deserialize_with = "null_as_default")]
     pub gate1_failed: bool,
+    /// How many scenarios ran at a time; null where the judgement was not one of `run-scenarios`.
+    #[serde(default)]
+    pub jobs: Option<usize>,
+    /// What they were shuffled by; null where they were not.
+    #[serde(default)]
+    pub seed: Option<u64>,
     /// One result a scenario, in the order of their files.
     #[serde(default)]
     pub results: Vec<ScenarioResult>,
@@ -265,36 +271,10 @@ impl Results {
             partial: satisfaction.is_partial(),
             satisfaction_score: satisfaction.score(),
             gate1_failed,
+            jobs: None,
+            seed: None,
             results: judged.iter().map(ScenarioResult::of).collect(),
         }
-    }
-
-    /// Writes the file with `lines` as its results, each the JSON of one; those of `self` are left
-    /// out. The bytes are those of [`Results::to_json`], and no more than one result is in memory.
-    ///
-    /// # Errors
-    /// `to` or a line fails, or a line is no JSON.
-    pub fn write_with(
-        &self,
-        to: &mut dyn io::Write,
-        lines: impl Iterator<Item = io::Result<Vec<u8>>>,
-    ) -> io::Result<()> {
-        let empty = serde_json::to_string_pretty(&Self { results: Vec::new(), ..self.clone() })?;
-        let head = empty.strip_suffix("]\n}").ok_or(io::ErrorKind::InvalidData)?;
-        to.write_all(head.as_bytes())?;
-        let mut between = "\n";
-        for line in lines {
-            let value: serde_json::Value = serde_json::from_slice(&line?)?;
-            to.write_all(between.as_bytes())?;
-            between = ",\n";
-            let pretty = serde_json::to_string_pretty(&value)?;
-            for (index, line) in pretty.lines().enumerate() {
-                let end = if index == 0 { "" } else { "\n" };
-                write!(to, "{end}    {line}")?;
-            }
-        }
-        let end = if between == "\n" { "]\n}\n" } else { "\n  ]\n}\n" };
-        to.write_all(end.as_bytes())
     }
 
     /// Returns the bytes of the file.
@@ -459,7 +439,7 @@ impl ScenarioResult {
 }
 
 impl PublishedVerdict {
-    fn of(verdict: &Verdict) -> Self {
+    pub(super) fn of(verdict: &Verdict) -> Self {
         match verdict {
             Verdict::Satisfied => Self::Satisfied,
             Verdict::Unsatisfied { .. } => Self::Unsatisfied,
@@ -577,7 +557,8 @@ pub fn error_summary(judged: &Judged) -> String {
     one_line(&summary, SUMMARY)
 }
 
-fn attempt_summary(attempt: &Attempt) -> String {
+/// Returns one line on why an attempt failed; empty when it did not.
+pub(super) fn attempt_summary(attempt: &Attempt) -> String {
     let (what, said) = match &attempt.ending {
         Ending::Exited { code: 0 } => {
             let summary = attempt.unmet.first().map(criterion_summary).unwrap_or_default();
@@ -666,90 +647,9 @@ fn null_as_not_evaluated<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i
 
 #[cfg(test)]
 mod tests {
+    use super::super::scenarios::testing::{all, missed, of};
     use super::*;
     use crate::verdict::satisfaction;
-
-    fn attempt(ending: Ending, stdout: &str, stderr: &str) -> Attempt {
-        Attempt::new(ending, stdout, stderr, Duration::from_millis(1_250))
-    }
-
-    fn judged(id: &str, verdict: Verdict, attempts: Vec<Attempt>) -> Judged {
-        Judged {
-            id: ScenarioId::parse(id).unwrap(),
-            name: format!("The {id}"),
-            file: format!("scenarios/{id}.md"),
-            category: "pipeline".to_owned(),
-            weight: 1.0,
-            critical: false,
-            visibility: Visibility::Holdout,
-            verdict,
-            attempts,
-            evidence: Vec::new(),
-        }
-    }
-
-    fn of(id: &str, ending: Ending, stdout: &str, stderr: &str) -> Judged {
-        let attempt = attempt(ending, stdout, stderr);
-        judged(id, of_attempt(&attempt), vec![attempt])
-    }
-
-    fn missed(miss: Miss) -> Verdict {
-        Verdict::Unsatisfied { because: vec![miss] }
-    }
-
-    fn undecided(why: Obstacle) -> Verdict {
-        Verdict::Undecided { why }
-    }
-
-    fn all() -> Vec<Judged> {
-        let limit = Duration::from_secs(300);
-        let unmet = || "a GPU".to_owned();
-        let mut flaky = of("flaky", Ending::Exited { code: 0 }, "ok\n", "");
-        flaky.attempts.insert(0, attempt(Ending::Signalled { signal: 11 }, "", ""));
-        let mut heavy = of("heavy", Ending::Exited { code: 0 }, "", "");
-        (heavy.weight, heavy.critical, heavy.visibility) = (2.5, true, Visibility::Public);
-        let mut criterion = of("criterion", Ending::Exited { code: 0 }, "no\n", "");
-        let last = &mut criterion.attempts[0];
-        last.unmet = vec![Unmet {
-            criterion: "stdout contains \"ok\"".into(),
-            expected: "\"ok\" in stdout".into(),
-            actual: "stdout is \"no\"".into(),
-        }];
-        (last.stdout_head, last.leaked, last.stopped) = ("head".into(), true, true);
-        criterion.verdict = of_attempt(last);
-        criterion.evidence = vec![Evidence {
-            wanted: "*.log".into(),
-            files: vec!["artifacts/factory/a.log".into()],
-            missing: "too large".into(),
-        }];
-        vec![
-            of("pass", Ending::Exited { code: 0 }, "ok\n", ""),
-            of("fail", Ending::Exited { code: 1 }, "", "Traceback:\nValueError: no\n\n---\n"),
-            of("quiet", Ending::Exited { code: 7 }, "only stdout\n", " \n"),
-            of("killed", Ending::Signalled { signal: 9 }, "", ""),
-            of("slow", Ending::TimedOut { limit }, "partial\n", ""),
-            judged("invalid", missed(Miss::Invalid { message: "no evaluation".into() }), vec![]),
-            judged("skipped", Verdict::Skipped { unmet: unmet() }, vec![]),
-            judged("lost", missed(Miss::PreconditionLost { unmet: unmet() }), vec![]),
-            of("nobash", Ending::CouldNotStart { why: "no bash".into() }, "", ""),
-            of("cut", Ending::Interrupted, "begun\n", ""),
-            judged("notrun", undecided(Obstacle::NotRun), vec![]),
-            flaky,
-            heavy,
-            criterion,
-            judged(
-                "notready",
-                undecided(Obstacle::Fixture { name: "db".into(), why: "x: y".into() }),
-                vec![],
-            ),
-            judged(
-                "noserver",
-                missed(Miss::Fixture { name: "web".into(), why: "no".into() }),
-                vec![],
-            ),
-            judged("deferred", undecided(Obstacle::Deferred), vec![]),
-        ]
-    }
 
     fn results(judged: &[Judged]) -> Results {
         let time = Timestamp::from_unix_millis(1_795_166_100_250);
@@ -800,20 +700,6 @@ mod tests {
         assert_eq!(read.judged(), all());
         let score = satisfaction(&read.judged()).score();
         assert_eq!(score, read.satisfaction_score);
-    }
-
-    #[test]
-    fn what_is_written_piece_by_piece_is_the_same() {
-        for all in [all(), Vec::new()] {
-            let results = results(&all);
-            let lines = results.results.iter().map(|one| Ok(serde_json::to_vec(one).unwrap()));
-            let mut written = Vec::new();
-            results.write_with(&mut written, lines).unwrap();
-            assert_eq!(
-                String::from_utf8(written).unwrap(),
-                String::from_utf8(results.to_json()).unwrap()
-            );
-        }
     }
 
     #[test]

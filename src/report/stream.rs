@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write};
 
-use anstream::{AutoStream, ColorChoice};
+use anstream::adapter::StripBytes;
 
 /// Standard output or standard error, with colours where the reader can show them.
 ///
@@ -10,8 +10,10 @@ use anstream::{AutoStream, ColorChoice};
 /// failure is remembered, so that writers need not look at every line, and told by
 /// [`Output::finish`].
 pub struct Output {
-    stream: AutoStream<Box<dyn Write>>,
+    stream: Box<dyn Write>,
     styled: bool,
+    /// Where in an escape sequence the last write ended.
+    strip: StripBytes,
     closed: bool,
     failed: Option<io::Error>,
 }
@@ -35,8 +37,7 @@ impl Output {
 
     /// Returns an output to `stream`, with colours if `styled`.
     pub fn new(stream: Box<dyn Write>, styled: bool) -> Self {
-        let choice = if styled { ColorChoice::AlwaysAnsi } else { ColorChoice::Never };
-        Self { stream: AutoStream::new(stream, choice), styled, closed: false, failed: None }
+        Self { stream, styled, strip: StripBytes::new(), closed: false, failed: None }
     }
 
     /// Returns whether colours are shown.
@@ -48,6 +49,14 @@ impl Output {
     pub fn line(&mut self, line: impl std::fmt::Display) {
         // Failures are remembered by `write`.
         let _ = writeln!(self, "{line}");
+    }
+
+    /// Writes bytes as they are, whatever they command a terminal.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        if !self.closed && self.failed.is_none() {
+            let result = self.stream.write_all(bytes);
+            self.note(result);
+        }
     }
 
     /// Flushes, and tells whether anything was lost.
@@ -70,9 +79,12 @@ impl Output {
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if !self.closed && self.failed.is_none() {
-            let result = self.stream.write_all(bytes);
-            self.note(result);
+        if self.styled {
+            self.raw(bytes);
+        } else {
+            let mut strip = std::mem::take(&mut self.strip);
+            strip.strip_next(bytes).for_each(|part| self.raw(part));
+            self.strip = strip;
         }
         Ok(bytes.len())
     }
@@ -98,6 +110,16 @@ mod tests {
         output.line("lost");
         output.line("lost");
         output.finish().unwrap();
+    }
+
+    #[test]
+    fn colours_are_left_out_where_nobody_sees_them_and_raw_bytes_are_not_touched() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut output = Output::new(Box::new(file.reopen().unwrap()), false);
+        output.line("\u{1b}[31mred\u{1b}[0m");
+        output.raw(b"\x1b[31m\xff\n");
+        output.finish().unwrap();
+        assert_eq!(std::fs::read(file.path()).unwrap(), b"red\n\x1b[31m\xff\n");
     }
 
     #[test]
