@@ -88,7 +88,8 @@ pub fn harmless(text: &str) -> String {
 
 /// Escapes what stands after the second `::` of a command.
 fn data(text: &str) -> String {
-    visible(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    let text = visible(text).replace("##[", "##\u{200b}[");
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 /// Escapes the value of a property of a command, and bounds it.

@@ -128,7 +128,7 @@ fn an_interrupt_leaves_what_was_judged() {
     let running = product.start(product.clean(env!("CARGO_BIN_EXE_run-scenarios")));
     crate::support::wait_until("the second runs", || product.path("begun").exists());
     running.signal(Signal::TERM);
-    running.wait().code(143).says("interrupted: 1 scenario not judged");
+    running.wait().code(143).says("PARTIAL RESULT: 1 scenario not judged to an end: interrupted");
     let results = json(&product.read(RESULTS));
     assert_eq!((&results["passed"], &results["undecided"]), (&1.into(), &1.into()));
     product.assert_nothing_alive();

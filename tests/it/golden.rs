@@ -53,7 +53,7 @@ fn results(product: &Product) -> String {
 #[track_caller]
 fn check(snapshot: &str, name: &str, code: i32) {
     let product = product();
-    product.run_scenarios(&[name, "--timeout", "0.5"]).code(code);
+    product.run_scenarios(&[name, "--timeout", "0.5", "--jobs", "1"]).code(code);
     insta::assert_snapshot!(snapshot, results(&product));
     product.assert_nothing_alive();
 }

@@ -18,5 +18,6 @@ mod itself;
 mod loop_paths;
 mod nasty;
 mod selecting;
+mod outputs;
 mod support;
 mod tidy;
