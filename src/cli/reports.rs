@@ -179,18 +179,19 @@ impl<'a> Telling<'a> {
         let stderr = || Output::stderr(env.no_color());
         let terminal = !env.no_color() && !env.is_ci() && std::io::stderr().is_terminal();
         let is_human = plan.stdout == Format::Human || plan.aside;
-        let manner = |format: Format, on_terminal: bool| Manner {
-            live: on_terminal && format == Format::Human && terminal,
+        let manner = |format: Format, to_stream: bool| Manner {
+            live: to_stream && format == Format::Human && terminal,
             timed: format != Format::Plain,
             obeyed: plan.manner.obeyed || format == Format::Github,
-            github: (format == Format::Github || env.is_github() && format == Format::Human)
+            github: (format == Format::Github
+                || to_stream && env.is_github() && format == Format::Human)
                 .then(|| GithubLog { token: stop_token(), annotate: format == Format::Github }),
             ..plan.manner.clone()
         };
-        let mut add = |format: Format, target: Target<'a>, on_terminal: bool| match format {
+        let mut add = |format: Format, target: Target<'a>, to_stream: bool| match format {
             Format::Human | Format::Plain | Format::Github => {
-                let reader = HumanReporter::new(target, manner(format, on_terminal), rerun);
-                if on_terminal {
+                let reader = HumanReporter::new(target, manner(format, to_stream), rerun);
+                if to_stream {
                     readers.add(reader.with_stderr(stderr()));
                 } else {
                     readers.add(reader);

@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anstream::adapter::strip_str;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::clock::{Timestamp, human};
@@ -582,9 +583,10 @@ fn criterion_summary(Unmet { criterion, actual, .. }: &Unmet) -> String {
     format!("{CRITERION}{criterion}: {actual}")
 }
 
-/// Returns the last line with a letter or digit in it.
-fn last_line(text: &str) -> Option<&str> {
-    text.lines().rev().map(str::trim).find(|line| line.contains(char::is_alphanumeric))
+/// Returns the last line with a letter or digit in it, without colours.
+fn last_line(text: &str) -> Option<String> {
+    let mut plain = text.lines().rev().map(|line| strip_str(line.trim()).to_string());
+    plain.find(|line| line.contains(char::is_alphanumeric))
 }
 
 fn exit_code(judged: &Judged) -> i32 {
@@ -728,6 +730,13 @@ mod tests {
         ] {
             assert_eq!(result[field], value, "{field}");
         }
+    }
+
+    #[test]
+    fn a_summary_has_no_colours() {
+        let stderr = "\u{1b}[31mError: no\u{1b}[0m\n\u{1b}[0m\n";
+        let summary = error_summary(&of("a", Ending::Exited { code: 1 }, "", stderr));
+        assert_eq!(summary, "exit code 1: Error: no");
     }
 
     #[test]

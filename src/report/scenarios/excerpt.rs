@@ -69,10 +69,11 @@ fn lines_of(text: &str) -> Vec<String> {
         let Some(line) = line.split('\r').map(str::trim_end).rfind(|part| !part.is_empty()) else {
             continue;
         };
-        if PROGRESS.is_match(line) {
+        let line = cut(line);
+        if PROGRESS.is_match(&line) {
             continue;
         }
-        let line = visible(&cut(line));
+        let line = visible(&line);
         match lines.last_mut() {
             Some((last, count)) if *last == line => *count += 1,
             _ => lines.push((line, 1)),

@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use anstream::adapter::strip_str;
+
 use crate::clock::{Instant, human};
 use crate::id::ScenarioId;
 use crate::process::Stream;
@@ -211,8 +213,8 @@ impl<'a> HumanReporter<'a> {
     }
 
     fn print(&mut self, lines: &[String]) {
-        let in_log = self.manner.obeyed;
-        self.write(|to| lines.iter().for_each(|line| to.line(fit_for(in_log, line))));
+        let shaped: Vec<String> = lines.iter().map(|line| shaped(&self.manner, line)).collect();
+        self.write(|to| shaped.iter().for_each(|line| to.line(line)));
     }
 
     fn tell(&mut self, told: &Told) {
@@ -220,9 +222,11 @@ impl<'a> HumanReporter<'a> {
         if !failed {
             self.since_failure += told.lines.len();
         }
-        let (in_log, log) = (self.manner.obeyed, self.manner.github.clone());
+        let log = self.manner.github.clone();
+        let shaped: Vec<String> =
+            told.lines.iter().map(|line| shaped(&self.manner, line)).collect();
         self.write(|to| {
-            told.lines.iter().for_each(|line| to.line(fit_for(in_log, line)));
+            shaped.iter().for_each(|line| to.line(line));
             if let Some(GithubLog { token, .. }) = &log
                 && !told.output.is_empty()
             {
@@ -469,6 +473,8 @@ impl JudgementReporter for HumanReporter<'_> {
         }
         let told = self.told(judged);
         self.passed_through.remove(&judged.id);
+        // Before the lines: then the display comes back once, as it is now.
+        self.draw();
         match self.places.get(&judged.id).filter(|_| !self.manner.timed) {
             None => self.tell(&told),
             Some((place, _)) => {
@@ -479,7 +485,6 @@ impl JudgementReporter for HumanReporter<'_> {
                 }
             }
         }
-        self.draw();
     }
 
     fn finished(&mut self, finished: &Finished<'_>) {
@@ -529,9 +534,11 @@ pub fn summary(sum: &Satisfaction, duration: Option<Duration>) -> String {
     line
 }
 
-/// Returns a line of ours as it may stand in a log that obeys commands.
-fn fit_for(in_log: bool, line: &str) -> String {
-    if in_log { line.replace("##[", "##\u{200b}[") } else { line.to_owned() }
+/// Returns a line of ours as the manner wants it: where times are left out colours are too, and a
+/// log that obeys commands gets none.
+fn shaped(manner: &Manner, line: &str) -> String {
+    let line = if manner.timed { line.to_owned() } else { strip_str(line).to_string() };
+    if manner.obeyed { line.replace("##[", "##\u{200b}[") } else { line }
 }
 
 fn without_output(judged: &Judged) -> Judged {
@@ -571,7 +578,7 @@ fn whole_output(judged: &Judged) -> Vec<String> {
 }
 
 fn log_line(line: &str) -> String {
-    harmless(&anstream::adapter::strip_str(line.trim_end()).to_string())
+    harmless(&strip_str(line.trim_end()).to_string())
 }
 
 fn annotation_of(judged: &Judged, line: Option<usize>) -> Option<String> {
@@ -625,6 +632,17 @@ mod tests {
     #[test]
     fn plain_text_has_no_times_and_the_order_of_the_files() {
         insta::assert_snapshot!(shown(&all(), &plain()));
+    }
+
+    #[test]
+    fn plain_text_has_no_colours_on_a_terminal_either() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut output = Output::new(Box::new(file.reopen().unwrap()), true);
+        let mut reader = HumanReporter::new(Target::Stream(&mut output), plain(), str::to_owned);
+        all().iter().for_each(|one| reader.judged(one));
+        drop(reader);
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        assert!(text.contains("FAIL") && !text.contains('\u{1b}'), "{text}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! report that can't be written leaves the others alone.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, LineWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::report::file::replace;
@@ -42,7 +42,7 @@ impl<'a> Lines<'a> {
             Target::Stream(output) => To::Stream(output),
             Target::Own(output) => To::Own(output),
             Target::File(path) => match create(&path) {
-                Ok(file) => To::File(path, Output::new(Box::new(file), false)),
+                Ok(file) => To::File(path, Output::new(Box::new(LineWriter::new(file)), false)),
                 Err(source) => To::Lost(WriteError::new(&path, source)),
             },
         };
