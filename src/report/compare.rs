@@ -427,6 +427,8 @@ impl Comparison {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::super::results::Results;
     use super::super::scenarios::testing::{all, of};
     use super::*;
@@ -454,7 +456,7 @@ mod tests {
 
     #[track_caller]
     fn check(old: &Judged, new: &Judged, expected: Option<Change>) {
-        let comparison = compare(&outline(&[old.clone()]), &outline(&[new.clone()]));
+        let comparison = compare(&outline(from_ref(old)), &outline(from_ref(new)));
         assert_eq!(comparison.differences.first().map(|one| one.change), expected);
         assert_eq!(comparison.same, usize::from(expected.is_none()));
     }

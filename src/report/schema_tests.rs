@@ -145,14 +145,15 @@ fn results_keep_to_the_schema_and_it_names_nothing_else() {
 
 #[test]
 fn what_is_not_as_it_should_be_is_seen() {
-    let changes: [(&str, &dyn Fn(&mut Value)); 7] = [
-        ("results: `extra` is not", &|v| v["extra"] = 1.into()),
-        ("results.total: type", &|v| v["total"] = "1".into()),
-        ("results.schema: const", &|v| v["schema"] = 2.into()),
-        ("result.verdict: enum", &|v| v["results"][0]["verdict"] = "passed".into()),
-        ("result.weight: exclusiveMinimum", &|v| v["results"][0]["weight"] = 0.into()),
-        ("results.timestamp: date-time", &|v| v["timestamp"] = "today".into()),
-        ("attempt: `leaked` is missing", &|v| {
+    type Change = (&'static str, fn(&mut Value));
+    let changes: [Change; 7] = [
+        ("results: `extra` is not", |v| v["extra"] = 1.into()),
+        ("results.total: type", |v| v["total"] = "1".into()),
+        ("results.schema: const", |v| v["schema"] = 2.into()),
+        ("result.verdict: enum", |v| v["results"][0]["verdict"] = "passed".into()),
+        ("result.weight: exclusiveMinimum", |v| v["results"][0]["weight"] = 0.into()),
+        ("results.timestamp: date-time", |v| v["timestamp"] = "today".into()),
+        ("attempt: `leaked` is missing", |v| {
             v["results"][0]["attempts"][0].as_object_mut().unwrap().remove("leaked");
         }),
     ];
