@@ -17,7 +17,7 @@ mod golden;
 mod itself;
 mod loop_paths;
 mod nasty;
-mod selecting;
 mod outputs;
+mod selecting;
 mod support;
 mod tidy;
