@@ -64,10 +64,16 @@ impl Watch {
     /// Ends every stray of the child, which is over; returns whether there was one.
     pub(super) fn end(&self) -> bool {
         let alone = self.alone && WATCHED.load(Ordering::SeqCst) == 1;
-        end_all(|pid| match mark_of(MARK, pid).or_else(|| mark_of(FIXTURE, pid)) {
-            // A runner that the child started and that was killed looks after nothing any more.
-            Some(mark) => mark == self.mark || !runner_is_alive(&mark),
-            None => alone && !self.before.contains(&pid),
+        end_all(|pid| {
+            let unknown = alone && !self.before.contains(&pid);
+            match (mark_of(MARK, pid), mark_of(FIXTURE, pid)) {
+                (Some(mark), _) if is_of_this_runner(&mark) => mark == self.mark,
+                (_, Some(fixture)) if is_of_this_runner(&fixture) => false,
+                // It came here because a runner that a child had started is dead. Other marks say
+                // nothing: anybody can write a variable.
+                (Some(mark), _) | (None, Some(mark)) => !runner_is_alive(&mark) || unknown,
+                (None, None) => unknown,
+            }
         })
     }
 }
@@ -111,12 +117,18 @@ fn end_all(is_ours: impl Fn(i32) -> bool) -> bool {
         let mut left = false;
         started::look(|own| {
             for pid in adopted().into_iter().filter(|pid| !own.contains(pid)) {
-                let Some(process) = process_of(pid) else { continue };
+                // What ends by itself in the middle of a look may have left a child that is
+                // adopted only now: another look.
+                let Some(process) = process_of(pid) else {
+                    left = true;
+                    continue;
+                };
                 if process.zombie {
                     if let Some(pid) = Pid::from_raw(pid) {
                         // An error means that it has been collected.
                         let _ = waitpid(Some(pid), WaitOptions::NOHANG);
                     }
+                    left = true;
                 } else if is_ours(pid) {
                     survivors::signal(process, Signal::KILL);
                     (found, left) = (true, true);
@@ -161,6 +173,12 @@ fn runner() -> &'static str {
         let start = process_of(pid).map_or(0, |process| process.start);
         format!("{pid}.{start}")
     })
+}
+
+/// Returns whether a mark, `..PID.START.NUMBER`, is one that this process gave.
+fn is_of_this_runner(mark: &str) -> bool {
+    let whose = mark.rsplit_once('.').map_or("", |(whose, _)| whose);
+    whose.strip_suffix(runner()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 fn runner_is_alive(mark: &str) -> bool {
