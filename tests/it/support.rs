@@ -282,7 +282,7 @@ impl Product {
 
     /// Runs `run-scenarios`.
     pub(crate) fn run_scenarios(&self, args: &[&str]) -> Ran {
-        self.run(env!("CARGO_BIN_EXE_run-scenarios"), args)
+        self.run(RUN_SCENARIOS, args)
     }
 
     /// Runs `compile-feedback`.
@@ -427,6 +427,8 @@ impl Product {
     }
 }
 
+/// The binary of the scenario runner.
+pub(crate) const RUN_SCENARIOS: &str = env!("CARGO_BIN_EXE_run-scenarios");
 /// The binary of the loop.
 pub(crate) const ITERATE: &str = env!("CARGO_BIN_EXE_iterate");
 

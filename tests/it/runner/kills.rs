@@ -1,0 +1,140 @@
+//! SIGKILL of the runner itself: what had been judged is in the record, and a rerun is whole.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::{result, results, run, runner};
+use crate::support::{Product, wait_until};
+
+const SCENARIOS: usize = 30;
+const JOBS: usize = 3;
+
+/// A product whose scenarios leave a file as their last act; every third one fails.
+fn thirty() -> Product {
+    (0..SCENARIOS).fold(Product::bare(), |product, number| {
+        let name = format!("s{number:02}");
+        let evaluation = match number % 3 {
+            0 => format!("true; touch done/{name}"),
+            1 => format!("sleep 0.02; touch done/{name}"),
+            _ => format!("echo why >&2; ! touch done/{name}"),
+        };
+        product.scenario(&name, &evaluation)
+    })
+}
+
+fn is_right(id: &str, passed: bool) -> bool {
+    let number: usize = id.strip_prefix('s').unwrap().parse().unwrap();
+    passed == (number % 3 != 2)
+}
+
+/// Returns the records of judgements that were not brought to their end.
+fn records(product: &Product) -> Vec<PathBuf> {
+    let Ok(dirs) = fs::read_dir(product.path("artifacts/factory/judgements")) else {
+        return Vec::new();
+    };
+    dirs.map(|dir| dir.unwrap().path().join("results.jsonl")).filter(|path| path.exists()).collect()
+}
+
+/// Returns the scenarios whose whole lines a record holds, each of which has to be right.
+fn recorded(path: &PathBuf) -> BTreeSet<String> {
+    let text = fs::read_to_string(path).unwrap();
+    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+    let id_of = |line: &str| {
+        let result: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        let id = result["id"].as_str().unwrap().to_owned();
+        assert!(is_right(&id, result["passed"].as_bool().unwrap()), "{line}");
+        id
+    };
+    whole.lines().map(id_of).collect()
+}
+
+/// Kills the runner after `moment`, and judges again.
+fn kill_at(moment: Duration) {
+    let product = thirty();
+    let done = product.path("done");
+    fs::create_dir(&done).unwrap();
+    let mut running = product.start(runner(&product, &["--jobs", &JOBS.to_string()]));
+    std::thread::sleep(moment);
+    let was_over = running.child.try_wait().unwrap().is_some();
+    // Seen before the kill: what ends later can't be in the record.
+    let finished: BTreeSet<String> = fs::read_dir(&done)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    running.child.kill().unwrap();
+    running.wait();
+    let records = records(&product);
+    if records.is_empty() {
+        // It was killed before the first scenario, or after the results were there.
+        assert!(finished.is_empty() || results(&product)["total"] == SCENARIOS, "{moment:?}");
+    }
+    for record in &records {
+        let recorded = recorded(record);
+        let lost: Vec<_> = finished.difference(&recorded).collect();
+        assert!(lost.len() <= JOBS, "killed after {moment:?}, lost: {lost:?}");
+    }
+    assert!(records.len() <= 1 && !(was_over && !records.is_empty()), "{records:?}");
+    run(&product, &["--jobs", &JOBS.to_string()]).code(1);
+    let all = results(&product);
+    assert_eq!((&all["passed"], &all["failed"]), (&20.into(), &10.into()));
+    for one in all["results"].as_array().unwrap() {
+        assert!(is_right(one["id"].as_str().unwrap(), one["passed"].as_bool().unwrap()), "{one}");
+    }
+}
+
+/// Kills runners at `count` moments, spread over what a run takes and in a disorder that is always
+/// the same.
+fn kill_at_moments(count: u32) {
+    let product = thirty();
+    fs::create_dir(product.path("done")).unwrap();
+    let began = std::time::Instant::now();
+    run(&product, &["--jobs", &JOBS.to_string()]).code(1);
+    let whole = began.elapsed();
+    // Steps of the golden ratio cover a span evenly, however many there are.
+    (1..=count).for_each(|step| kill_at(whole.mul_f64((f64::from(step) * 0.618_034).fract())));
+}
+
+#[test]
+fn a_kill_at_any_moment_loses_no_more_than_what_was_running() {
+    kill_at_moments(20);
+}
+
+#[test]
+#[ignore = "takes minutes: cargo test --test it a_kill_at_two_hundred -- --ignored"]
+fn a_kill_at_two_hundred_moments_loses_no_more_than_what_was_running() {
+    kill_at_moments(200);
+}
+
+#[test]
+fn what_a_killed_runner_left_is_ended_by_the_next() {
+    let product = Product::bare()
+        .scenario("a", "setsid sleep 300 & touch a; sleep 300")
+        .scenario("b", "trap '' TERM; touch b; sleep 300; true")
+        .scenario("c", "echo c");
+    let running = product.start(runner(&product, &["--jobs", "2"]));
+    wait_until("both run", || product.path("a").exists() && product.path("b").exists());
+    running.signal(Signal::KILL);
+    running.wait();
+    assert!(!product.processes().is_empty());
+    run(&product, &["c"]).code(0);
+    assert_eq!(result(&product, "c")["stdout"], "c\n");
+}
+
+#[test]
+fn what_a_running_runner_has_is_no_business_of_another() {
+    let product = Product::bare()
+        .scenario("a", "setsid sleep 300 & stray=$!; touch a; until test -e go; do sleep 0.05; done; kill -0 $stray")
+        .scenario("b", "true");
+    let running = product.start(runner(&product, &["a"]));
+    wait_until("it runs", || product.path("a").exists());
+    let other = product.base().join("other.json");
+    let mut command = runner(&product, &["b", "--output", other.to_str().unwrap()]);
+    assert_eq!(command.output().unwrap().status.code(), Some(0));
+    product.write("go", "");
+    super::ends(&product, running).code(0);
+}
