@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -22,7 +23,7 @@ use crate::report::scenarios::Listed;
 use crate::report::{Output, diagnostics, show_diagnostic};
 use crate::scenario::{Diagnostic, Entry, ScenarioSet, Severity};
 use crate::text::plural;
-use crate::verdict::Satisfaction;
+use crate::verdict::{Judged, Satisfaction};
 
 use super::exit::{Exit, Failure, OrExit as _};
 use super::lint::text_of;
@@ -93,6 +94,9 @@ pub struct Args {
 /// The request makes no sense, there is nothing to judge, or the results can't be written.
 pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
     let plain = env.no_color() || (env.is_ci() && !env.is_github());
+    if !args.list && !args.check {
+        pause_with_the_terminal().context("can't watch for signals")?;
+    }
     run_to(Output::stdout(plain), Cancel::on_signals, args, env)
 }
 
@@ -115,7 +119,6 @@ fn run_to(
         check(args, &mut output, set, &base)
     } else {
         let cancel = cancel().context("can't watch for signals")?;
-        pause_with_the_terminal().context("can't watch for signals")?;
         judge(args, env, &mut output, &cancel, &Product { root, config }, &chosen)?
     };
     output.finish().context("can't write to standard output")?;
@@ -245,11 +248,19 @@ fn judge(
     let rerun = |id: &str| rerun(args, id);
     let mut telling = Telling::begin(&reports, env, output, path, &rerun)?;
     let ids = entries.iter().map(|entry| entry.id.clone()).collect();
-    let mut record = begin_record(args, env, root, ids)?;
+    let record = begin_record(args, env, root, ids)?;
     let settings = settings(args, config, root, &record);
     let logs = record.dir().join("fixtures");
     let fixtures = Fixtures::new(&config.fixtures, &place, &logs, cancel).or_exit(Exit::Usage)?;
+    let kept = Mutex::new(Ok(()));
+    let keep = |judged: &Judged| {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.is_ok() {
+            *kept = record.add(&ScenarioResult::of(judged));
+        }
+    };
     let work = Work {
+        keep: &keep,
         fixtures: &fixtures,
         entries: &entries,
         phases: &chosen.phases(root, settings.jobs),
@@ -265,13 +276,10 @@ fn judge(
     let token = limited.as_ref().map_or(cancel, Limited::cancel);
     let begun = Instant::now();
     telling.begun(&entries, settings.jobs, chosen.seed);
-    let (mut pasts, mut kept) = (Vec::new(), Ok(()));
+    let mut pasts = Vec::new();
     let sum = judge::judge_scenarios(work, &settings, token, &mut |progress| {
         if let Progress::Judged(judged) = &progress {
             pasts.push((judged.id.clone(), judged.past()));
-            if kept.is_ok() {
-                kept = record.add(&ScenarioResult::of(judged));
-            }
         }
         telling.progress(&progress);
     });
@@ -286,6 +294,7 @@ fn judge(
     }
     let cut_short = cut_short(&sum, cancel, limited.as_ref(), &args.scheduling);
     telling.finish(&sum, begun.elapsed(), cut_short.as_deref(), &notes)?;
+    let kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
     kept.with_context(|| format!("can't keep results in `{}`", record.dir().display()))?;
     if record.dir().starts_with(root) {
         remember(&root.join(STATE), pasts).or_exit(Exit::Broken)?;

@@ -7,7 +7,7 @@
 //! use std::collections::BTreeSet;
 //! use std::time::Duration;
 //!
-//! use dark_factory::judge::{Place, Progress, Settings, Work, discover, judge_scenarios};
+//! use dark_factory::judge::{Fixtures, Place, Progress, Settings, Work, discover, judge_scenarios};
 //! use dark_factory::process::Cancel;
 //! use dark_factory::scenario::{Entry, History, Order, phases};
 //! use dark_factory::verdict::Satisfaction;
@@ -29,16 +29,22 @@
 //! let env = [("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())].into();
 //! let place = Place { root: product.path().to_owned(), env };
 //!
+//! // What they need to have running: nothing.
+//! let cancel = Cancel::never();
+//! let fixtures = Fixtures::new(&[], &place, &product.path().join("logs"), &cancel)?;
+//!
 //! let work = Work {
+//!     fixtures: &fixtures,
 //!     entries: &entries,
 //!     phases: &phases,
 //!     place: &place,
 //!     judged_before: &BTreeSet::new(),
 //!     sum_before: Satisfaction::default(),
+//!     keep: &|_| {},
 //! };
 //! let settings = Settings { jobs: 2, ..Settings::new(Duration::from_secs(60)) };
 //! let mut failed = Vec::new();
-//! let sum = judge_scenarios(work, &settings, &Cancel::never(), &mut |progress| {
+//! let sum = judge_scenarios(work, &settings, &cancel, &mut |progress| {
 //!     if let Progress::Judged(judged) = progress
 //!         && !judged.is_satisfied()
 //!     {

@@ -77,7 +77,7 @@ impl JudgementRecord {
         let path = dir.join(RESULTS);
         let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
         file.lock()?;
-        let mut record = Self { dir, file };
+        let record = Self { dir, file };
         record.append(&Begun { scenarios })?;
         Ok(record)
     }
@@ -91,14 +91,15 @@ impl JudgementRecord {
     ///
     /// # Errors
     /// The disk is full, or gone.
-    pub fn add(&mut self, result: &ScenarioResult) -> io::Result<()> {
+    pub fn add(&self, result: &ScenarioResult) -> io::Result<()> {
         self.append(result)
     }
 
-    fn append(&mut self, line: &impl Serialize) -> io::Result<()> {
+    fn append(&self, line: &impl Serialize) -> io::Result<()> {
         let mut line = serde_json::to_vec(line)?;
         line.push(b'\n');
-        self.file.write_all(&line)
+        // One write, so that lines of several threads do not mix.
+        (&self.file).write_all(&line)
     }
 
     /// Ends the record: the lines are dropped, since the results hold them now. Evidence and logs
@@ -220,7 +221,7 @@ mod tests {
     #[test]
     fn a_judgement_that_is_over_leaves_nothing() {
         let state = tempfile::tempdir().unwrap();
-        let mut record = begin(state.path(), 0);
+        let record = begin(state.path(), 0);
         record.add(&result("a", true)).unwrap();
         record.finish();
         assert_eq!(judgements(&state.path().join(JUDGEMENTS)), Vec::<PathBuf>::new());
@@ -230,12 +231,12 @@ mod tests {
     #[test]
     fn one_that_goes_on_is_nobodys_business_and_one_that_was_killed_is_met_once() {
         let state = tempfile::tempdir().unwrap();
-        let mut record = begin(state.path(), 0);
+        let record = begin(state.path(), 0);
         record.add(&result("a", true)).unwrap();
         record.add(&result("b", false)).unwrap();
         assert!(meet(state.path()).is_empty());
         // In the middle of a line.
-        record.file.write_all(b"{\"id\": \"c\", \"na").unwrap();
+        (&record.file).write_all(b"{\"id\": \"c\", \"na").unwrap();
         drop(record);
         let expected = [
             ("a", LastStatus::Satisfied),

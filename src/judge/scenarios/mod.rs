@@ -80,7 +80,7 @@ pub struct EvidenceDir {
 }
 
 /// What is to be judged, and where.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Work<'a> {
     /// The scenarios.
     pub entries: &'a [&'a Entry],
@@ -94,6 +94,9 @@ pub struct Work<'a> {
     pub judged_before: &'a BTreeSet<ScenarioId>,
     /// What other scenarios of the same judgement came to already.
     pub sum_before: Satisfaction,
+    /// Is called with each result, on the thread that judged it and before that begins with another
+    /// one: what it keeps is not lost where `progress` is held up and this process is killed.
+    pub keep: &'a (dyn Fn(&Judged) + Sync),
 }
 
 /// What goes on while scenarios are judged.
@@ -176,6 +179,7 @@ fn run_phase(
                         Some(why) => undecided(entries[*at], why.clone()),
                         None => judge.judge(entries[*at], &Line { at: *at, send: &send }),
                     };
+                    (judge.work.keep)(&judged);
                     if send.send(Message::Judged(Box::new(judged))).is_err() {
                         break;
                     }

@@ -83,6 +83,7 @@ impl Bench {
             place: &place,
             judged_before: &self.before,
             sum_before: Satisfaction::default(),
+            keep: &|_| {},
         };
         let mut judged = Vec::new();
         let sum = judge_scenarios(work, &self.settings, cancel, &mut |one| {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -53,6 +54,12 @@ fn recorded(path: &PathBuf) -> BTreeSet<String> {
     whole.lines().map(id_of).collect()
 }
 
+/// Returns the names of what is in a directory.
+fn names(dir: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(dir).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
 /// Kills the runner after `moment`, and judges again.
 fn kill_at(moment: Duration) {
     let product = thirty();
@@ -62,10 +69,7 @@ fn kill_at(moment: Duration) {
     std::thread::sleep(moment);
     let was_over = running.child.try_wait().unwrap().is_some();
     // Seen before the kill: what ends later can't be in the record.
-    let finished: BTreeSet<String> = fs::read_dir(&done)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let finished = names(&done);
     running.child.kill().unwrap();
     running.wait();
     let records = records(&product);
@@ -108,6 +112,33 @@ fn a_kill_at_any_moment_loses_no_more_than_what_was_running() {
 #[ignore = "takes minutes: cargo test --test it a_kill_at_two_hundred -- --ignored"]
 fn a_kill_at_two_hundred_moments_loses_no_more_than_what_was_running() {
     kill_at_moments(200);
+}
+
+#[test]
+fn a_terminal_that_is_held_up_costs_no_result() {
+    let product = thirty();
+    fs::create_dir(product.path("done")).unwrap();
+    // Full, and never read: whoever writes to it waits, as at a terminal after Ctrl-S.
+    let (reader, writer) = std::io::pipe().unwrap();
+    let flags = rustix::fs::fcntl_getfl(&writer).unwrap();
+    rustix::fs::fcntl_setfl(&writer, flags | rustix::fs::OFlags::NONBLOCK).unwrap();
+    while (&writer).write(&[b' '; 4096]).is_ok() {}
+    rustix::fs::fcntl_setfl(&writer, flags).unwrap();
+    let mut child =
+        runner(&product, &["--jobs", &JOBS.to_string()]).stdout(writer).spawn().unwrap();
+    // Until nothing more is finished.
+    let mut finished = BTreeSet::new();
+    wait_until("it waits", || {
+        std::thread::sleep(Duration::from_secs(1));
+        let before = std::mem::replace(&mut finished, names(&product.path("done")));
+        !finished.is_empty() && finished == before
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(reader);
+    let recorded = recorded(&records(&product)[0]);
+    let lost: Vec<_> = finished.difference(&recorded).collect();
+    assert!(lost.len() <= JOBS, "lost: {lost:?}");
 }
 
 #[test]
