@@ -63,7 +63,7 @@ is() {
 
 # result ID: prints what the results file says of one scenario.
 result() {
-  awk -v id="\"id\": \"$1\"," 'index($0, id) { on = 1 } on { print } on && /"evidence"/ { exit }' "$results"
+  awk -v id="\"id\": \"$1\"," 'index($0, id) { on = 1 } on { print } on && /^    }/ { exit }' "$results"
 }
 
 # told ID TEXT...: the results file says each text of one scenario.
