@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group};
-use signal_hook::consts::SIGTSTP;
+use signal_hook::consts::{SIGSTOP, SIGTSTP};
 
 use crate::clock::Instant;
 
@@ -70,8 +70,9 @@ fn pause() {
         release_unborn();
         std::thread::sleep(Duration::from_millis(1));
     }
-    // Until CONT.
-    let _ = kill_process(getpid(), Signal::STOP);
+    // Until CONT. To this thread: one to the process may reach another thread first, and this one
+    // would have the children go on before it stops.
+    let _ = signal_hook::low_level::raise(SIGSTOP);
     signal_all(started::known().into_iter(), Signal::CONT);
     release_unborn();
     *total += since.elapsed();
