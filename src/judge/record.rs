@@ -74,9 +74,11 @@ impl JudgementRecord {
         fs::create_dir_all(&all)?;
         prune(&all);
         let dir = new_dir(&all, &now.compact())?;
-        let path = dir.join(RESULTS);
-        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        // Locked before it has its name: without a lock it would be taken for a dead runner's.
+        let unnamed = dir.join(".results.tmp");
+        let file = OpenOptions::new().write(true).create_new(true).open(&unnamed)?;
         file.lock()?;
+        fs::rename(&unnamed, dir.join(RESULTS))?;
         let record = Self { dir, file };
         record.append(&Begun { scenarios })?;
         Ok(record)

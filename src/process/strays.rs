@@ -19,11 +19,11 @@ use crate::clock::Instant;
 use super::started;
 use super::survivors::{self, Process, process_of};
 
-/// The variable that marks a child and what descends from it: `PID.START.NUMBER` of the process
-/// that started it, and which child of it it is.
+/// The variable that marks a child and what descends from it: `NAMESPACE.PID.START.NUMBER` of the
+/// process that started it, and which child of it it is.
 pub(crate) const MARK: &str = "DARK_FACTORY_CHILD";
 /// The variable that marks what a fixture started: it ends with its fixture, and with nothing else.
-/// Its value has the runner's `PID.START.` before the last number, too.
+/// Its value has the same four parts at its end.
 pub(crate) const FIXTURE: &str = "DARK_FACTORY_FIXTURE";
 /// How long strays may take to vanish once they have been killed.
 const BOUND: Duration = Duration::from_secs(2);
@@ -171,11 +171,18 @@ fn runner() -> &'static str {
     RUNNER.get_or_init(|| {
         let pid = getpid().as_raw_nonzero().get();
         let start = process_of(pid).map_or(0, |process| process.start);
-        format!("{pid}.{start}")
+        format!("{}.{pid}.{start}", namespace())
     })
 }
 
-/// Returns whether a mark, `..PID.START.NUMBER`, is one that this process gave.
+/// Returns the number of the namespace in which the numbers of processes mean something; empty
+/// where the system has none.
+fn namespace() -> String {
+    let link = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    link.to_string_lossy().chars().filter(char::is_ascii_digit).collect()
+}
+
+/// Returns whether a mark, `..NAMESPACE.PID.START.NUMBER`, is one that this process gave.
 fn is_of_this_runner(mark: &str) -> bool {
     let whose = mark.rsplit_once('.').map_or("", |(whose, _)| whose);
     whose.strip_suffix(runner()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
@@ -185,8 +192,9 @@ fn runner_is_alive(mark: &str) -> bool {
     let mut parts = mark.rsplit('.').skip(1);
     let start: Option<u64> = parts.next().and_then(|part| part.parse().ok());
     let pid = parts.next().and_then(|part| part.parse().ok());
-    match (pid, start) {
-        (Some(pid), Some(start)) => {
+    match (pid, start, parts.next()) {
+        // What runs in a container can be seen from outside of it, and not be told alive or dead.
+        (Some(pid), Some(start), Some(other)) if other == namespace() => {
             process_of(pid).is_some_and(|process| process.start == start && !process.zombie)
         }
         // Somebody else's variable.
@@ -200,4 +208,20 @@ fn mark_of(name: &str, pid: i32) -> Option<String> {
         let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
         Some(String::from_utf8_lossy(value).into_owned())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_tells_a_living_runner_from_a_dead_one_and_others_nothing() {
+        let pid = getpid().as_raw_nonzero().get();
+        assert!(runner_is_alive(&format!("{}.7", runner())));
+        assert!(!runner_is_alive(&format!("{}.{pid}.1.7", namespace())));
+        assert!(runner_is_alive(&format!("1{}.{pid}.1.7", namespace())));
+        for mark in ["", "x", "1.2.3", "a.b.c.d"] {
+            assert!(runner_is_alive(mark), "{mark}");
+        }
+    }
 }
