@@ -228,6 +228,9 @@ impl<'a> Telling<'a> {
             // Only an estimate hangs on it.
             expected = Outline::read(&self.path).map(|old| old.durations()).unwrap_or_default();
         }
+        if let (Some(seed), Some(aside)) = (seed, &mut self.aside) {
+            aside.line(format_args!("shuffled by --seed {seed}"));
+        }
         let begun = Begun { entries, jobs, seed, expected: &expected };
         self.results.begun(&begun);
         self.readers.begun(&begun);

@@ -392,6 +392,9 @@ impl JudgementReporter for HumanReporter<'_> {
             };
             self.expected = begun.entries.iter().map(expected).collect();
         }
+        if let Some(seed) = begun.seed {
+            self.print(&[format!("shuffled by --seed {seed}")]);
+        }
         if self.manner.live {
             self.live = Some(Live::begin());
             self.draw();
