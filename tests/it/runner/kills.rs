@@ -83,7 +83,7 @@ fn kill_at(moment: Duration) {
         let lost: Vec<_> = finished.difference(&recorded).collect();
         assert!(lost.len() <= JOBS, "killed after {moment:?}, lost: {lost:?}");
     }
-    assert!(records.len() <= 1 && !(was_over && !records.is_empty()), "{records:?}");
+    assert!(records.len() <= usize::from(!was_over), "{records:?}");
     run(&product, &["--jobs", &JOBS.to_string()]).code(1);
     let all = results(&product);
     assert_eq!((&all["passed"], &all["failed"]), (&20.into(), &10.into()));
