@@ -73,7 +73,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Lint(lint::Args),
-    RunScenarios(run_scenarios::Args),
+    RunScenarios(Box<run_scenarios::Args>),
     CompileFeedback(compile_feedback::Args),
     ShuffleScenarios(shuffle_scenarios::Args),
     Iterate(Box<iterate::Args>),

@@ -17,7 +17,7 @@ use crate::judge::{
     self, DiscoverError, EvidenceDir, Fixtures, JudgementRecord, Place, Progress, Settings, Work,
     remember,
 };
-use crate::process::{Cancel, Limited, end_strays, pause_with_the_terminal};
+use crate::process::{Cancel, Limited, end_strays, is_interrupt_ignored, pause_with_the_terminal};
 use crate::report::results::ScenarioResult;
 use crate::report::scenarios::Listed;
 use crate::report::{Output, diagnostics, show_diagnostic};
@@ -119,6 +119,9 @@ fn run_to(
         check(args, &mut output, set, &base)
     } else {
         let cancel = cancel().context("can't watch for signals")?;
+        if is_interrupt_ignored() {
+            stderr.line("note: INT is ignored here, as in the background of a script; TERM ends the judgement");
+        }
         judge(args, env, &mut output, &cancel, &Product { root, config }, &chosen)?
     };
     output.finish().context("can't write to standard output")?;
@@ -247,8 +250,8 @@ fn judge(
     };
     let rerun = |id: &str| rerun(args, id);
     let mut telling = Telling::begin(&reports, env, output, path, &rerun)?;
-    let ids = entries.iter().map(|entry| entry.id.clone()).collect();
-    let record = begin_record(args, env, root, ids)?;
+    let ids: Vec<ScenarioId> = entries.iter().map(|entry| entry.id.clone()).collect();
+    let record = begin_record(args, env, root, &ids)?;
     let settings = settings(args, config, root, &record);
     let logs = record.dir().join("fixtures");
     let fixtures = Fixtures::new(&config.fixtures, &place, &logs, cancel).or_exit(Exit::Usage)?;
@@ -349,10 +352,10 @@ fn begin_record(
     args: &Args,
     env: &Environment,
     root: &Path,
-    ids: Vec<ScenarioId>,
+    ids: &[ScenarioId],
 ) -> anyhow::Result<JudgementRecord> {
     let begin = |state: &Path| {
-        JudgementRecord::begin(state, SystemClock.now(), ids.clone()).with_context(|| {
+        JudgementRecord::begin(state, SystemClock.now(), ids).with_context(|| {
             format!("can't begin a record of the judgement in `{}`", state.display())
         })
     };

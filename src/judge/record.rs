@@ -69,7 +69,7 @@ impl JudgementRecord {
     ///
     /// # Errors
     /// The directory or its file can't be made.
-    pub fn begin(state: &Path, now: Timestamp, scenarios: Vec<ScenarioId>) -> io::Result<Self> {
+    pub fn begin(state: &Path, now: Timestamp, scenarios: &[ScenarioId]) -> io::Result<Self> {
         let all = state.join(JUDGEMENTS);
         fs::create_dir_all(&all)?;
         prune(&all);
@@ -80,7 +80,7 @@ impl JudgementRecord {
         file.lock()?;
         fs::rename(&unnamed, dir.join(RESULTS))?;
         let record = Self { dir, file };
-        record.append(&Begun { scenarios })?;
+        record.append(&Begun { scenarios: scenarios.to_vec() })?;
         Ok(record)
     }
 
@@ -208,7 +208,7 @@ mod tests {
     fn begin(state: &Path, second: i64) -> JudgementRecord {
         let now = Timestamp::from_unix_millis(1_795_166_100_000 + second * 1_000);
         let scenarios = ["a", "b", "c"].map(|id| ScenarioId::parse(id).unwrap());
-        JudgementRecord::begin(state, now, scenarios.to_vec()).unwrap()
+        JudgementRecord::begin(state, now, &scenarios).unwrap()
     }
 
     /// Returns of each judgement that is met the ids and what is remembered of them.

@@ -275,7 +275,8 @@ impl Judged {
         self.attempts.iter().any(Attempt::is_pass) && !self.attempts.iter().all(Attempt::is_pass)
     }
 
-    /// Returns whether no verdict was reached because the judging did not come to it.
+    /// Returns whether no verdict was reached because the judging did not come to it, or was ended
+    /// in it.
     pub fn is_not_run(&self) -> bool {
         matches!(
             self.verdict,
