@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint typecheck factory-local factory-status run-scenarios compile-feedback bench fuzz install
+.PHONY: help setup build demo test lint typecheck factory-local factory-status run-scenarios compile-feedback bench bench-peers fuzz install
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' Makefile
@@ -34,8 +34,11 @@ run-scenarios: build ## Judge this repository by its scenarios alone
 compile-feedback: build ## Write the feedback for the latest results
 	target/release/compile-feedback
 
-bench: ## Measure the loop on a repository of 50,000 files
-	cargo bench --locked
+bench: ## Measure the loop on 50,000 files, and the runner (PART=runner for one part)
+	cargo bench --locked -- $(PART)
+
+bench-peers: ## Put other runners into target/peers, for `make bench` to compare with
+	./benches/overhead/peers/install.sh
 
 fuzz: ## Search for inputs that break the parsers (TARGET=mask SECONDS=600)
 	./fuzz/run.sh "$(TARGET)" $(SECONDS)

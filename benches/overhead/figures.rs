@@ -34,14 +34,10 @@ impl Table {
     pub(crate) fn part(&self, name: &str, time: Duration) {
         println!("    {name:<50} {:>10}", shown(time.as_secs_f64()));
     }
-
-    /// Prints a line with a ratio that was measured in pairs.
-    pub(crate) fn paired(&self, name: &str, time: Duration, ratio: f64, floor: &str) {
-        println!("  {name:<52} {:>10}   {ratio:.2} x {floor}", shown(time.as_secs_f64()));
-    }
 }
 
-fn shown(seconds: f64) -> String {
+/// Returns a time as it is read easily.
+pub(crate) fn shown(seconds: f64) -> String {
     if seconds < 1.0 { format!("{:.1} ms", seconds * 1000.0) } else { format!("{seconds:.2} s") }
 }
 
@@ -66,11 +62,28 @@ pub(crate) fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-/// Returns the middle of the ratios of pairs.
-pub(crate) fn median_ratio(pairs: impl Iterator<Item = (Duration, Duration)>) -> f64 {
-    let mut ratios: Vec<f64> = pairs.map(|(a, b)| a.as_secs_f64() / b.as_secs_f64()).collect();
-    ratios.sort_by(f64::total_cmp);
-    ratios[ratios.len() / 2]
+/// The middle of some figures, with the lowest and the highest.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spread {
+    low: f64,
+    pub(crate) middle: f64,
+    high: f64,
+}
+
+impl Spread {
+    /// Returns the spread of figures, of which there is one at least.
+    pub(crate) fn of(figures: impl Iterator<Item = f64>) -> Self {
+        let mut all: Vec<f64> = figures.collect();
+        all.sort_by(f64::total_cmp);
+        Self { low: all[0], middle: all[all.len() / 2], high: all[all.len() - 1] }
+    }
+
+    /// Returns the ratio as it is shown: to what, what it should be at most, and its spread.
+    pub(crate) fn times(&self, floor: &str, target: Option<f64>) -> String {
+        let Self { low, middle, high } = self;
+        let target = target.map_or(String::new(), |target| format!("target {target:.2}, "));
+        format!("{middle:.2} x {floor} ({target}{low:.2} to {high:.2})")
+    }
 }
 
 /// Runs a command to its end, silently; it must exit with one of `codes`.

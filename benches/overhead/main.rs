@@ -3,7 +3,7 @@
 //!
 //! Every figure stands beside its floor, measured in the same run on the same files, since ratios
 //! travel from machine to machine and seconds do not. `cargo bench -- NAME` runs one part: `loop`,
-//! `stages`, `status`, `scenarios` or `mask`; `TMPDIR` says where the generated products lie.
+//! `stages`, `status`, `runner` or `mask`; `TMPDIR` says where the generated products lie.
 //! Nothing is compared with an earlier run.
 #![expect(
     clippy::disallowed_methods,
@@ -13,10 +13,12 @@
 )]
 
 mod figures;
+mod floor;
 mod iterations;
 mod mask;
+mod peers;
 mod repository;
-mod scenarios;
+mod runner;
 mod stages;
 mod status;
 
@@ -25,7 +27,7 @@ const PARTS: [(&str, fn()); 5] = [
     ("loop", iterations::measure),
     ("stages", stages::measure),
     ("status", status::measure),
-    ("scenarios", scenarios::measure),
+    ("runner", runner::measure),
     ("mask", mask::measure),
 ];
 

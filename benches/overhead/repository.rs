@@ -93,7 +93,11 @@ impl Product {
 
     /// Returns a call of one of the factory's binaries in the product, with its state beside it.
     pub(crate) fn factory(&self, binary: &str) -> Command {
-        let mut command = Command::new(binary);
+        self.prepared(Command::new(binary))
+    }
+
+    /// Has a call of one of them, in whatever wrapped, run in the product.
+    pub(crate) fn prepared(&self, mut command: Command) -> Command {
         command
             .current_dir(self.root())
             .env("XDG_STATE_HOME", self.beside("state"))
