@@ -2,12 +2,14 @@
 //! own that a variable could bring in.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::fs::{Access, access};
 use tempfile::NamedTempFile;
 
 use crate::process::{self, Call, Cancel, Finished, Keep, Stream, Variables, find_program};
@@ -36,7 +38,7 @@ impl Place {
         live: &mut dyn FnMut(Stream, &[u8]),
     ) -> Finished {
         // The place's bash, whatever PATH the scenario sets.
-        let bash = find_program(OsStr::new("bash"), &self.env);
+        let bash = find_bash(&self.env);
         let mut call = Call::new(bash.unwrap_or_else(|| "bash".into()), &self.root)
             .env(self.variables(extra))
             .limit(limits.time)
@@ -84,6 +86,23 @@ pub(super) struct Limits {
     pub(super) time: Duration,
     pub(super) grace: Duration,
     pub(super) keep: Keep,
+}
+
+/// Returns the bash on the `PATH` of `env`: the one that was found there last, for as long as it is
+/// there. To look through a long `PATH` each time costs a thirtieth of what starting bash does.
+fn find_bash(env: &Variables) -> Option<PathBuf> {
+    static FOUND: Mutex<Option<(Option<OsString>, PathBuf)>> = Mutex::new(None);
+    let path = env.get(OsStr::new("PATH"));
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((on, bash)) = &*found
+        && on.as_ref() == path
+        && access(bash, Access::EXEC_OK).is_ok()
+    {
+        return Some(bash.clone());
+    }
+    let bash = find_program(OsStr::new("bash"), env)?;
+    *found = Some((path.cloned(), bash.clone()));
+    Some(bash)
 }
 
 /// Returns whether bash would read code or options from the variable before the script.
