@@ -7,7 +7,9 @@
 //! only while a single child runs, or once none does. Elsewhere nothing is found.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -145,9 +147,22 @@ fn end_all(is_ours: impl Fn(i32) -> bool) -> bool {
 /// Returns the children that the kernel gave to this process, and those that its first thread
 /// started.
 fn adopted() -> Vec<i32> {
-    let pid = getpid().as_raw_nonzero();
-    fs::read_to_string(format!("/proc/self/task/{pid}/children"))
-        .unwrap_or_default()
+    // Open for good: this is asked twice for every child.
+    static CHILDREN: OnceLock<Option<File>> = OnceLock::new();
+    let children = CHILDREN.get_or_init(|| {
+        let pid = getpid().as_raw_nonzero();
+        File::open(format!("/proc/self/task/{pid}/children")).ok()
+    });
+    let Some(children) = children else { return Vec::new() };
+    let (mut text, mut chunk) = (Vec::new(), [0; 512]);
+    loop {
+        match children.read_at(&mut chunk, text.len() as u64) {
+            Ok(length @ 1..) => text.extend_from_slice(&chunk[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => break,
+        }
+    }
+    String::from_utf8_lossy(&text)
         .split_ascii_whitespace()
         .filter_map(|pid| pid.parse().ok())
         .collect()
