@@ -43,10 +43,6 @@ impl Leader {
                 .map_err(|error| naming(&format!("can't read `{}`", path.display()), &error))?
                 .into(),
         };
-        if !call.dir.is_dir() {
-            let message = format!("the directory `{}` is not there", call.dir.display());
-            return Err(io::Error::new(io::ErrorKind::NotFound, message));
-        }
         // Looked up here: with a PATH of the child's own std would fork instead of spawning, which
         // costs the more the larger this process is.
         let program = find(call)?;
@@ -63,8 +59,14 @@ impl Leader {
             .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(stderr);
-        let child = started::start(|| spawn(&mut command))
-            .map_err(|error| naming(&format!("can't start `{}`", program.display()), &error))?;
+        let child = started::start(|| spawn(&mut command)).map_err(|error| {
+            // Asked only now: most directories are there.
+            if call.dir.is_dir() {
+                return naming(&format!("can't start `{}`", program.display()), &error);
+            }
+            let message = format!("the directory `{}` is not there", call.dir.display());
+            io::Error::new(io::ErrorKind::NotFound, message)
+        })?;
         let pid = Pid::from_child(&child);
         Ok(Self { exit: exit_descriptor(pid), child, pid, over: false })
     }
