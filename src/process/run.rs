@@ -26,7 +26,9 @@ const DRAIN_CHUNK: Duration = Duration::from_millis(100);
 const DRAIN: Duration = Duration::from_secs(2);
 /// How long a killed child may take to vanish before it is given up.
 const LAST_WAIT: Duration = Duration::from_secs(10);
-const CHUNK: usize = 64 * 1024;
+/// How much is read at a time, until a child turns out to write much, and then.
+const CHUNK: usize = 4 * 1024;
+const LARGE_CHUNK: usize = 64 * 1024;
 
 /// What came of a child.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -255,12 +257,15 @@ impl<P: AsFd + std::io::Read> Source<P> {
     }
 
     /// Reads one chunk; returns whether there was one, or the end.
-    fn read(&mut self, chunk: &mut [u8], live: &mut dyn FnMut(&[u8])) -> bool {
+    fn read(&mut self, chunk: &mut Vec<u8>, live: &mut dyn FnMut(&[u8])) -> bool {
         let Some(pipe) = &mut self.pipe else { return false };
         match pipe.read(chunk) {
             Ok(length @ 1..) => {
                 self.buffer.push(&chunk[..length]);
                 live(&chunk[..length]);
+                if length == chunk.len() {
+                    chunk.resize(LARGE_CHUNK, 0);
+                }
             }
             Err(error) if is_for_later(&error) => return false,
             Ok(0) | Err(_) => self.pipe = None,
