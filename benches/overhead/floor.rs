@@ -61,7 +61,12 @@ impl Floor {
     }
 
     /// Runs a measured call to its end; it must exit with 0.
-    pub(crate) fn cost(&self, mut command: Command) -> Cost {
+    pub(crate) fn cost(&self, command: Command) -> Cost {
+        self.try_cost(command).unwrap_or_else(|said| panic!("{said}"))
+    }
+
+    /// Runs a measured call to its end; returns what it said where it does not exit with 0.
+    pub(crate) fn try_cost(&self, mut command: Command) -> Result<Cost, String> {
         let said = self.dir.path().join("said");
         let _ = fs::remove_file(self.report());
         let file = File::create(&said).unwrap();
@@ -72,13 +77,14 @@ impl Floor {
             report.split_whitespace().filter_map(|figure| figure.parse().ok()).collect();
         let &[wall, cpu, kilobytes, 0] = figures.as_slice() else {
             let said = fs::read(&said).unwrap_or_default();
-            panic!("{command:?}: {status}, `{}`\n{}", report.trim(), String::from_utf8_lossy(&said))
+            let said = String::from_utf8_lossy(&said);
+            return Err(format!("{command:?}: {status}, `{}`\n{said}", report.trim()));
         };
-        Cost {
+        Ok(Cost {
             wall: Duration::from_micros(wall),
             cpu: Duration::from_micros(cpu),
             peak: kilobytes * 1024,
-        }
+        })
     }
 
     fn report(&self) -> PathBuf {

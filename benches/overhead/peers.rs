@@ -71,7 +71,11 @@ pub(crate) fn measure(floor: &Floor, shell: &Shell) {
             let cost = floor.cost(prepared());
             (cost, floor.cost(floor.spawn(shell, "true", peer.cases, 2)))
         };
-        pair(0);
+        if let Err(said) = floor.try_cost(prepared()) {
+            let last = said.trim_end().lines().last().unwrap_or_default();
+            println!("  {:<36} can't run its cases: {last}", peer.name);
+            continue;
+        }
         let pairs: Vec<_> = (0..ROUNDS).map(pair).collect();
         line(&format!("{}, {} cases", peer.name, peer.cases), &pairs, peer.cases, [None, None]);
     }
