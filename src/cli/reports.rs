@@ -164,7 +164,7 @@ impl<'a> Telling<'a> {
         env: &Environment,
         output: &'a mut Output,
         path: PathBuf,
-        rerun: &'a dyn Fn(&str) -> String,
+        rerun: &'a (dyn Fn(&str) -> String + Sync),
     ) -> anyhow::Result<Self> {
         if let Some((_, file)) = plan.files.iter().find(|(_, file)| *file == path) {
             let message = format!("`{}` is the file of the results", file.display());

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -23,7 +22,7 @@ use crate::report::scenarios::Listed;
 use crate::report::{Output, diagnostics, show_diagnostic};
 use crate::scenario::{Diagnostic, Entry, ScenarioSet, Severity};
 use crate::text::plural;
-use crate::verdict::{Judged, Satisfaction};
+use crate::verdict::Satisfaction;
 
 use super::exit::{Exit, Failure, OrExit as _};
 use super::lint::text_of;
@@ -255,15 +254,7 @@ fn judge(
     let settings = settings(args, config, root, &record);
     let logs = record.dir().join("fixtures");
     let fixtures = Fixtures::new(&config.fixtures, &place, &logs, cancel).or_exit(Exit::Usage)?;
-    let kept = Mutex::new(Ok(()));
-    let keep = |judged: &Judged| {
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.is_ok() {
-            *kept = record.add(&ScenarioResult::of(judged));
-        }
-    };
     let work = Work {
-        keep: &keep,
         fixtures: &fixtures,
         entries: &entries,
         phases: &chosen.phases(root, settings.jobs),
@@ -279,9 +270,13 @@ fn judge(
     let token = limited.as_ref().map_or(cancel, Limited::cancel);
     let begun = Instant::now();
     telling.begun(&entries, settings.jobs, chosen.seed);
-    let mut pasts = Vec::new();
+    let (mut pasts, mut kept) = (Vec::new(), Ok(()));
     let sum = judge::judge_scenarios(work, &settings, token, &mut |progress| {
         if let Progress::Judged(judged) = &progress {
+            // First of all: what is told may have to wait for who reads it.
+            if kept.is_ok() {
+                kept = record.add(&ScenarioResult::of(judged));
+            }
             pasts.push((judged.id.clone(), judged.past()));
         }
         telling.progress(&progress);
@@ -297,7 +292,6 @@ fn judge(
     }
     let cut_short = cut_short(&sum, cancel, limited.as_ref(), &args.scheduling);
     telling.finish(&sum, begun.elapsed(), cut_short.as_deref(), &notes)?;
-    let kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
     kept.with_context(|| format!("can't keep results in `{}`", record.dir().display()))?;
     if record.dir().starts_with(root) {
         remember(&root.join(STATE), pasts).or_exit(Exit::Broken)?;

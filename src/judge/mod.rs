@@ -40,7 +40,6 @@
 //!     place: &place,
 //!     judged_before: &BTreeSet::new(),
 //!     sum_before: Satisfaction::default(),
-//!     keep: &|_| {},
 //! };
 //! let settings = Settings { jobs: 2, ..Settings::new(Duration::from_secs(60)) };
 //! let mut failed = Vec::new();

@@ -39,7 +39,7 @@ pub use published::RunReport;
 pub use stream::Output;
 
 /// Reads a run's events as they come.
-pub trait Reporter {
+pub trait Reporter: Send {
     /// Is told of an event that the journal has; the scene includes it.
     fn event(&mut self, scene: &Scene<'_>, envelope: &Envelope);
 }

@@ -10,7 +10,7 @@ use anstream::adapter::StripBytes;
 /// failure is remembered, so that writers need not look at every line, and told by
 /// [`Output::finish`].
 pub struct Output {
-    stream: Box<dyn Write>,
+    stream: Box<dyn Write + Send>,
     styled: bool,
     /// Where in an escape sequence the last write ended.
     strip: StripBytes,
@@ -36,7 +36,7 @@ impl Output {
     }
 
     /// Returns an output to `stream`, with colours if `styled`.
-    pub fn new(stream: Box<dyn Write>, styled: bool) -> Self {
+    pub fn new(stream: Box<dyn Write + Send>, styled: bool) -> Self {
         Self { stream, styled, strip: StripBytes::new(), closed: false, failed: None }
     }
 

@@ -45,7 +45,6 @@ impl Handler<Run> for Scenarios {
             place: &place,
             judged_before: &before,
             sum_before: satisfaction(&run.judged()?),
-            keep: &|_| {},
         };
         let recorder = &mut run.recorder;
         judge_scenarios(work, &settings, &run.cancel, &mut |progress| {

@@ -9,8 +9,9 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use crate::id::ScenarioId;
@@ -80,7 +81,7 @@ pub struct EvidenceDir {
 }
 
 /// What is to be judged, and where.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Work<'a> {
     /// The scenarios.
     pub entries: &'a [&'a Entry],
@@ -94,9 +95,6 @@ pub struct Work<'a> {
     pub judged_before: &'a BTreeSet<ScenarioId>,
     /// What other scenarios of the same judgement came to already.
     pub sum_before: Satisfaction,
-    /// Is called with each result, on the thread that judged it and before that begins with another
-    /// one: what it keeps is not lost where `progress` is held up and this process is killed.
-    pub keep: &'a (dyn Fn(&Judged) + Sync),
 }
 
 /// What goes on while scenarios are judged.
@@ -116,15 +114,15 @@ pub enum Progress<'a> {
 ///
 /// A phase begins when the one before is over; in it `settings.jobs` run at a time, or one where it
 /// is `alone`. Fixtures are started as they are needed; those of a longer scope than a scenario are
-/// the caller's to stop. `progress` is called on the calling thread. Once the token is tripped, what runs is
-/// ended and what has not begun is `NotRun`; with `fail_fast` what has not begun is `NotRun` after
-/// the first that is unsatisfied; slow phases are `Deferred` where the rest does not reach the
-/// threshold.
+/// the caller's to stop. `progress` is called by one thread at a time, and before a worker goes on to
+/// its next scenario. Once the token is tripped, what runs is ended and what has not begun is
+/// `NotRun`; with `fail_fast` what has not begun is `NotRun` after the first that is unsatisfied;
+/// slow phases are `Deferred` where the rest does not reach the threshold.
 pub fn judge_scenarios(
     work: Work<'_>,
     settings: &Settings,
     cancel: &Cancel,
-    progress: &mut dyn FnMut(Progress<'_>),
+    progress: &mut (dyn FnMut(Progress<'_>) + Send),
 ) -> Satisfaction {
     let mut sum = work.sum_before;
     let stop = AtomicBool::new(false);
@@ -151,85 +149,54 @@ fn deferred(phase: &Phase, settings: &Settings, sum: &Satisfaction) -> bool {
         })
 }
 
-/// What a worker tells, of the entry at an index.
-enum Message {
-    Started(usize),
-    Output(usize, Stream, Vec<u8>),
-    Judged(Box<Judged>),
-}
-
 fn run_phase(
     judge: Judge<'_>,
     order: &[usize],
     jobs: usize,
     obstacle: Option<&Obstacle>,
-    progress: &mut dyn FnMut(Progress<'_>),
+    progress: &mut (dyn FnMut(Progress<'_>) + Send),
 ) {
     let next = AtomicUsize::new(0);
     let entries = judge.work.entries;
+    let listener = Listener(Mutex::new(progress));
     std::thread::scope(|scope| {
-        let workers = jobs.clamp(1, order.len().max(1));
-        // Bounded: results that nobody has taken yet hold their output in memory.
-        let (send, receive) = mpsc::sync_channel(workers * 2);
-        for _ in 0..workers {
-            let (send, next) = (send.clone(), &next);
+        // Nothing is sent: it is open for as long as a worker is at work.
+        let (working, over) = mpsc::channel::<()>();
+        for _ in 0..jobs.clamp(1, order.len().max(1)) {
+            let (working, next, listener) = (working.clone(), &next, &listener);
             scope.spawn(move || {
+                let _working = working;
                 while let Some(at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let judged = match obstacle {
                         Some(why) => undecided(entries[*at], why.clone()),
-                        None => judge.judge(entries[*at], &Line { at: *at, send: &send }),
+                        None => judge.judge(entries[*at], listener),
                     };
-                    (judge.work.keep)(&judged);
-                    if send.send(Message::Judged(Box::new(judged))).is_err() {
+                    if !listener.tell(Progress::Judged(judged)) {
                         break;
                     }
                 }
             });
         }
-        drop(send);
-        while let Some(message) = next_message(&receive, judge.settings.tick, progress) {
-            progress(match message {
-                Message::Started(at) => Progress::Started(entries[at]),
-                Message::Output(at, stream, bytes) => Progress::Output(entries[at], stream, bytes),
-                Message::Judged(judged) => Progress::Judged(*judged),
-            });
+        drop(working);
+        if let Some(tick) = judge.settings.tick {
+            while over.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
+                listener.tell(Progress::Tick);
+            }
         }
     });
 }
 
-/// Waits for the next message, and ticks meanwhile; returns none once every worker is done.
-fn next_message(
-    receive: &Receiver<Message>,
-    tick: Option<Duration>,
-    progress: &mut dyn FnMut(Progress<'_>),
-) -> Option<Message> {
-    loop {
-        let received = match tick {
-            None => receive.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(tick) => receive.recv_timeout(tick),
-        };
-        match received {
-            Ok(message) => return Some(message),
-            Err(RecvTimeoutError::Timeout) => progress(Progress::Tick),
-            Err(RecvTimeoutError::Disconnected) => return None,
-        }
-    }
-}
+/// Who is told of what goes on, by one worker at a time and on its thread: to wake another one
+/// takes as long as a tenth of an evaluation that does nothing, and what was told to nobody yet a
+/// kill would lose.
+struct Listener<'a>(Mutex<&'a mut (dyn FnMut(Progress<'_>) + Send)>);
 
-/// Where a worker tells of the entry it is at.
-struct Line<'a> {
-    at: usize,
-    send: &'a SyncSender<Message>,
-}
-
-impl Line<'_> {
-    fn started(&self) {
-        // Nobody listens any more when the caller has panicked.
-        let _ = self.send.send(Message::Started(self.at));
-    }
-
-    fn output(&self, stream: Stream, bytes: &[u8]) {
-        let _ = self.send.send(Message::Output(self.at, stream, bytes.to_vec()));
+impl Listener<'_> {
+    /// Returns whether somebody listens still: the caller may have panicked at what it was told.
+    fn tell(&self, one: Progress<'_>) -> bool {
+        let Ok(mut progress) = self.0.lock() else { return false };
+        progress(one);
+        true
     }
 }
 

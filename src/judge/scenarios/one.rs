@@ -16,7 +16,7 @@ use crate::verdict::{
 use super::super::bash::Limits;
 use super::super::evidence::collect;
 use super::super::look::look_at;
-use super::{EvidenceDir, Line, Settings, Work, undecided};
+use super::{EvidenceDir, Listener, Progress, Settings, Work, undecided};
 
 /// What is kept of each stream of an attempt: enough for the characters of any kind that are shown.
 const KEEP: Keep = Keep { head: 8_000, tail: 20_000 };
@@ -39,7 +39,7 @@ pub(super) struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    pub(super) fn judge(&self, entry: &Entry, line: &Line<'_>) -> Judged {
+    pub(super) fn judge(&self, entry: &Entry, listener: &Listener<'_>) -> Judged {
         let judged = match &entry.scenario {
             Err(diagnostics) => {
                 let message = diagnostics.first().map_or_else(String::new, place_and_message);
@@ -48,10 +48,10 @@ impl Judge<'_> {
             }
             Ok(_) if self.is_over() => undecided(entry, Obstacle::NotRun),
             Ok(scenario) => {
-                line.started();
+                listener.tell(Progress::Started(entry));
                 match self.stopped_by_precondition(entry, scenario) {
                     Some(verdict) => Judged::of(entry, verdict, Vec::new()),
-                    None => self.with_fixtures(entry, scenario, line),
+                    None => self.with_fixtures(entry, scenario, listener),
                 }
             }
         };
@@ -88,15 +88,15 @@ impl Judge<'_> {
     }
 
     /// Has ready what the scenario needs, and evaluates it.
-    fn with_fixtures(&self, entry: &Entry, scenario: &Scenario, line: &Line<'_>) -> Judged {
+    fn with_fixtures(&self, entry: &Entry, scenario: &Scenario, listener: &Listener<'_>) -> Judged {
         if scenario.front.needs.is_empty() {
-            return self.evaluate(entry, scenario, &scenario.front.env, line);
+            return self.evaluate(entry, scenario, &scenario.front.env, listener);
         }
         let fixtures = self.work.fixtures;
         let judged = match fixtures.need(&scenario.front.needs, &entry.id) {
             Ok(mut variables) => {
                 variables.extend(scenario.front.env.clone());
-                self.evaluate(entry, scenario, &variables, line)
+                self.evaluate(entry, scenario, &variables, listener)
             }
             Err(not_ready) => Judged::of(entry, not_ready.verdict(), Vec::new()),
         };
@@ -111,7 +111,7 @@ impl Judge<'_> {
         entry: &Entry,
         scenario: &Scenario,
         variables: &BTreeMap<String, String>,
-        line: &Line<'_>,
+        listener: &Listener<'_>,
     ) -> Judged {
         let script = scenario.script();
         let retries = self.settings.retries.unwrap_or(scenario.front.retries) as usize;
@@ -120,7 +120,7 @@ impl Judge<'_> {
         loop {
             let finished = self.run(&script, scenario, variables, &mut |stream, bytes| {
                 if self.settings.live {
-                    line.output(stream, bytes);
+                    listener.tell(Progress::Output(entry, stream, bytes.to_vec()));
                 }
             });
             let unmet = self.unmet(scenario, &finished);

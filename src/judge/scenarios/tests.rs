@@ -70,7 +70,7 @@ impl Bench {
         &self,
         entries: &[Entry],
         cancel: &Cancel,
-        progress: &mut dyn FnMut(Progress<'_>),
+        progress: &mut (dyn FnMut(Progress<'_>) + Send),
     ) -> Vec<Judged> {
         let place = Place { root: self.dir.path().to_owned(), env: self.env.clone() };
         let entries: Vec<&Entry> = entries.iter().collect();
@@ -83,7 +83,6 @@ impl Bench {
             place: &place,
             judged_before: &self.before,
             sum_before: Satisfaction::default(),
-            keep: &|_| {},
         };
         let mut judged = Vec::new();
         let sum = judge_scenarios(work, &self.settings, cancel, &mut |one| {

@@ -86,7 +86,7 @@ pub struct HumanReporter<'a> {
     lines: Lines<'a>,
     stderr: Option<Output>,
     manner: Manner,
-    rerun: Box<dyn Fn(&str) -> String + 'a>,
+    rerun: Box<dyn Fn(&str) -> String + Send + 'a>,
     live: Option<Live>,
     begun: BTreeMap<ScenarioId, Instant>,
     running: Vec<Running>,
@@ -160,7 +160,11 @@ impl Names {
 impl<'a> HumanReporter<'a> {
     /// Returns a reader that writes to `target`; `rerun` makes the command that runs a scenario
     /// again from its id.
-    pub fn new(target: Target<'a>, manner: Manner, rerun: impl Fn(&str) -> String + 'a) -> Self {
+    pub fn new(
+        target: Target<'a>,
+        manner: Manner,
+        rerun: impl Fn(&str) -> String + Send + 'a,
+    ) -> Self {
         Self {
             lines: Lines::open(target),
             stderr: None,

@@ -39,7 +39,7 @@ pub use target::Target;
 ///
 /// No method fails: a report that can't be written is told by [`JudgementReporter::close`], and
 /// the judgement goes on without it.
-pub trait JudgementReporter {
+pub trait JudgementReporter: Send {
     /// Is told what is about to be judged; comes first, and once.
     fn begun(&mut self, begun: &Begun<'_>) {
         let _ = begun;
