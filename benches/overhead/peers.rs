@@ -150,7 +150,7 @@ fn installed() -> PathBuf {
 
 /// Returns the path of a program: there, or on the PATH.
 fn find(program: &str) -> Option<PathBuf> {
-    let own = ["bin", "venv/bin", "node_modules/.bin"].map(|dir| installed().join(dir));
+    let own = ["bin", "venv/bin", "node_modules/bats/bin"].map(|dir| installed().join(dir));
     let path = std::env::var_os("PATH").unwrap_or_default();
     own.into_iter()
         .chain(std::env::split_paths(&path))
