@@ -90,7 +90,7 @@ pub(super) struct Limits {
 
 /// Returns the bash on the `PATH` of `env`: the one that was found there last, for as long as it is
 /// there. To look through a long `PATH` each time costs a thirtieth of what starting bash does.
-fn find_bash(env: &Variables) -> Option<PathBuf> {
+pub(super) fn find_bash(env: &Variables) -> Option<PathBuf> {
     static FOUND: Mutex<Option<(Option<OsString>, PathBuf)>> = Mutex::new(None);
     let path = env.get(OsStr::new("PATH"));
     let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,7 +106,7 @@ fn find_bash(env: &Variables) -> Option<PathBuf> {
 }
 
 /// Returns whether bash would read code or options from the variable before the script.
-fn steers_bash(name: &OsStr) -> bool {
+pub(super) fn steers_bash(name: &OsStr) -> bool {
     let name = name.as_bytes();
     matches!(name, b"BASH_ENV" | b"ENV" | b"SHELLOPTS" | b"BASHOPTS")
         || name.starts_with(b"BASH_FUNC_")

@@ -197,12 +197,12 @@ pub fn find_program(name: &OsStr, env: &Variables) -> Option<PathBuf> {
 }
 
 #[cfg(target_os = "linux")]
-fn exit_descriptor(pid: Pid) -> Option<OwnedFd> {
+pub(super) fn exit_descriptor(pid: Pid) -> Option<OwnedFd> {
     rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
 }
 
 #[cfg(not(target_os = "linux"))]
-fn exit_descriptor(_: Pid) -> Option<OwnedFd> {
+pub(super) fn exit_descriptor(_: Pid) -> Option<OwnedFd> {
     None
 }
 

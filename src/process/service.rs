@@ -22,6 +22,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_proc
 use crate::clock::Instant;
 use crate::verdict::Ending;
 
+use super::leader::exit_descriptor;
 use super::survivors::{self, Process, Search};
 use super::{Call, Cancel, find_program, started};
 
@@ -232,16 +233,6 @@ fn adopted(seen: &[Process]) {
             let _ = rustix::process::waitpid(Pid::from_raw(one.pid), WaitOptions::NOHANG);
         }
     }
-}
-
-#[cfg(target_os = "linux")]
-fn exit_descriptor(pid: Pid) -> Option<OwnedFd> {
-    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn exit_descriptor(_: Pid) -> Option<OwnedFd> {
-    None
 }
 
 /// A log on the disk that never takes more than 16 MiB: the first 8 MiB stay, and of the rest at

@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, getpid, set_child_subreaper, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, waitpid};
 
 use crate::clock::Instant;
 
@@ -173,7 +173,7 @@ fn become_reaper() {
     static DONE: OnceLock<()> = OnceLock::new();
     DONE.get_or_init(|| {
         // Where the kernel refuses, strays go to its first process and the group is all there is.
-        let _ = set_child_subreaper(Some(getpid()));
+        let _ = rustix::process::set_child_subreaper(Some(getpid()));
     });
 }
 

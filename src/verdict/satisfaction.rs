@@ -66,11 +66,14 @@ impl Satisfaction {
         self.not_run > 0
     }
 
-    /// Returns whether the score reaches `threshold` and nothing critical is missing.
+    /// Returns whether the score reaches `threshold` and nothing critical is missing; never where
+    /// scenarios were not run.
     ///
     /// The comparison allows for the rounding of sums of weights, one part in a thousand million.
     pub fn reaches(&self, threshold: f64) -> bool {
-        self.critical_missing == 0 && self.score().is_some_and(|score| score + 1e-9 >= threshold)
+        !self.is_partial()
+            && self.critical_missing == 0
+            && self.score().is_some_and(|score| score + 1e-9 >= threshold)
     }
 }
 
@@ -158,6 +161,15 @@ mod tests {
         let sum =
             satisfaction(&[judged(9.0, false, Verdict::Satisfied), judged(1.0, true, failed())]);
         assert!(!sum.reaches(0.5));
+    }
+
+    #[test]
+    fn a_partial_judgement_reaches_nothing() {
+        let mut all = vec![judged(1.0, false, Verdict::Satisfied); 9];
+        assert!(satisfaction(&all).reaches(0.8));
+        all.push(judged(1.0, false, Verdict::Undecided { why: Obstacle::Deferred }));
+        let sum = satisfaction(&all);
+        assert_eq!((sum.score(), sum.reaches(0.8)), (Some(0.9), false));
     }
 
     #[test]

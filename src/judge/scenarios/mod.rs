@@ -127,7 +127,9 @@ pub fn judge_scenarios(
     let mut sum = work.sum_before;
     let stop = AtomicBool::new(false);
     for phase in work.phases {
-        let obstacle = deferred(phase, settings, &sum).then_some(Obstacle::Deferred);
+        let is_over = cancel.tripped().is_some() || stop.load(Ordering::SeqCst);
+        let deferred = !is_over && deferred(phase, settings, &sum);
+        let obstacle = deferred.then_some(Obstacle::Deferred);
         let jobs = if phase.alone { 1 } else { settings.jobs };
         let judge = Judge { work, settings, cancel, stop: &stop };
         run_phase(judge, &phase.entries, jobs, obstacle.as_ref(), &mut |one| {
