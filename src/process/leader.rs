@@ -43,30 +43,8 @@ impl Leader {
                 .map_err(|error| naming(&format!("can't read `{}`", path.display()), &error))?
                 .into(),
         };
-        // Looked up here: with a PATH of the child's own std would fork instead of spawning, which
-        // costs the more the larger this process is.
-        let program = find(call)?;
-        #[expect(clippy::disallowed_methods, reason = "this is the place that starts children")]
-        let mut command = Command::new(&program);
-        command
-            .arg0(&call.program)
-            .args(&call.args)
-            .current_dir(&call.dir)
-            .env_clear()
-            .envs(&call.env)
-            .envs(mark.map(|mark| (MARK, mark)))
-            .process_group(0)
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(stderr);
-        let child = started::start(|| spawn(&mut command)).map_err(|error| {
-            // Asked only now: most directories are there.
-            if call.dir.is_dir() {
-                return naming(&format!("can't start `{}`", program.display()), &error);
-            }
-            let message = format!("the directory `{}` is not there", call.dir.display());
-            io::Error::new(io::ErrorKind::NotFound, message)
-        })?;
+        let variables = mark.map(|mark| (MARK, mark));
+        let child = start_child(call, variables, [stdin, Stdio::piped(), stderr])?;
         let pid = Pid::from_child(&child);
         Ok(Self { exit: exit_descriptor(pid), child, pid, over: false })
     }
@@ -152,6 +130,39 @@ impl Drop for Leader {
             self.forget();
         }
     }
+}
+
+/// Starts the program of a call as the leader of a group, with `more` in its environment and these
+/// three streams.
+pub(super) fn start_child<'a>(
+    call: &Call,
+    more: impl IntoIterator<Item = (&'a str, &'a str)>,
+    [stdin, stdout, stderr]: [Stdio; 3],
+) -> io::Result<Child> {
+    // Looked up here: with a PATH of the child's own std would fork instead of spawning, which
+    // costs the more the larger this process is.
+    let program = find(call)?;
+    #[expect(clippy::disallowed_methods, reason = "this is the place that starts children")]
+    let mut command = Command::new(&program);
+    command
+        .arg0(&call.program)
+        .args(&call.args)
+        .current_dir(&call.dir)
+        .env_clear()
+        .envs(&call.env)
+        .envs(more)
+        .process_group(0)
+        .stdin(stdin)
+        .stdout(stdout)
+        .stderr(stderr);
+    started::start(|| spawn(&mut command)).map_err(|error| {
+        // Asked only now: most directories are there.
+        if call.dir.is_dir() {
+            return naming(&format!("can't start `{}`", program.display()), &error);
+        }
+        let message = format!("the directory `{}` is not there", call.dir.display());
+        io::Error::new(io::ErrorKind::NotFound, message)
+    })
 }
 
 fn naming(what: &str, error: &io::Error) -> io::Error {

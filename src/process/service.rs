@@ -8,9 +8,8 @@ use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -22,9 +21,9 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_proc
 use crate::clock::Instant;
 use crate::verdict::Ending;
 
-use super::leader::exit_descriptor;
+use super::leader::{exit_descriptor, start_child};
 use super::survivors::{self, Process, Search};
-use super::{Call, Cancel, find_program, started};
+use super::{Call, Cancel, started};
 
 /// The most that a log takes on the disk.
 const MOST: u64 = 16 << 20;
@@ -74,36 +73,13 @@ impl Service {
             let value = call.env.get(std::ffi::OsStr::new(name))?;
             Some((name.to_owned(), value.as_encoded_bytes().to_vec()))
         });
-        let name = Path::new(&call.program).display();
-        let program = if call.program.as_encoded_bytes().contains(&b'/') {
-            call.dir.join(&call.program)
-        } else {
-            find_program(&call.program, &call.env).ok_or_else(|| {
-                let message = format!("`{name}` is not installed, or not on PATH");
-                io::Error::new(io::ErrorKind::NotFound, message)
-            })?
-        };
         let (output, input) = io::pipe()?;
         let (stop, stopper) = io::pipe()?;
         let flags = fcntl_getfl(&output)?;
         fcntl_setfl(&output, flags | OFlags::NONBLOCK)?;
-        #[expect(clippy::disallowed_methods, reason = "`process` is where children are started")]
-        let mut command = Command::new(&program);
-        command
-            .arg0(&call.program)
-            .args(&call.args)
-            .current_dir(&call.dir)
-            .env_clear()
-            .envs(&call.env)
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(Stdio::from(input.try_clone()?))
-            .stderr(Stdio::from(input));
-        let child = started::start(|| command.spawn()).map_err(|error| {
-            io::Error::new(error.kind(), format!("can't start `{}`: {error}", program.display()))
-        })?;
-        // It holds this side's ends of the pipe, by which the reader would wait for ever.
-        drop(command);
+        // Given away: this side's ends of the pipe would keep the reader waiting for ever.
+        let streams = [Stdio::null(), Stdio::from(input.try_clone()?), Stdio::from(input)];
+        let child = start_child(call, None, streams)?;
         let pid = Pid::from_child(&child);
         let mut service =
             Self { exit: exit_descriptor(pid), child, pid, mark, reading: None, over: false };
