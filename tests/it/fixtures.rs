@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use dark_factory::config::{Environment, load, parse};
+use dark_factory::config::{Environment, parse};
 use dark_factory::id::ScenarioId;
-use dark_factory::judge::{Fixtures, Place, discover, end_leftovers};
+use dark_factory::judge::{Fixtures, Place, end_leftovers};
 use dark_factory::process::Cancel;
 
 use crate::support::{Product, walk};
@@ -39,44 +40,29 @@ fn processes_with(text: &str) -> Vec<String> {
     found
 }
 
-/// Copies the example `name`, makes its fixtures ready as its scenarios need them, runs each scenario's
-/// script, and fails unless all exit with 0 and nothing is left.
+/// Judges a copy of the example `name`, and fails unless all is satisfied and nothing is left.
 fn check_example(name: &str) {
-    let base = tempfile::Builder::new().prefix("factory-it-").tempdir_in("/tmp").unwrap();
+    // Near enough for sockets, and open to the user that PostgreSQL runs as.
+    let base = tempfile::Builder::new().prefix("fit-").tempdir_in("/tmp").unwrap();
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/fixtures").join(name);
-    let root = base.path().join(name);
+    let (root, tmp) = (base.path().join(name), base.path().join("tmp"));
     let copied = Command::new("cp").arg("-R").arg(&example).arg(&root).status().unwrap();
     assert!(copied.success());
-    let config = load(&root).unwrap();
-    let set = discover(&root, &config.scenarios.dir).unwrap();
-    let place = place(&root);
-    let logs = base.path().join("logs");
-    let pool = Fixtures::new(&config.fixtures, &place, &logs, &Cancel::never()).unwrap();
-    let mut ports = Vec::new();
-    let mut dirs: Vec<PathBuf> = Vec::new();
-    for entry in &set.entries {
-        let scenario = entry.scenario.as_ref().unwrap();
-        let variables = pool.need(&scenario.front.needs, &entry.id).unwrap();
-        for (name, value) in &variables {
-            if name.starts_with("FACTORY_PORT_") {
-                ports.push(value.parse::<u16>().unwrap());
-            } else {
-                dirs.push(value.into());
-            }
-        }
-        let script = scenario.script();
-        let mut command = Command::new("bash");
-        command.args(["-c", &script]).current_dir(&root).env_clear();
-        let ran = command.envs(&place.env).envs(&variables).stdin(Stdio::null()).output().unwrap();
-        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-        assert!(ran.status.success(), "{}: {}\n{said}", entry.id.as_str(), ran.status);
-    }
-    assert_eq!(pool.died(), Vec::new());
-    assert!(ports.iter().any(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok()));
-    pool.stop_all();
-    assert!(ports.iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_err()));
-    assert!(dirs.iter().all(|dir| !dir.exists()), "{dirs:?}");
-    assert_eq!(processes_with(&format!("PYTHONPATH={}", root.display())), Vec::<String>::new());
+    fs::create_dir(&tmp).unwrap();
+    fs::set_permissions(base.path(), fs::Permissions::from_mode(0o711)).unwrap();
+    fs::set_permissions(&tmp, fs::Permissions::from_mode(0o1777)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_run-scenarios"));
+    let ran = command.arg("--workdir").arg(&root).env("TMPDIR", &tmp).output().unwrap();
+    assert!(
+        ran.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&ran.stdout),
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    let port = fs::read_to_string(root.join("port.txt")).unwrap();
+    assert!(TcpStream::connect(("127.0.0.1", port.trim().parse().unwrap())).is_err());
+    assert_eq!(fs::read_dir(&tmp).unwrap().count(), 0);
+    assert_eq!(processes_with(tmp.to_str().unwrap()), Vec::<String>::new());
 }
 
 #[test]
@@ -213,4 +199,38 @@ fn a_pool_may_be_asked_by_many_while_it_is_loaded() {
     let marked = all[7]["FACTORY_DIR_F7"].clone();
     drop(pool);
     assert!(processes_with(&marked).is_empty());
+}
+
+#[test]
+fn a_run_starts_a_fixture_once_or_for_each_candidate_and_stops_it() {
+    let product = Product::new();
+    let base = product.base().display().to_string();
+    let config = format!(
+        "satisfaction: {{threshold: 1.0}}\nagent: {{backend: replay, recording: ../recording}}\n\
+         fixtures:\n  \
+         - {{name: store, scope: run, ready: {{port: true}}, start: \"echo $$ >> {base}/store; \
+         exec python3 -m http.server --bind 127.0.0.1 $FACTORY_PORT_STORE\"}}\n  \
+         - {{name: app, product: true, needs: [store], start: \"echo $$ >> {base}/app; exec sleep 300\", \
+         ready: {{command: \"test -e app.txt\", timeout: 1s}}}}\n"
+    );
+    let product = product
+        .config(&config)
+        .file("scenarios/seen.md", "---\nneeds: [app]\n---\n# Scenario: Seen\n\n## Evaluation Method\n```bash\n(: </dev/tcp/127.0.0.1/$FACTORY_PORT_STORE) || ls app.txt\n```\n")
+        .file("README", "an app\n")
+        .turn(1, &[("other.txt", "no app yet\n")], "")
+        .turn(2, &[("app.txt", "an app\n")], "")
+        .committed();
+    product.iterate(&[]).code(0);
+    let verdicts: Vec<_> = product
+        .events_named("scenario.judged")
+        .iter()
+        .map(|event| event["data"]["verdict"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(verdicts, ["unsatisfied", "unsatisfied", "satisfied"]);
+    let starts =
+        |name: &str| fs::read_to_string(product.base().join(name)).unwrap().lines().count();
+    assert_eq!((starts("store"), starts("app")), (1, 3));
+    product.assert_nothing_alive();
+    let told = product.read("artifacts/factory/scenario_results.json");
+    assert!(told.contains("\"satisfaction_score\": 1.0"), "{told}");
 }
