@@ -17,7 +17,7 @@ use crate::report::scenarios::{
     JunitReporter, Manner, Reporters, Target,
 };
 use crate::report::{Output, WriteError};
-use crate::scenario::Entry;
+use crate::scenario::{Entry, History};
 use crate::verdict::Satisfaction;
 
 use super::exit::{Exit, Failure, OrExit as _};
@@ -150,7 +150,6 @@ pub(super) struct Telling<'a> {
     new: Outline,
     /// Lines on what differs go there, where no reader for people has standard output.
     aside: Option<Output>,
-    expects: bool,
 }
 
 impl<'a> Telling<'a> {
@@ -178,7 +177,6 @@ impl<'a> Telling<'a> {
         let mut readers = Reporters::default();
         let stderr = || Output::stderr(env.no_color());
         let terminal = !env.no_color() && !env.is_ci() && std::io::stderr().is_terminal();
-        let is_human = plan.stdout == Format::Human || plan.aside;
         let manner = |format: Format, to_stream: bool| Manner {
             live: to_stream && format == Format::Human && terminal,
             timed: format != Format::Plain,
@@ -216,18 +214,23 @@ impl<'a> Telling<'a> {
             old: plan.old.as_ref(),
             new: Outline::default(),
             aside: (!for_people && !plan.aside).then(stderr),
-            expects: is_human && terminal,
         })
     }
 
-    /// Tells what is about to be judged, `jobs` at a time, shuffled by `seed`.
-    pub(super) fn begun(&mut self, entries: &[&Entry], jobs: usize, seed: Option<u64>) {
+    /// Tells what is about to be judged, `jobs` at a time, shuffled by `seed`, and what came of it
+    /// the last time.
+    pub(super) fn begun(
+        &mut self,
+        entries: &[&Entry],
+        jobs: usize,
+        seed: Option<u64>,
+        history: &History,
+    ) {
         (self.new.jobs, self.new.seed) = (Some(jobs), seed);
-        let mut expected = self.old.map(Outline::durations).unwrap_or_default();
-        if self.expects && expected.is_empty() {
-            // Only an estimate hangs on it.
-            expected = Outline::read(&self.path).map(|old| old.durations()).unwrap_or_default();
-        }
+        let expected = entries
+            .iter()
+            .filter_map(|entry| Some((entry.id.clone(), history.duration(&entry.id)?)))
+            .collect();
         if let (Some(seed), Some(aside)) = (seed, &mut self.aside) {
             aside.line(format_args!("shuffled by --seed {seed}"));
         }

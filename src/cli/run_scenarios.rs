@@ -252,12 +252,14 @@ fn judge(
     let ids: Vec<ScenarioId> = entries.iter().map(|entry| entry.id.clone()).collect();
     let record = begin_record(args, env, root, &ids)?;
     let settings = settings(args, config, root, &record);
+    // Only an order and an estimate hang on it.
+    let past = history(root).unwrap_or_default();
     let logs = record.dir().join("fixtures");
     let fixtures = Fixtures::new(&config.fixtures, &place, &logs, cancel).or_exit(Exit::Usage)?;
     let work = Work {
         fixtures: &fixtures,
         entries: &entries,
-        phases: &chosen.phases(root, settings.jobs),
+        phases: &chosen.phases(&past, settings.jobs),
         place: &place,
         judged_before: &BTreeSet::new(),
         sum_before: Satisfaction::default(),
@@ -269,7 +271,7 @@ fn judge(
         .context("can't watch the time")?;
     let token = limited.as_ref().map_or(cancel, Limited::cancel);
     let begun = Instant::now();
-    telling.begun(&entries, settings.jobs, chosen.seed);
+    telling.begun(&entries, settings.jobs, chosen.seed, &past);
     let (mut pasts, mut kept) = (Vec::new(), Ok(()));
     let sum = judge::judge_scenarios(work, &settings, token, &mut |progress| {
         if let Progress::Judged(judged) = &progress {

@@ -99,16 +99,10 @@ impl Chosen {
         }
     }
 
-    /// Returns the turns in which they are begun, as indices into `set`, where `jobs` run at a time;
-    /// `root` is the product's.
-    pub fn phases(&self, root: &Path, jobs: usize) -> Vec<Phase> {
-        let order = self.order(jobs);
-        let history = match order {
-            // Without a record that can be read the order is another, and the verdicts are the same.
-            Order::Longest => history(root).unwrap_or_default(),
-            Order::File | Order::Seed(_) => History::default(),
-        };
-        phases(&self.set.entries.iter().collect::<Vec<_>>(), order, &history)
+    /// Returns the turns in which they are begun, as indices into `set`, where `jobs` run at a time
+    /// and `history` is what came of them before.
+    pub fn phases(&self, history: &History, jobs: usize) -> Vec<Phase> {
+        phases(&self.set.entries.iter().collect::<Vec<_>>(), self.order(jobs), history)
     }
 }
 
