@@ -55,6 +55,13 @@ fn recorded(path: &PathBuf) -> BTreeSet<String> {
     whole.lines().skip(1).map(id_of).collect()
 }
 
+/// Returns the ids of what the results tell of.
+fn ids(product: &Product) -> BTreeSet<String> {
+    let all = results(product);
+    let ids = all["results"].as_array().unwrap().iter();
+    ids.map(|one| one["id"].as_str().unwrap().to_owned()).collect()
+}
+
 /// Returns the names of what is in a directory.
 fn names(dir: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(dir).unwrap();
@@ -84,6 +91,19 @@ fn kill_at(moment: Duration) {
         assert!(lost.len() <= JOBS, "killed after {moment:?}, lost: {lost:?}");
     }
     assert!(records.len() <= usize::from(!was_over), "{records:?}");
+    // Killed before it had said what is to be judged, it has left nothing to go on with.
+    if let Some(record) =
+        records.first().filter(|record| fs::read(record).unwrap().ends_with(b"\n"))
+    {
+        let passed = |id: &String| is_right(id, true);
+        let known: BTreeSet<String> = recorded(record).into_iter().filter(passed).collect();
+        run(&product, &["--failed", "--jobs", &JOBS.to_string()]).code(1);
+        let judged: BTreeSet<String> = ids(&product);
+        assert!(
+            judged.is_disjoint(&known) && judged.len() + known.len() == SCENARIOS,
+            "{judged:?}"
+        );
+    }
     run(&product, &["--jobs", &JOBS.to_string()]).code(1);
     let all = results(&product);
     assert_eq!((&all["passed"], &all["failed"]), (&20.into(), &10.into()));
