@@ -1,12 +1,13 @@
 //! How a command ends: its exit code, and what it says of a failure.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::config::{ConfigError, Environment};
-use crate::process::Signal;
+use crate::process::{Signal, kill_started};
 use crate::report::Output;
 use crate::report::diagnostics::show_config_error;
 use crate::text::visible;
@@ -107,6 +108,7 @@ impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
 
 /// Runs a command from the process's arguments and environment; the whole of a binary.
 pub fn main<A: Parser>(run: fn(&A, &Environment) -> anyhow::Result<Exit>) -> ExitCode {
+    end_on_panic();
     let args = match A::try_parse() {
         Ok(args) => args,
         Err(error) => {
@@ -123,6 +125,29 @@ pub fn main<A: Parser>(run: fn(&A, &Environment) -> anyhow::Result<Exit>) -> Exi
         }
     };
     ExitCode::from(end(run(&args, &env), env.no_color()).code())
+}
+
+/// From now on a panic ends this process as the factory's own failure does, with code 3.
+pub fn end_on_panic() {
+    std::panic::set_hook(Box::new(crash));
+}
+
+/// Ends this process after a panic: says where, ends what it had started, and exits as the factory's
+/// own failure does. Nothing is unwound, so that no half of a thing goes on.
+fn crash(panic: &std::panic::PanicHookInfo<'_>) {
+    let mut output = Output::stderr(true);
+    output.line(format_args!(
+        "error: the factory crashed, which is a bug: {panic}\n  \
+         what was judged is kept; please report it with what you ran and RUST_BACKTRACE=1"
+    ));
+    let trace = Backtrace::capture();
+    if trace.status() == BacktraceStatus::Captured {
+        output.line(trace);
+    }
+    let _ = output.finish();
+    kill_started();
+    #[expect(clippy::exit, clippy::disallowed_methods, reason = "a panic returns to nobody")]
+    std::process::exit(i32::from(Exit::Broken.code()));
 }
 
 /// Says what went wrong, if anything did, and returns what the command came to.

@@ -34,8 +34,8 @@ pub(super) struct Leader {
 }
 
 impl Leader {
-    /// Starts the call, its error stream going to `stderr`, with `mark` in its environment.
-    pub(super) fn start(call: &Call, stderr: Stdio, mark: Option<&str>) -> io::Result<Self> {
+    /// Starts the call, its error stream going to `stderr`.
+    pub(super) fn start(call: &Call, stderr: Stdio, how: How<'_>) -> io::Result<Self> {
         let stdin = match &call.stdin {
             Stdin::Null => Stdio::null(),
             Stdin::Bytes(_) => Stdio::piped(),
@@ -43,8 +43,7 @@ impl Leader {
                 .map_err(|error| naming(&format!("can't read `{}`", path.display()), &error))?
                 .into(),
         };
-        let variables = mark.map(|mark| (MARK, mark));
-        let child = start_child(call, variables, [stdin, Stdio::piped(), stderr])?;
+        let child = start_child(call, how, [stdin, Stdio::piped(), stderr])?;
         let pid = Pid::from_child(&child);
         Ok(Self { exit: exit_descriptor(pid), child, pid, over: false })
     }
@@ -132,11 +131,19 @@ impl Drop for Leader {
     }
 }
 
-/// Starts the program of a call as the leader of a group, with `more` in its environment and these
-/// three streams.
-pub(super) fn start_child<'a>(
+/// How a child is known to this process.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct How<'a> {
+    /// The mark in its environment; none where what it leaves is not looked for.
+    pub(super) mark: Option<&'a str>,
+    /// Whether it ends by itself once this process is gone.
+    pub(super) follows: bool,
+}
+
+/// Starts the program of a call as the leader of a group, with these three streams.
+pub(super) fn start_child(
     call: &Call,
-    more: impl IntoIterator<Item = (&'a str, &'a str)>,
+    how: How<'_>,
     [stdin, stdout, stderr]: [Stdio; 3],
 ) -> io::Result<Child> {
     // Looked up here: with a PATH of the child's own std would fork instead of spawning, which
@@ -150,12 +157,12 @@ pub(super) fn start_child<'a>(
         .current_dir(&call.dir)
         .env_clear()
         .envs(&call.env)
-        .envs(more)
+        .envs(how.mark.map(|mark| (MARK, mark)))
         .process_group(0)
         .stdin(stdin)
         .stdout(stdout)
         .stderr(stderr);
-    started::start(|| spawn(&mut command)).map_err(|error| {
+    started::start(how.follows, || spawn(&mut command)).map_err(|error| {
         // Asked only now: most directories are there.
         if call.dir.is_dir() {
             return naming(&format!("can't start `{}`", program.display()), &error);

@@ -26,5 +26,6 @@ pub use limited::Limited;
 pub use pause::pause_with_the_terminal;
 pub use piped::Piped;
 pub use run::{Finished, run};
+pub use started::kill_started;
 pub(crate) use strays::FIXTURE as FIXTURE_MARK;
 pub use strays::{end_orphans, end_strays};

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use crate::clock::Instant;
 use crate::verdict::Ending;
 
-use super::leader::Leader;
+use super::leader::{How, Leader};
 use super::{Call, Stdin};
 
 /// A started child with its pipes in the caller's hand.
@@ -40,7 +40,11 @@ impl Piped {
         let stderr = tempfile::tempfile()?;
         let call = Call { stdin: Stdin::Bytes(Vec::new()), ..call.clone() };
         let started = Instant::now();
-        let mut leader = Leader::start(&call, Stdio::from(stderr.try_clone()?), None)?;
+        let mut leader = Leader::start(
+            &call,
+            Stdio::from(stderr.try_clone()?),
+            How { mark: None, follows: true },
+        )?;
         let (stdin, stdout, _) = leader.pipes();
         let stdout = stdout.ok_or(io::ErrorKind::BrokenPipe)?;
         Ok(Self { stdin, stdout, stderr, limit: call.limit, started, leader })

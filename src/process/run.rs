@@ -14,7 +14,7 @@ use crate::clock::Instant;
 use crate::verdict::Ending;
 
 use super::capture::Buffer;
-use super::leader::Leader;
+use super::leader::{How, Leader};
 use super::pause::Stopwatch;
 use super::strays::Watch;
 use super::{Call, Cancel, Captured, Stdin, Stream};
@@ -58,8 +58,8 @@ pub fn run(call: &Call, cancel: &Cancel, live: &mut dyn FnMut(Stream, &[u8])) ->
     }
     let watch = call.ends_strays.then(Watch::begin);
     let started = Stopwatch::start();
-    let mark = watch.as_ref().map(Watch::mark);
-    let mut leader = match Leader::start(call, Stdio::piped(), mark) {
+    let how = How { mark: watch.as_ref().map(Watch::mark), follows: false };
+    let mut leader = match Leader::start(call, Stdio::piped(), how) {
         Ok(leader) => leader,
         Err(error) => {
             return Finished::never_began(Ending::CouldNotStart { why: error.to_string() });

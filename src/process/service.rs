@@ -21,7 +21,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_proc
 use crate::clock::Instant;
 use crate::verdict::Ending;
 
-use super::leader::{exit_descriptor, start_child};
+use super::leader::{How, exit_descriptor, start_child};
 use super::survivors::{self, Process, Search};
 use super::{Call, Cancel, started};
 
@@ -79,7 +79,7 @@ impl Service {
         fcntl_setfl(&output, flags | OFlags::NONBLOCK)?;
         // Given away: this side's ends of the pipe would keep the reader waiting for ever.
         let streams = [Stdio::null(), Stdio::from(input.try_clone()?), Stdio::from(input)];
-        let child = start_child(call, None, streams)?;
+        let child = start_child(call, How::default(), streams)?;
         let pid = Pid::from_child(&child);
         let mut service =
             Self { exit: exit_descriptor(pid), child, pid, mark, reading: None, over: false };

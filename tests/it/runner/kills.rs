@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dark_factory::process::{Call, Cancel};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -189,4 +190,35 @@ fn what_a_running_runner_has_is_no_business_of_another() {
     assert_eq!(command.output().unwrap().status.code(), Some(0));
     product.write("go", "");
     super::ends(&product, running).code(0);
+}
+
+/// Where the product of the runner that crashes lies.
+const CRASHES: &str = "RUNNER_TEST_CRASHES";
+
+#[test]
+#[ignore = "is started by the test below"]
+fn a_runner_that_crashes() {
+    let Some(dir) = std::env::var_os(CRASHES).map(PathBuf::from) else { return };
+    dark_factory::cli::exit::end_on_panic();
+    let call = Call::new("bash", &dir).args(["-c", "touch begun; sleep 300; true"]);
+    std::thread::scope(|scope| {
+        scope.spawn(|| dark_factory::process::run(&call, &Cancel::never(), &mut |_, _| {}));
+        wait_until("it runs", || dir.join("begun").exists());
+        panic!("on purpose");
+    });
+}
+
+#[test]
+fn a_crash_ends_what_runs_and_is_the_factorys_own_failure() {
+    let product = Product::bare();
+    let mut command = product.clean(std::env::current_exe().unwrap().to_str().unwrap());
+    command.env(CRASHES, product.root()).args([
+        "a_runner_that_crashes",
+        "--ignored",
+        "--nocapture",
+    ]);
+    let ran = product.start(command).wait().code(3);
+    assert!(ran.stderr.contains("error: the factory crashed, which is a bug"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("on purpose"), "{}", ran.stderr);
+    wait_until("it is gone", || product.processes().is_empty());
 }
