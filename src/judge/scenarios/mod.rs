@@ -126,9 +126,11 @@ pub fn judge_scenarios(
 ) -> Satisfaction {
     let mut sum = work.sum_before;
     let stop = AtomicBool::new(false);
+    // What the others came to when the first slow one was due; slow ones do not decide on slow ones.
+    let mut others = None;
     for phase in work.phases {
         let is_over = cancel.tripped().is_some() || stop.load(Ordering::SeqCst);
-        let deferred = !is_over && deferred(phase, settings, &sum);
+        let deferred = phase.is_slow && !is_over && is_put_off(settings, others.get_or_insert(sum));
         let obstacle = deferred.then_some(Obstacle::Deferred);
         let jobs = if phase.alone { 1 } else { settings.jobs };
         let judge = Judge { work, settings, cancel, stop: &stop };
@@ -142,13 +144,12 @@ pub fn judge_scenarios(
     sum
 }
 
-/// Decides whether a phase has to wait for a better day: it is slow, and what was judged so far
-/// does not reach the threshold. Where nothing else counts, nothing stands in its way.
-fn deferred(phase: &Phase, settings: &Settings, sum: &Satisfaction) -> bool {
-    phase.is_slow
-        && settings.threshold.is_some_and(|threshold| {
-            sum.passed + sum.failed + sum.undecided > 0 && !sum.reaches(threshold)
-        })
+/// Decides whether slow scenarios have to wait for a better day: the others do not reach the
+/// threshold. Where no other counts, nothing stands in their way.
+fn is_put_off(settings: &Settings, others: &Satisfaction) -> bool {
+    settings.threshold.is_some_and(|threshold| {
+        others.passed + others.failed + others.undecided > 0 && !others.reaches(threshold)
+    })
 }
 
 fn run_phase(

@@ -277,6 +277,12 @@ fn slow_ones_wait_until_the_others_reach_the_threshold() {
         assert_eq!(&told[2], &("slow".to_owned(), expected.clone()));
         assert_eq!(bench.dir.path().join("slow").exists(), *expected == Verdict::Satisfied);
     }
+    // One of them is not put off because another has failed.
+    let mut bench = Bench::new();
+    bench.settings.threshold = Some(0.9);
+    let serial = with(entry("late", "true"), |s| (s.front.slow, s.front.serial) = (true, true));
+    let failing = with(entry("slow", "false"), |s| s.front.slow = true);
+    assert_eq!(told(&bench, &[entry("a", "true"), failing, serial])[2].1, Verdict::Satisfied);
     // Alone, there is nothing to wait for.
     let mut bench = Bench::new();
     bench.settings.threshold = Some(1.0);
