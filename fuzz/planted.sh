@@ -23,5 +23,5 @@ for bug in planted/${1:-*}.patch; do
     exit 1
   fi
   grep -q 'panicked at' "$copy/$target.log" || { tail -n 20 "$copy/$target.log"; exit 1; }
-  grep -m 1 -A 2 'panicked at' "$copy/$target.log"
+  grep -m 1 -A 1 'panicked at' "$copy/$target.log" | cut -c 1-200
 done

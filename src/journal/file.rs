@@ -23,7 +23,7 @@ pub fn write_durably_with(
     write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
 ) -> io::Result<()> {
     replace(path, 0o666, |file| {
-        let mut buffered = io::BufWriter::new(file);
+        let mut buffered = io::BufWriter::with_capacity(1 << 16, file);
         write(&mut buffered)?;
         buffered.flush()
     })

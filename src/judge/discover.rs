@@ -6,12 +6,15 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
 use crate::id::ScenarioId;
-use crate::scenario::{Diagnostic, Entry, MAX_BYTES, ScenarioSet, Severity, from_files};
+use crate::scenario::{
+    Diagnostic, Entry, FileRead, MAX_BYTES, ScenarioSet, Severity, read_file, set_of,
+};
 use crate::text::{TreePath, visible};
 
 /// The size above which a file is not read.
@@ -71,11 +74,12 @@ pub fn discover(root: &Path, dir: &str) -> Result<ScenarioSet, DiscoverError> {
     }
     let mut walk = Walk {
         inside: fs::canonicalize(root).unwrap_or_else(|_| root.to_owned()),
+        named: Vec::new(),
         files: Vec::new(),
         broken: Vec::new(),
         linked: Vec::new(),
     };
-    walk.everything(&path).map_err(|source| DiscoverError::Unreadable { path, source })?;
+    walk.everything(&path, dir).map_err(|source| DiscoverError::Unreadable { path, source })?;
     Ok(walk.into_set(dir))
 }
 
@@ -83,7 +87,9 @@ pub fn discover(root: &Path, dir: &str) -> Result<ScenarioSet, DiscoverError> {
 struct Walk {
     /// The root without links.
     inside: PathBuf,
-    files: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What is named as a scenario, and whether it is a link.
+    named: Vec<(Vec<u8>, PathBuf, bool)>,
+    files: Vec<(Vec<u8>, FileRead)>,
     broken: Vec<(Vec<u8>, Broken)>,
     /// Links to directories that hold files named as scenarios.
     linked: Vec<Vec<u8>>,
@@ -110,7 +116,7 @@ impl Broken {
 
 impl Walk {
     /// Looks at everything below `top`, without recursion: a tree may be deeper than the stack.
-    fn everything(&mut self, top: &Path) -> io::Result<()> {
+    fn everything(&mut self, top: &Path, dir: &str) -> io::Result<()> {
         let mut pending = Vec::new();
         self.directory(top, b"", &mut pending)?;
         while let Some(relative) = pending.pop() {
@@ -118,6 +124,18 @@ impl Walk {
             if let Err(error) = self.directory(&path, &relative, &mut pending) {
                 let why = format!("it can't be listed: {error}");
                 self.broken.push((relative, Broken::unreadable(why)));
+            }
+        }
+        let (named, inside) = (std::mem::take(&mut self.named), &self.inside);
+        let found = in_parallel(named, |(relative, path, is_link)| {
+            let bytes = read(inside, &path, is_link);
+            let found = bytes.map(|bytes| read_file(dir, relative.clone(), &bytes));
+            (relative, found)
+        });
+        for (relative, found) in found {
+            match found {
+                Ok(file) => self.files.push((relative, file)),
+                Err(broken) => self.broken.push((relative, broken)),
             }
         }
         Ok(())
@@ -153,59 +171,62 @@ impl Walk {
                 }
                 pending.push(relative);
             } else if is_scenario {
-                match self.read(&entry.path(), kind.is_symlink()) {
-                    Ok(bytes) => self.files.push((relative, bytes)),
-                    Err(broken) => self.broken.push((relative, broken)),
-                }
+                self.named.push((relative, entry.path(), kind.is_symlink()));
             } else if kind.is_symlink() && holds_scenarios(&entry.path()) {
                 self.linked.push(relative);
             }
         }
         Ok(())
     }
+}
 
-    fn read(&self, path: &Path, is_link: bool) -> Result<Vec<u8>, Broken> {
-        if is_link {
-            let target = fs::canonicalize(path).map_err(|error| {
-                Broken::unreadable(format_args!("it is a link to nowhere: {error}"))
-            })?;
-            if !target.starts_with(&self.inside) {
-                return Err(Broken::unreadable("it is a link to a file outside the tree"));
-            }
+/// Reads a file below `inside`, the root without links.
+fn read(inside: &Path, path: &Path, is_link: bool) -> Result<Vec<u8>, Broken> {
+    if is_link {
+        let target = fs::canonicalize(path).map_err(|error| {
+            Broken::unreadable(format_args!("it is a link to nowhere: {error}"))
+        })?;
+        if !target.starts_with(inside) {
+            return Err(Broken::unreadable("it is a link to a file outside the tree"));
         }
-        let usable = |found: &fs::Metadata| {
-            if found.is_dir() {
-                return Err(Broken::unreadable("it is a link to a directory"));
-            }
-            if !found.is_file() {
-                return Err(Broken::unreadable("it is no regular file"));
-            }
-            if found.len() > LARGEST {
-                return Err(Broken::too_large());
-            }
-            Ok(())
-        };
-        // Before it is opened, for opening a device may do something; and again as what it is then.
-        usable(&fs::metadata(path).map_err(Broken::unreadable)?)?;
-        // Opening a FIFO would wait for whoever writes to it.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|error| Broken::unreadable(io::Error::from(error)))?;
-        let file = fs::File::from(file);
-        usable(&file.metadata().map_err(Broken::unreadable)?)?;
-        let mut bytes = Vec::new();
-        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(Broken::unreadable)?;
-        if bytes.len() as u64 > LARGEST {
+    }
+    let usable = |found: &fs::Metadata| {
+        if found.is_dir() {
+            return Err(Broken::unreadable("it is a link to a directory"));
+        }
+        if !found.is_file() {
+            return Err(Broken::unreadable("it is no regular file"));
+        }
+        if found.len() > LARGEST {
             return Err(Broken::too_large());
         }
-        Ok(bytes)
+        Ok(())
+    };
+    // Before it is opened, for opening a device may do something; and again as what it is then.
+    usable(&fs::metadata(path).map_err(Broken::unreadable)?)?;
+    // Opening a FIFO would wait for whoever writes to it.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty())
+        .map_err(|error| Broken::unreadable(io::Error::from(error)))?;
+    let file = fs::File::from(file);
+    let found = file.metadata().map_err(Broken::unreadable)?;
+    usable(&found)?;
+    // One more than there is, so that the end is found without growing.
+    let length = found.len();
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(Broken::unreadable)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(Broken::too_large());
     }
+    Ok(bytes)
+}
 
+impl Walk {
     fn into_set(mut self, dir: &str) -> ScenarioSet {
-        self.files.sort();
+        self.files.sort_by(|(a, _), (b, _)| a.cmp(b));
         self.broken.sort();
         let mut paths: Vec<Vec<u8>> = self.files.iter().map(|(path, _)| path.clone()).collect();
-        let mut set = from_files(dir, self.files);
+        let mut set = set_of(self.files.into_iter().map(|(_, file)| file).collect());
         self.linked.sort();
         for path in self.linked {
             let target = "it is a link to a directory, and is not followed".to_owned();
@@ -228,6 +249,29 @@ impl Walk {
         }
         set
     }
+}
+
+/// Returns what `each` makes of every item, in their order. Many items are divided among the machine's
+/// processors.
+fn in_parallel<T: Send, R: Send>(items: Vec<T>, each: impl Fn(T) -> R + Sync) -> Vec<R> {
+    const FEW: usize = 64;
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if items.len() < FEW || threads == 1 {
+        return items.into_iter().map(each).collect();
+    }
+    let share = items.len().div_ceil(threads);
+    let (mut items, each) = (items.into_iter(), &each);
+    std::thread::scope(|scope| {
+        let shares: Vec<Vec<T>> =
+            (0..threads).map(|_| items.by_ref().take(share).collect()).collect();
+        let work: Vec<_> = shares
+            .into_iter()
+            .map(|share| scope.spawn(move || share.into_iter().map(each).collect::<Vec<R>>()))
+            .collect();
+        work.into_iter()
+            .flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    })
 }
 
 /// Returns the path as people see it.

@@ -6,8 +6,7 @@ use std::process::{ChildStdin, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionbio};
 use rustix::process::Signal;
 
 use crate::clock::Instant;
@@ -284,9 +283,7 @@ fn is_for_later(error: &std::io::Error) -> bool {
 
 fn set_nonblocking(pipe: &impl AsFd) {
     // A pipe always takes the flag.
-    if let Ok(flags) = fcntl_getfl(pipe) {
-        let _ = fcntl_setfl(pipe, flags | OFlags::NONBLOCK);
-    }
+    let _ = ioctl_fionbio(pipe, true);
 }
 
 struct Ready {

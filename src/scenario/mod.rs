@@ -30,4 +30,5 @@ pub use select::{
     Expression, ExpressionError, ExpressionProblem, MAX_DEPTH, Selection, Slip, Wanted,
 };
 pub use set::from_files;
+pub(crate) use set::{FileRead, read_file, set_of};
 pub use shard::{Shard, ShardError};

@@ -3,33 +3,54 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Entry, ScenarioSet, lint, parse};
+use super::{Diagnostic, Entry, Parsed, ScenarioSet, lint, parse};
 use crate::id::ScenarioId;
 use crate::text::{TreePath, visible};
+
+/// A file that has been read, and has no id yet.
+#[derive(Debug)]
+pub(crate) struct FileRead {
+    path: Vec<u8>,
+    /// Its path as people see it, alone and with the directory.
+    shown: String,
+    file: String,
+    parsed: Parsed,
+    warnings: Vec<Diagnostic>,
+}
 
 /// Reads the scenarios among `files`, pairs of a path relative to the directory `dir` and what
 /// the file holds: those whose names end in `.md`, whatever the case, in the order of their
 /// paths' bytes. `dir` is the directory as people see it: `scenarios`.
 pub fn from_files(dir: &str, files: Vec<(Vec<u8>, Vec<u8>)>) -> ScenarioSet {
-    let mut files: Vec<_> = files.into_iter().filter(|(path, _)| is_markdown(path)).collect();
-    files.sort();
+    let scenarios = files.into_iter().filter(|(path, _)| is_markdown(path));
+    set_of(scenarios.map(|(path, bytes)| read_file(dir, path, &bytes)).collect())
+}
+
+/// Reads one file of the directory `dir`, as people see it, at `path` in it.
+pub(crate) fn read_file(dir: &str, path: Vec<u8>, bytes: &[u8]) -> FileRead {
+    let shown = show(&path);
+    let file = match dir.trim_end_matches('/') {
+        "" | "." => shown.clone(),
+        dir => format!("{dir}/{shown}"),
+    };
+    let mut parsed = parse(&file, bytes);
+    let mut warnings = std::mem::take(&mut parsed.warnings);
+    if let (Ok(scenario), Ok(source)) = (&parsed.scenario, std::str::from_utf8(bytes)) {
+        warnings.extend(lint(&file, source, scenario));
+        warnings.sort_by_key(|found| (found.line, found.column));
+    }
+    FileRead { path, shown, file, parsed, warnings }
+}
+
+/// Makes the set of files that have been read, in the order of their paths' bytes.
+pub(crate) fn set_of(mut files: Vec<FileRead>) -> ScenarioSet {
+    files.sort_by(|a, b| a.path.cmp(&b.path));
     let mut set = ScenarioSet::default();
     let mut taken = BTreeSet::new();
-    for (path, bytes) in files {
-        let shown = show(&path);
-        let file = match dir.trim_end_matches('/') {
-            "" | "." => shown.clone(),
-            dir => format!("{dir}/{shown}"),
-        };
+    for FileRead { path, shown, file, parsed, warnings } in files {
         let mut id = ScenarioId::for_file(&String::from_utf8_lossy(&path));
         while !taken.insert(id.clone()) {
             id = id.distinguished(&path);
-        }
-        let parsed = parse(&file, &bytes);
-        let mut warnings = parsed.warnings;
-        if let (Ok(scenario), Ok(source)) = (&parsed.scenario, std::str::from_utf8(&bytes)) {
-            warnings.extend(lint(&file, source, scenario));
-            warnings.sort_by_key(|found| (found.line, found.column));
         }
         set.diagnostics.extend(warnings);
         let name = parsed.name.unwrap_or_else(|| stem(&shown).to_owned());
