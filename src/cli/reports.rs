@@ -144,7 +144,8 @@ impl ReportArgs {
 /// Tells a judgement to all who want to know, and writes the results.
 pub(super) struct Telling<'a> {
     readers: Reporters<'a>,
-    results: JsonReporter<'a>,
+    /// The file of the results; each is handed to it by who judges.
+    pub(super) results: JsonReporter<'a>,
     path: PathBuf,
     old: Option<&'a Outline>,
     new: Outline,
@@ -249,7 +250,6 @@ impl<'a> Telling<'a> {
                 if self.old.is_some() {
                     self.new.scenarios.push(Known::of(judged));
                 }
-                self.results.judged(judged);
                 self.readers.judged(judged);
             }
         }

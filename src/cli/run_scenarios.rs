@@ -275,10 +275,12 @@ fn judge(
     let (mut pasts, mut kept) = (Vec::new(), Ok(()));
     let sum = judge::judge_scenarios(work, &settings, token, &mut |progress| {
         if let Progress::Judged(judged) = &progress {
+            let json = ScenarioResult::of(judged).to_json();
             // First of all: what is told may have to wait for who reads it.
             if kept.is_ok() {
-                kept = record.add(&ScenarioResult::of(judged));
+                kept = record.add(&json);
             }
+            telling.results.add(&judged.id, &json);
             pasts.push((judged.id.clone(), judged.past()));
         }
         telling.progress(&progress);

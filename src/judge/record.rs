@@ -80,7 +80,7 @@ impl JudgementRecord {
         file.lock()?;
         fs::rename(&unnamed, dir.join(RESULTS))?;
         let record = Self { dir, file };
-        record.append(&Begun { scenarios: scenarios.to_vec() })?;
+        record.add(&serde_json::to_string(&Begun { scenarios: scenarios.to_vec() })?)?;
         Ok(record)
     }
 
@@ -89,16 +89,17 @@ impl JudgementRecord {
         &self.dir
     }
 
-    /// Adds the line of one scenario. It outlives this process, not the machine's power.
+    /// Adds the line of one scenario: the JSON of its result, on one line or several. It outlives
+    /// this process, not the machine's power.
     ///
     /// # Errors
     /// The disk is full, or gone.
-    pub fn add(&self, result: &ScenarioResult) -> io::Result<()> {
-        self.append(result)
-    }
-
-    fn append(&self, line: &impl Serialize) -> io::Result<()> {
-        let mut line = serde_json::to_vec(line)?;
+    pub fn add(&self, json: &str) -> io::Result<()> {
+        let mut line = Vec::with_capacity(json.len() + 1);
+        // No text in JSON holds a line feed of its own.
+        for part in json.lines() {
+            line.extend_from_slice(part.trim_start().as_bytes());
+        }
         line.push(b'\n');
         // One write, so that lines of several threads do not mix.
         (&self.file).write_all(&line)
@@ -224,7 +225,7 @@ mod tests {
     fn a_judgement_that_is_over_leaves_nothing() {
         let state = tempfile::tempdir().unwrap();
         let record = begin(state.path(), 0);
-        record.add(&result("a", true)).unwrap();
+        record.add(&result("a", true).to_json()).unwrap();
         record.finish();
         assert_eq!(judgements(&state.path().join(JUDGEMENTS)), Vec::<PathBuf>::new());
         assert!(meet(state.path()).is_empty());
@@ -234,8 +235,8 @@ mod tests {
     fn one_that_goes_on_is_nobodys_business_and_one_that_was_killed_is_met_once() {
         let state = tempfile::tempdir().unwrap();
         let record = begin(state.path(), 0);
-        record.add(&result("a", true)).unwrap();
-        record.add(&result("b", false)).unwrap();
+        record.add(&result("a", true).to_json()).unwrap();
+        record.add(&result("b", false).to_json()).unwrap();
         assert!(meet(state.path()).is_empty());
         // In the middle of a line.
         (&record.file).write_all(b"{\"id\": \"c\", \"na").unwrap();

@@ -6,6 +6,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
+use crate::id::ScenarioId;
 use crate::report::WriteError;
 use crate::report::results::{Results, ScenarioResult};
 use crate::verdict::Judged;
@@ -33,6 +34,18 @@ impl<'a> JsonReporter<'a> {
             result: Ok(()),
         }
     }
+
+    /// Takes the result of a scenario as JSON, which is dear to make twice.
+    pub fn add(&mut self, id: &ScenarioId, json: &str) {
+        let Some(spool) = &mut self.spool else { return };
+        let mut piece = Vec::with_capacity(json.len() + json.len() / 4 + 256);
+        // Two levels deep; no text in JSON holds a line feed of its own.
+        for line in json.split_inclusive('\n') {
+            piece.extend_from_slice(b"    ");
+            piece.extend_from_slice(line.as_bytes());
+        }
+        spool.add(id, &piece);
+    }
 }
 
 impl JudgementReporter for JsonReporter<'_> {
@@ -44,12 +57,7 @@ impl JudgementReporter for JsonReporter<'_> {
     }
 
     fn judged(&mut self, judged: &Judged) {
-        let json = serde_json::to_string_pretty(&ScenarioResult::of(judged))
-            .expect("text and numbers are JSON");
-        if let Some(spool) = &mut self.spool {
-            // Two levels deep; no text in JSON holds a line feed of its own.
-            spool.add(&judged.id, format!("    {}", json.replace('\n', "\n    ")).as_bytes());
-        }
+        self.add(&judged.id, &ScenarioResult::of(judged).to_json());
     }
 
     fn finished(&mut self, finished: &Finished<'_>) {
