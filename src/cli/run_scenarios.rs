@@ -13,8 +13,8 @@ use crate::config::{Config, Environment};
 use crate::engine::keep_out_of_git;
 use crate::id::ScenarioId;
 use crate::judge::{
-    self, DiscoverError, EvidenceDir, Fixtures, JudgementRecord, Place, Progress, Settings, Work,
-    remember,
+    self, Died, DiscoverError, EvidenceDir, Fixtures, JudgementRecord, Place, Progress, Settings,
+    Work, remember,
 };
 use crate::process::{Cancel, Limited, end_strays, is_interrupt_ignored, pause_with_the_terminal};
 use crate::report::results::ScenarioResult;
@@ -285,10 +285,16 @@ fn judge(
         }
         telling.progress(&progress);
     });
+    let died = fixtures.died();
     fixtures.stop_all();
     // Nothing runs any more: whatever there still is came from an evaluation.
     end_strays();
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> = died
+        .iter()
+        .map(|Died { name, why, log }| {
+            format!("fixture `{name}` was started again: {why}; its log is `{}`", log.display())
+        })
+        .collect();
     let invalid = set.entries.iter().filter(|entry| entry.scenario.is_err()).count();
     if invalid > 0 {
         let count = plural(invalid, "scenario");
@@ -545,6 +551,25 @@ mod tests {
         let results = bench.results();
         assert_eq!(results["satisfaction_score"], Value::Null);
         assert_eq!(results["results"][0]["verdict"], "undecided");
+    }
+
+    #[test]
+    fn a_fixture_that_died_is_told() {
+        let needs =
+            |name, script| format!("---\nneeds: [app]\n---\n{}", scenario(name, "x", script));
+        let bench = Bench::new(&[
+            ("a.md", &needs("A", "sleep 0.6; true")),
+            ("b.md", &needs("B", "test \"$(wc -l <starts)\" = 2")),
+        ]);
+        let fixture = "{name: app, start: 'echo >>starts; sleep 0.2; exit 7', \
+                       ready: {command: 'test -e starts'}}";
+        fs::write(bench.path("product/dark-factory.yaml"), format!("fixtures: [{fixture}]"))
+            .unwrap();
+        let (exit, said) = bench.run(&[]);
+        assert_eq!(exit, Exit::Satisfied, "{said}");
+        let told =
+            "fixture `app` was started again: it exited with 7 after it was ready; its log is";
+        assert!(said.contains(told), "{said}");
     }
 
     #[test]
