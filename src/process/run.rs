@@ -26,7 +26,8 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// How long a killed child may take to vanish before it is given up.
 const LAST_WAIT: Duration = Duration::from_secs(10);
 /// How much is read at a time, until a child turns out to write much, and then.
-const CHUNK: usize = 4 * 1024;
+/// Most write little; what is larger than this the allocator does not keep at hand.
+const CHUNK: usize = 1_000;
 const LARGE_CHUNK: usize = 64 * 1024;
 
 /// What came of a child.

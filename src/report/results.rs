@@ -346,7 +346,7 @@ impl ScenarioResult {
     /// Returns it as JSON, on lines with two blanks for each level, as the file has it.
     pub fn to_json(&self) -> String {
         let texts = self.stdout.len() + self.stderr.len();
-        let mut json = Vec::with_capacity(2 * texts + 2_048);
+        let mut json = Vec::with_capacity(2 * texts + 1_000);
         let mut serializer = serde_json::Serializer::pretty(&mut json);
         self.serialize(&mut serializer).expect("text and numbers are JSON");
         String::from_utf8(json).expect("JSON is UTF-8")

@@ -37,14 +37,10 @@ impl<'a> JsonReporter<'a> {
 
     /// Takes the result of a scenario as JSON, which is dear to make twice.
     pub fn add(&mut self, id: &ScenarioId, json: &str) {
-        let Some(spool) = &mut self.spool else { return };
-        let mut piece = Vec::with_capacity(json.len() + json.len() / 4 + 256);
-        // Two levels deep; no text in JSON holds a line feed of its own.
-        for line in json.split_inclusive('\n') {
-            piece.extend_from_slice(b"    ");
-            piece.extend_from_slice(line.as_bytes());
+        if let Some(spool) = &mut self.spool {
+            // Two levels deep; no text in JSON holds a line feed of its own.
+            spool.add_lines(id, "    ", json);
         }
-        spool.add(id, &piece);
     }
 }
 

@@ -36,15 +36,33 @@ impl Spool {
 
     /// Adds the piece of a scenario.
     pub(super) fn add(&mut self, id: &ScenarioId, piece: &[u8]) {
+        let written = match &mut self.file {
+            Ok(file) => file.write_all(piece),
+            Err(_) => return,
+        };
+        self.added(id, written.map(|()| piece.len()));
+    }
+
+    /// Adds the piece of a scenario, with `indent` before each of its lines.
+    pub(super) fn add_lines(&mut self, id: &ScenarioId, indent: &str, piece: &str) {
+        let Ok(file) = &mut self.file else { return };
+        let mut length = 0;
+        let written = piece.split_inclusive('\n').try_for_each(|line| {
+            length += indent.len() + line.len();
+            file.write_all(indent.as_bytes())?;
+            file.write_all(line.as_bytes())
+        });
+        self.added(id, written.map(|()| length));
+    }
+
+    fn added(&mut self, id: &ScenarioId, written: io::Result<usize>) {
         let place = self.places.get(id).copied().unwrap_or(usize::MAX);
-        if let Ok(file) = &mut self.file {
-            match file.write_all(piece) {
-                Ok(()) => {
-                    self.pieces.push((place, self.length, piece.len()));
-                    self.length += piece.len() as u64;
-                }
-                Err(error) => self.file = Err(error),
+        match written {
+            Ok(length) => {
+                self.pieces.push((place, self.length, length));
+                self.length += length as u64;
             }
+            Err(error) => self.file = Err(error),
         }
     }
 
