@@ -24,6 +24,7 @@ use super::exit::{Exit, Failure, OrExit as _};
 
 /// What else is told, and how.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Output")]
 pub struct ReportArgs {
     /// Write one more report to a file, `-` for standard output; can be given several times
     #[arg(long, value_name = "FORMAT=FILE")]

@@ -62,25 +62,25 @@ pub struct Args {
     #[command(flatten)]
     pub scheduling: SchedulingArgs,
     /// The scenarios' directory [default: `scenarios.dir` of dark-factory.yaml, else scenarios]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Product")]
     pub scenarios_dir: Option<PathBuf>,
     /// The file for the results [default: artifacts/factory/scenario_results.json below the root]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
     /// The root of the product [default: the top of the git repository, else the current directory]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Product")]
     pub workdir: Option<PathBuf>,
     /// List the scenarios and run none
-    #[arg(long, conflicts_with = "check")]
+    #[arg(long, conflicts_with = "check", help_heading = "Instead of running")]
     pub list: bool,
     /// Read the scenarios, say what is wrong with them, and run none
-    #[arg(long)]
+    #[arg(long, help_heading = "Instead of running")]
     pub check: bool,
     /// What is written to standard output
-    #[arg(long, value_enum, default_value_t = Format::Human)]
+    #[arg(long, value_enum, default_value_t = Format::Human, help_heading = "Output")]
     pub format: Format,
     /// Show only what is not satisfied, and the sum
-    #[arg(long, short)]
+    #[arg(long, short, help_heading = "Output")]
     pub quiet: bool,
     /// What else is told, and how.
     #[command(flatten)]
