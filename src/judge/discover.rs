@@ -3,7 +3,7 @@
 //! git use them.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, FileType};
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::panic::resume_unwind;
@@ -87,8 +87,8 @@ pub fn discover(root: &Path, dir: &str) -> Result<ScenarioSet, DiscoverError> {
 struct Walk {
     /// The root without links.
     inside: PathBuf,
-    /// What is named as a scenario, and whether it is a link.
-    named: Vec<(Vec<u8>, PathBuf, bool)>,
+    /// What is named as a scenario, and what its directory says of it.
+    named: Vec<(Vec<u8>, PathBuf, FileType)>,
     files: Vec<(Vec<u8>, FileRead)>,
     broken: Vec<(Vec<u8>, Broken)>,
     /// Links to directories that hold files named as scenarios.
@@ -127,8 +127,8 @@ impl Walk {
             }
         }
         let (named, inside) = (std::mem::take(&mut self.named), &self.inside);
-        let found = in_parallel(named, |(relative, path, is_link)| {
-            let bytes = read(inside, &path, is_link);
+        let found = in_parallel(named, |(relative, path, kind)| {
+            let bytes = read(inside, &path, kind);
             let found = bytes.map(|bytes| read_file(dir, relative.clone(), &bytes));
             (relative, found)
         });
@@ -171,7 +171,7 @@ impl Walk {
                 }
                 pending.push(relative);
             } else if is_scenario {
-                self.named.push((relative, entry.path(), kind.is_symlink()));
+                self.named.push((relative, entry.path(), kind));
             } else if kind.is_symlink() && holds_scenarios(&entry.path()) {
                 self.linked.push(relative);
             }
@@ -180,8 +180,9 @@ impl Walk {
     }
 }
 
-/// Reads a file below `inside`, the root without links.
-fn read(inside: &Path, path: &Path, is_link: bool) -> Result<Vec<u8>, Broken> {
+/// Reads a file below `inside`, the root without links; `kind` is what its directory says of it.
+fn read(inside: &Path, path: &Path, kind: FileType) -> Result<Vec<u8>, Broken> {
+    let (is_link, is_regular) = (kind.is_symlink(), kind.is_file());
     if is_link {
         let target = fs::canonicalize(path).map_err(|error| {
             Broken::unreadable(format_args!("it is a link to nowhere: {error}"))
@@ -203,7 +204,9 @@ fn read(inside: &Path, path: &Path, is_link: bool) -> Result<Vec<u8>, Broken> {
         Ok(())
     };
     // Before it is opened, for opening a device may do something; and again as what it is then.
-    usable(&fs::metadata(path).map_err(Broken::unreadable)?)?;
+    if !is_regular {
+        usable(&fs::metadata(path).map_err(Broken::unreadable)?)?;
+    }
     // Opening a FIFO would wait for whoever writes to it.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty())
