@@ -5,6 +5,7 @@ use crate::convergence::Step;
 use crate::event::{DeliveryDetail, Summary, TurnDelivery};
 use crate::feedback::{LastTurn, Point};
 use crate::journal::write_durably;
+use crate::judge::remember;
 use crate::report::results::Results;
 use crate::scenario::Entry;
 use crate::text::plural;
@@ -133,8 +134,15 @@ pub(super) fn write_results(run: &Run) -> Result<(), Halt> {
     let results = Results::new(SystemClock.now(), &judged, &satisfaction(&judged), gate_failed);
     let path = run.root.join("artifacts/factory/scenario_results.json");
     write_durably(&path, &results.to_json()).map_err(|error| {
-        Failure::of("disk", format!("writing {} failed", path.display()), error).into()
-    })
+        Halt::from(Failure::of("disk", format!("writing {} failed", path.display()), error))
+    })?;
+    if run.versioned.is_some() {
+        return Ok(());
+    }
+    // It was the working tree that was judged: `run-scenarios --failed` goes by it, too.
+    let pasts = judged.iter().map(|one| (one.id.clone(), one.past()));
+    remember(&run.root.join("artifacts/factory"), pasts)
+        .map_err(|error| Failure::of("disk", "keeping the history failed", error).into())
 }
 
 fn not_run(entry: &Entry) -> Judged {

@@ -194,3 +194,14 @@ fn a_list_for_machines_tells_what_can_be_selected_by() {
     assert_eq!(found[1]["tags"], serde_json::json!(["gpu"]));
     assert_eq!((&found[1]["slow"], &found[1]["serial"]), (&true.into(), &false.into()));
 }
+
+#[test]
+fn what_the_factory_judged_in_place_is_known_the_next_time() {
+    let product = four().committed();
+    product.run_scenarios(&["--run-slow"]).code(1);
+    check(&product, &["--failed"], &["02_logout"]);
+    let product = product.file("scenarios/01_login.md", scenario("{}", "Log in", "web", 1));
+    let product = product.file("scenarios/02_logout.md", scenario("{}", "Log out", "web", 0));
+    product.iterate(&["--no-agent", "--in-place"]).code(1);
+    check(&product, &["--failed", "--category", "web"], &["01_login"]);
+}

@@ -6,9 +6,9 @@ use crate::engine::results::write_results;
 use crate::engine::{Failure, Halt, Handler, Recorder, Run};
 use crate::event::{Label, RunEvent};
 use crate::id::ScenarioId;
-use crate::judge::{Progress, Settings, Work, judge_scenarios};
+use crate::judge::{Progress, Settings, Work, judge_scenarios, read_history};
 use crate::pipeline::{Node, NodeOutcome, Status};
-use crate::scenario::{Entry, History, Order, phases};
+use crate::scenario::{Entry, Order, phases};
 use crate::verdict::{Judged, Obstacle, Verdict, satisfaction};
 
 const SATISFIED: &str = "satisfied";
@@ -37,11 +37,14 @@ impl Handler<Run> for Scenarios {
         let before = run.summary().ever_judged.clone();
         let mut unable = Vec::new();
         let mut recorded = Ok(());
+        // Only an order hangs on what took how long.
+        let history = read_history(&run.root.join("artifacts/factory")).ok().flatten();
+        let order = if settings.jobs > 1 { Order::Longest } else { Order::File };
         let fixtures = run.fixtures(&place)?;
         let work = Work {
             fixtures: &fixtures,
             entries: &open,
-            phases: &phases(&open, Order::File, &History::default()),
+            phases: &phases(&open, order, &history.unwrap_or_default()),
             place: &place,
             judged_before: &before,
             sum_before: satisfaction(&run.judged()?),
