@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::model::{Config, FixtureScope, FixtureSettings, GateSettings, ReadyPort};
 use crate::scenario::{Diagnostic, check_of};
-use crate::text::{TreePath, line_column, nearest, yaml};
+use crate::text::{TreePath, line_column, nearest, why_no_regex, yaml};
 
 /// The settings' file, at the root of the product.
 pub const FILE: &str = "dark-factory.yaml";
@@ -368,8 +368,7 @@ impl Review<'_> {
                 let message = "an empty text is in every line";
                 self.value("C003", &at("output"), message, "write a text that it logs when ready");
             } else if let Some(Err(error)) = regex.map(regex::Regex::new) {
-                let why = error.to_string();
-                let why = why.lines().last().unwrap_or_default().trim();
+                let why = why_no_regex(&error);
                 let message = format!("`{output}` is no regular expression: {why}");
                 self.value(
                     "C003",

@@ -16,7 +16,7 @@ use crate::journal::RunsDir;
 use crate::judge::{EvidenceDir, Fixtures, Place};
 use crate::pipeline::{Next, Phase, Walk};
 use crate::process::survivors::{self, Process, Search};
-use crate::process::{Cancel, FIXTURE_MARK, Limited};
+use crate::process::{Cancel, Limited, mark};
 use crate::wall::{ManagedTree, TreeError};
 
 use super::state::Lock;
@@ -198,7 +198,7 @@ impl Run {
         let home = versioned.paths.judge_home.as_os_str().as_bytes();
         let search = Search { variable: "HOME", value: home, own_descendants: false };
         // A fixture that lives for the whole run is stopped by who started it.
-        let spared = |one: &Process| survivors::inherits(one, FIXTURE_MARK);
+        let spared = |one: &Process| survivors::inherits(one, mark::FIXTURE);
         match survivors::sweep_but(search, spared, BOUND).left {
             0 => Ok(()),
             left => Err(Failure::plain(

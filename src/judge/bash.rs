@@ -37,17 +37,15 @@ impl Place {
         cancel: &Cancel,
         live: &mut dyn FnMut(Stream, &[u8]),
     ) -> Finished {
-        // The place's bash, whatever PATH the scenario sets.
-        let bash = find_bash(&self.env);
-        let mut call = Call::new(bash.unwrap_or_else(|| "bash".into()), &self.root)
-            .env(self.variables(extra))
+        let extra = extra.iter().map(|(name, value)| (name.into(), value.into()));
+        let mut call = self
+            .call(extra)
             .limit(limits.time)
             .grace(limits.grace)
             .keep(limits.keep)
             .ending_strays();
         if script.len() <= LONGEST_ARGUMENT {
-            // The last is `$0`: messages begin with `bash: line 1:`, wherever bash is.
-            return process::run(&call.args(["-c", script, "bash"]), cancel, live);
+            return process::run(&call.args(by_argument(script)), cancel, live);
         }
         match self.script_file(script) {
             Ok(file) => {
@@ -58,6 +56,15 @@ impl Place {
                 why: format!("can't write the script: {error}"),
             }),
         }
+    }
+
+    /// Returns a call of the place's bash, whatever PATH `extra` sets, with no script yet.
+    pub(super) fn call(&self, extra: impl Iterator<Item = (OsString, OsString)>) -> Call {
+        let bash = find_bash(&self.env);
+        let mut env = self.env.clone();
+        env.extend(extra);
+        env.retain(|name, _| !steers_bash(name));
+        Call::new(bash.unwrap_or_else(|| "bash".into()), &self.root).env(env)
     }
 
     /// Writes a script too long for an argument to a file outside the tree, gone when dropped.
@@ -71,13 +78,12 @@ impl Place {
         file.write_all(script.as_bytes())?;
         Ok(file)
     }
+}
 
-    fn variables(&self, extra: &BTreeMap<String, String>) -> Variables {
-        let mut env = self.env.clone();
-        env.extend(extra.iter().map(|(name, value)| (name.into(), value.into())));
-        env.retain(|name, _| !steers_bash(name));
-        env
-    }
+/// Returns the arguments by which bash runs a script that is short enough.
+pub(super) fn by_argument(script: &str) -> [&str; 3] {
+    // The last is `$0`: messages begin with `bash: line 1:`, wherever bash is.
+    ["-c", script, "bash"]
 }
 
 /// The bounds of one piece of bash.
@@ -90,7 +96,7 @@ pub(super) struct Limits {
 
 /// Returns the bash on the `PATH` of `env`: the one that was found there last, for as long as it is
 /// there. To look through a long `PATH` each time costs a thirtieth of what starting bash does.
-pub(super) fn find_bash(env: &Variables) -> Option<PathBuf> {
+fn find_bash(env: &Variables) -> Option<PathBuf> {
     static FOUND: Mutex<Option<(Option<OsString>, PathBuf)>> = Mutex::new(None);
     let path = env.get(OsStr::new("PATH"));
     let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,7 +112,7 @@ pub(super) fn find_bash(env: &Variables) -> Option<PathBuf> {
 }
 
 /// Returns whether bash would read code or options from the variable before the script.
-pub(super) fn steers_bash(name: &OsStr) -> bool {
+fn steers_bash(name: &OsStr) -> bool {
     let name = name.as_bytes();
     matches!(name, b"BASH_ENV" | b"ENV" | b"SHELLOPTS" | b"BASHOPTS")
         || name.starts_with(b"BASH_FUNC_")

@@ -89,7 +89,7 @@ struct Walk {
     inside: PathBuf,
     /// What is named as a scenario, and what its directory says of it.
     named: Vec<(Vec<u8>, PathBuf, FileType)>,
-    files: Vec<(Vec<u8>, FileRead)>,
+    files: Vec<FileRead>,
     broken: Vec<(Vec<u8>, Broken)>,
     /// Links to directories that hold files named as scenarios.
     linked: Vec<Vec<u8>>,
@@ -127,15 +127,14 @@ impl Walk {
             }
         }
         let (named, inside) = (std::mem::take(&mut self.named), &self.inside);
-        let found = in_parallel(named, |(relative, path, kind)| {
-            let bytes = read(inside, &path, kind);
-            let found = bytes.map(|bytes| read_file(dir, relative.clone(), &bytes));
-            (relative, found)
+        let found = in_parallel(named, |(relative, path, kind)| match read(inside, &path, kind) {
+            Ok(bytes) => Ok(read_file(dir, relative, &bytes)),
+            Err(broken) => Err((relative, broken)),
         });
-        for (relative, found) in found {
-            match found {
-                Ok(file) => self.files.push((relative, file)),
-                Err(broken) => self.broken.push((relative, broken)),
+        for one in found {
+            match one {
+                Ok(file) => self.files.push(file),
+                Err(broken) => self.broken.push(broken),
             }
         }
         Ok(())
@@ -226,10 +225,10 @@ fn read(inside: &Path, path: &Path, kind: FileType) -> Result<Vec<u8>, Broken> {
 
 impl Walk {
     fn into_set(mut self, dir: &str) -> ScenarioSet {
-        self.files.sort_by(|(a, _), (b, _)| a.cmp(b));
         self.broken.sort();
-        let mut paths: Vec<Vec<u8>> = self.files.iter().map(|(path, _)| path.clone()).collect();
-        let mut set = set_of(self.files.into_iter().map(|(_, file)| file).collect());
+        let mut paths: Vec<Vec<u8>> = self.files.iter().map(|file| file.path.clone()).collect();
+        paths.sort();
+        let mut set = set_of(self.files);
         self.linked.sort();
         for path in self.linked {
             let target = "it is a link to a directory, and is not followed".to_owned();

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group};
 
 use crate::verdict::Ending;
 
-use super::strays::MARK;
+use super::mark::CHILD;
 use super::{Call, Stdin, Variables, started, survivors};
 
 /// Where names are looked up when the environment has no `PATH`.
@@ -157,7 +157,7 @@ pub(super) fn start_child(
         .current_dir(&call.dir)
         .env_clear()
         .envs(&call.env)
-        .envs(how.mark.map(|mark| (MARK, mark)))
+        .envs(how.mark.map(|mark| (CHILD, mark)))
         .process_group(0)
         .stdin(stdin)
         .stdout(stdout)

@@ -7,7 +7,7 @@
 //! only while a single child runs, or once none does. Elsewhere nothing is found.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::OnceLock;
@@ -18,15 +18,10 @@ use rustix::process::{Pid, Signal, WaitOptions, getpid, waitpid};
 
 use crate::clock::Instant;
 
+use super::mark::{self, CHILD, FIXTURE};
 use super::started;
 use super::survivors::{self, Process, process_of};
 
-/// The variable that marks a child and what descends from it: `NAMESPACE.PID.START.NUMBER` of the
-/// process that started it, and which child of it it is.
-pub(crate) const MARK: &str = "DARK_FACTORY_CHILD";
-/// The variable that marks what a fixture started: it ends with its fixture, and with nothing else.
-/// Its value has the same four parts at its end.
-pub(crate) const FIXTURE: &str = "DARK_FACTORY_FIXTURE";
 /// How long strays may take to vanish once they have been killed.
 const BOUND: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_micros(500);
@@ -52,7 +47,7 @@ impl Watch {
         let others = WATCHED.fetch_add(1, Ordering::SeqCst);
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
         Self {
-            mark: format!("{}.{number}", runner()),
+            mark: format!("{}.{number}", mark::runner()),
             before: adopted().into_iter().collect(),
             alone: others == 0,
         }
@@ -68,12 +63,12 @@ impl Watch {
         let alone = self.alone && WATCHED.load(Ordering::SeqCst) == 1;
         end_all(|pid| {
             let unknown = alone && !self.before.contains(&pid);
-            match (mark_of(MARK, pid), mark_of(FIXTURE, pid)) {
-                (Some(mark), _) if is_of_this_runner(&mark) => mark == self.mark,
-                (_, Some(fixture)) if is_of_this_runner(&fixture) => false,
+            match (mark::of(CHILD, pid), mark::of(FIXTURE, pid)) {
+                (Some(mark), _) if mark::is_of_this_runner(&mark) => mark == self.mark,
+                (_, Some(fixture)) if mark::is_of_this_runner(&fixture) => false,
                 // It came here because a runner that a child had started is dead. Other marks say
                 // nothing: anybody can write a variable.
-                (Some(mark), _) | (None, Some(mark)) => !runner_is_alive(&mark) || unknown,
+                (Some(mark), _) | (None, Some(mark)) => mark::is_orphan(&mark) || unknown,
                 (None, None) => unknown,
             }
         })
@@ -99,8 +94,8 @@ pub fn end_orphans() -> usize {
         .into_iter()
         .filter(|one| !one.zombie)
         .filter(|one| {
-            let mark = mark_of(MARK, one.pid).or_else(|| mark_of(FIXTURE, one.pid));
-            mark.is_some_and(|mark| !runner_is_alive(&mark))
+            let mark = mark::of(CHILD, one.pid).or_else(|| mark::of(FIXTURE, one.pid));
+            mark.is_some_and(|mark| mark::is_orphan(&mark))
         })
         .collect();
     for orphan in &orphans {
@@ -179,64 +174,3 @@ fn become_reaper() {
 
 #[cfg(not(target_os = "linux"))]
 fn become_reaper() {}
-
-/// Returns what tells this process from every other of this boot.
-fn runner() -> &'static str {
-    static RUNNER: OnceLock<String> = OnceLock::new();
-    RUNNER.get_or_init(|| {
-        let pid = getpid().as_raw_nonzero().get();
-        let start = process_of(pid).map_or(0, |process| process.start);
-        format!("{}.{pid}.{start}", namespace())
-    })
-}
-
-/// Returns the number of the namespace in which the numbers of processes mean something; empty
-/// where the system has none.
-fn namespace() -> String {
-    let link = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    link.to_string_lossy().chars().filter(char::is_ascii_digit).collect()
-}
-
-/// Returns whether a mark, `..NAMESPACE.PID.START.NUMBER`, is one that this process gave.
-fn is_of_this_runner(mark: &str) -> bool {
-    let whose = mark.rsplit_once('.').map_or("", |(whose, _)| whose);
-    whose.strip_suffix(runner()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-}
-
-fn runner_is_alive(mark: &str) -> bool {
-    let mut parts = mark.rsplit('.').skip(1);
-    let start: Option<u64> = parts.next().and_then(|part| part.parse().ok());
-    let pid = parts.next().and_then(|part| part.parse().ok());
-    match (pid, start, parts.next()) {
-        // What runs in a container can be seen from outside of it, and not be told alive or dead.
-        (Some(pid), Some(start), Some(other)) if other == namespace() => {
-            process_of(pid).is_some_and(|process| process.start == start && !process.zombie)
-        }
-        // Somebody else's variable.
-        _ => true,
-    }
-}
-
-fn mark_of(name: &str, pid: i32) -> Option<String> {
-    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    environment.split(|byte| *byte == 0).find_map(|pair| {
-        let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-        Some(String::from_utf8_lossy(value).into_owned())
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mark_tells_a_living_runner_from_a_dead_one_and_others_nothing() {
-        let pid = getpid().as_raw_nonzero().get();
-        assert!(runner_is_alive(&format!("{}.7", runner())));
-        assert!(!runner_is_alive(&format!("{}.{pid}.1.7", namespace())));
-        assert!(runner_is_alive(&format!("1{}.{pid}.1.7", namespace())));
-        for mark in ["", "x", "1.2.3", "a.b.c.d"] {
-            assert!(runner_is_alive(mark), "{mark}");
-        }
-    }
-}

@@ -113,25 +113,13 @@ pub(crate) fn related(search: Search<'_>, also: impl Fn(&Process) -> bool) -> Ve
 
 /// Returns whether the process inherited a value for `variable`.
 pub(crate) fn inherits(process: &Process, variable: &str) -> bool {
-    let environment = fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
-    environment.split(|byte| *byte == 0).any(|pair| {
-        pair.strip_prefix(variable.as_bytes()).is_some_and(|rest| rest.starts_with(b"="))
-    })
+    !values_of(process.pid, variable).is_empty()
 }
 
 /// Returns the values that living processes inherited for `variable`, each once, sorted.
 pub(crate) fn values(variable: &str) -> Vec<Vec<u8>> {
-    let values: BTreeSet<Vec<u8>> = table()
-        .iter()
-        .filter_map(|one| fs::read(format!("/proc/{}/environ", one.pid)).ok())
-        .filter_map(|environment| {
-            let mut pairs = environment.split(|byte| *byte == 0);
-            pairs.find_map(|pair| {
-                let value = pair.strip_prefix(variable.as_bytes())?.strip_prefix(b"=")?;
-                Some(value.to_vec())
-            })
-        })
-        .collect();
+    let values: BTreeSet<Vec<u8>> =
+        table().iter().flat_map(|one| values_of(one.pid, variable)).collect();
     values.into_iter().collect()
 }
 
@@ -198,12 +186,18 @@ pub(crate) fn table() -> Vec<Process> {
 }
 
 fn holds(pid: i32, search: Search<'_>) -> bool {
-    let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { return false };
-    environment.split(|byte| *byte == 0).any(|pair| {
-        pair.strip_prefix(search.variable.as_bytes())
-            .and_then(|rest| rest.strip_prefix(b"="))
-            .is_some_and(|value| value == search.value)
-    })
+    values_of(pid, search.variable).iter().any(|value| value == search.value)
+}
+
+/// Returns the values that a process began with for `variable`, which may be there more than once;
+/// none where its environment can't be read.
+pub(super) fn values_of(pid: i32, variable: &str) -> Vec<Vec<u8>> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment
+        .split(|byte| *byte == 0)
+        .filter_map(|pair| pair.strip_prefix(variable.as_bytes())?.strip_prefix(b"="))
+        .map(<[u8]>::to_vec)
+        .collect()
 }
 
 /// Reads `/proc/PID/stat`; the name in parentheses may itself hold blanks and parentheses.

@@ -7,7 +7,7 @@ use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::text::{nearest, one_line};
+use crate::text::{nearest, one_line, why_no_regex};
 
 /// One item under `## Pass Criteria`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -299,10 +299,7 @@ impl<'a> Item<'a> {
         match regex_of(&pattern) {
             Ok(_) => Ok(Some(CriterionCheck::Text { of, is: TextTest::Matches(pattern), not })),
             Err(error) => {
-                let why = match error {
-                    regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
-                    other => last_line(&other.to_string()),
-                };
+                let why = why_no_regex(&error);
                 let message = format!("the regular expression can't be read: {why}");
                 Err(slip(message, "its syntax is that of the `regex` crate, without look-around"))
             }
@@ -452,11 +449,6 @@ enum Verb {
 /// Returns a criterion as it should be written, bounded.
 fn form(subject: &str, rest: &str) -> String {
     one_line(&format!("write it as: {subject} {}", rest.trim()), 200)
-}
-
-fn last_line(text: &str) -> String {
-    let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("");
-    one_line(line.strip_prefix("error: ").unwrap_or(line), 200)
 }
 
 /// Returns the first word and what follows it.

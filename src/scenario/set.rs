@@ -10,8 +10,9 @@ use crate::text::{TreePath, visible};
 /// A file that has been read, and has no id yet.
 #[derive(Debug)]
 pub(crate) struct FileRead {
-    path: Vec<u8>,
-    /// Its path as people see it, alone and with the directory.
+    /// Its path in the directory.
+    pub(crate) path: Vec<u8>,
+    /// The path as people see it, alone and with the directory.
     shown: String,
     file: String,
     parsed: Parsed,

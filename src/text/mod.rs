@@ -4,6 +4,7 @@ mod cut;
 mod nearest;
 mod place;
 mod redact;
+mod regex;
 mod tree_path;
 pub mod yaml;
 
@@ -11,4 +12,5 @@ pub use cut::{first_line, head, listed, one_line, plural, tail, visible};
 pub use nearest::nearest;
 pub use place::{Lines, line_column, line_span};
 pub use redact::Redaction;
+pub use regex::why_no_regex;
 pub use tree_path::{TreePath, TreePathError};

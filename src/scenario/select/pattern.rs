@@ -6,6 +6,8 @@ use std::ops::Range;
 use globset::{GlobBuilder, GlobMatcher};
 use regex::{Regex, RegexBuilder};
 
+use crate::text::why_no_regex;
+
 /// How deep `{..}` may nest: globset goes through them by recursion.
 const NESTED: usize = 16;
 /// What a compiled regular expression may take, in bytes: enough for what people write.
@@ -112,15 +114,7 @@ fn glob(lower: &str) -> Result<Compiled, String> {
 
 fn regex(text: &str) -> Result<Compiled, String> {
     let built = RegexBuilder::new(text).case_insensitive(true).size_limit(REGEX_SIZE).build();
-    built.map(Compiled::Regex).map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => "it is too large when compiled".to_owned(),
-        // The last line says what is wrong, those before show where with a caret.
-        error => {
-            let shown = error.to_string();
-            let last = shown.lines().last().unwrap_or_default();
-            last.trim().trim_start_matches("error: ").to_owned()
-        }
-    })
+    built.map(Compiled::Regex).map_err(|error| why_no_regex(&error))
 }
 
 impl PartialEq for Pattern {
