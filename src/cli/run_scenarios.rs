@@ -110,7 +110,7 @@ fn run_to(
     let (set, base) = scenarios(args, env, &root, &config)?;
     let mut stderr = Output::stderr(env.no_color());
     take_over(&root, &mut stderr);
-    let chosen = args.selection.choose(&set, &root, &mut stderr)?;
+    let chosen = args.selection.choose(set, &root, &mut stderr)?;
     let set = &chosen.set;
     let exit = if args.list {
         list(args, &mut output, set, &root)?
@@ -124,6 +124,8 @@ fn run_to(
         judge(args, env, &mut output, &cancel, &Product { root, config }, &chosen)?
     };
     output.finish().context("can't write to standard output")?;
+    // The process is about to end: the system takes back at once what would go piece by piece here.
+    std::mem::forget(chosen);
     Ok(exit)
 }
 
@@ -240,7 +242,8 @@ fn judge(
     chosen: &Chosen,
 ) -> anyhow::Result<Exit> {
     let set = &chosen.set;
-    let place = Place { root: root.clone(), env: env.for_product(&config.env, root, None, None) };
+    let variables = env.for_product(&config.env, root, None, None);
+    let place = Place { root: root.clone(), env: variables.into() };
     let entries: Vec<&Entry> = set.entries.iter().collect();
     let reports = args.reports.plan(args.format, args.quiet, env)?;
     let path = match &args.output {

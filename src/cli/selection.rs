@@ -131,7 +131,7 @@ impl SelectionArgs {
     /// of the last time where one is needed.
     pub fn choose(
         &self,
-        set: &ScenarioSet,
+        set: ScenarioSet,
         root: &Path,
         stderr: &mut Output,
     ) -> anyhow::Result<Chosen> {
@@ -141,12 +141,12 @@ impl SelectionArgs {
             return Err(Failure::because(Exit::Nothing, message));
         }
         let all = plural(set.entries.len(), "scenario");
-        if let Some(first) = selection.unmatched(set).first() {
+        if let Some(first) = selection.unmatched(&set).first() {
             let message =
                 format!("`{first}` matches none of {all}; `run-scenarios --list` shows them");
             return Err(Failure::because(Exit::Nothing, message));
         }
-        let slips = selection.slips(set);
+        let slips = selection.slips(&set);
         for slip in slips.iter().take(SLIPS) {
             stderr.line(self.show_slip(slip, &all, stderr.is_styled()));
         }
@@ -162,10 +162,10 @@ impl SelectionArgs {
                            failed; run `run-scenarios` once first";
             return Err(Failure::because(Exit::Usage, message));
         }
-        let chosen = selection.of(set, &history);
-        if chosen.entries.is_empty() {
-            return Err(Failure::because(Exit::Nothing, self.nothing(set, &history)));
+        if !set.entries.iter().any(|entry| selection.wants(entry, &history)) {
+            return Err(Failure::because(Exit::Nothing, self.nothing(&set, &history)));
         }
+        let chosen = selection.of(set, &history);
         if self.failed && never > 0 {
             stderr.line(format_args!(
                 "note: there is no record of {}, which `-E 'last(none)'` selects",

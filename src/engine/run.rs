@@ -126,7 +126,7 @@ impl Run {
     pub fn place(&mut self) -> Result<Place, Halt> {
         if self.versioned.is_none() {
             let env = self.env.for_product(&self.frozen.config.env, &self.root, None, None);
-            return Ok(Place { root: self.root.clone(), env });
+            return Ok(Place { root: self.root.clone(), env: env.into() });
         }
         self.sync_judge()?;
         let names = self.frozen.config.env.clone();
@@ -134,7 +134,7 @@ impl Run {
         let paths = &self.versioned()?.paths;
         let vars =
             env.for_product(&names, &paths.judge, Some(&paths.judge_home), Some(&paths.judge_tmp));
-        Ok(Place { root: paths.judge.clone(), env: vars })
+        Ok(Place { root: paths.judge.clone(), env: vars.into() })
     }
 
     /// Returns the fixtures of the run, which live in `place`.

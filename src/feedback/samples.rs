@@ -18,7 +18,7 @@ fn entry(id: &str, code: &str) -> Entry {
         name: format!("Product {id}"),
         file: format!("scenarios/{id}.md"),
         category: "cli".to_owned(),
-        scenario: Ok(Scenario {
+        scenario: Ok(Box::new(Scenario {
             preconditions: Vec::new(),
             expectation: format!("The product {id}."),
             evaluation: vec![CodeBlock { code: code.to_owned(), line: 9 }],
@@ -26,7 +26,7 @@ fn entry(id: &str, code: &str) -> Entry {
             criteria: Vec::new(),
             evidence: Vec::new(),
             front: FrontMatter::default(),
-        }),
+        })),
     }
 }
 

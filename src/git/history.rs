@@ -36,12 +36,9 @@ impl Repo {
         }
         let date = format!("@{} +0000", at.unix_millis().div_euclid(1000));
         for role in ["AUTHOR", "COMMITTER"] {
-            let mut set = |what: &str, value: &str| {
-                call.env.insert(format!("GIT_{role}_{what}").into(), value.into())
-            };
-            set("NAME", &author.name);
-            set("EMAIL", &author.email);
-            set("DATE", &date);
+            let parts =
+                [("NAME", author.name.as_str()), ("EMAIL", author.email.as_str()), ("DATE", &date)];
+            call = call.envs(parts.map(|(what, value)| (format!("GIT_{role}_{what}"), value)));
         }
         let call = fed(call.args(["-F", "-"]), message.as_bytes().to_vec());
         oid_line("commit-tree", &output(&call, "commit-tree")?)

@@ -151,11 +151,8 @@ impl Repo {
     pub fn write_tree(&self, base: Option<&Oid>, changes: &[Change]) -> Result<Oid, GitError> {
         let scratch = self.scratch()?;
         let index = scratch.path().join("index");
-        let with_index = |command: &str| {
-            let mut call = self.plumbing(command);
-            call.env.insert("GIT_INDEX_FILE".into(), index.clone().into());
-            call
-        };
+        let with_index =
+            |command: &str| self.plumbing(command).envs([("GIT_INDEX_FILE", index.clone())]);
         let read = with_index("read-tree");
         let read = match base {
             Some(base) => read.arg(base.as_str()),

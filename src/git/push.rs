@@ -78,8 +78,7 @@ impl Repo {
         let (mut call, to) = match remote {
             Remote::Named(name) => (self.in_checkout("push"), (*name).to_owned()),
             Remote::Server(server) => {
-                let mut call = self.plumbing("push");
-                call.env.extend(settings(server));
+                let call = self.plumbing("push").envs(settings(server));
                 (call, format!("{}/{}.git", server.url, server.repository))
             }
         };

@@ -6,10 +6,9 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::fs::{Access, access};
 use tempfile::NamedTempFile;
 
 use crate::process::{self, Call, Cancel, Finished, Keep, Stream, Variables, find_program};
@@ -24,7 +23,7 @@ pub struct Place {
     /// The root of the tree, absolute; every command starts there.
     pub root: PathBuf,
     /// The whole environment of every command.
-    pub env: Variables,
+    pub env: Arc<Variables>,
 }
 
 impl Place {
@@ -37,7 +36,6 @@ impl Place {
         cancel: &Cancel,
         live: &mut dyn FnMut(Stream, &[u8]),
     ) -> Finished {
-        let extra = extra.iter().map(|(name, value)| (name.into(), value.into()));
         let mut call = self
             .call(extra)
             .limit(limits.time)
@@ -59,12 +57,18 @@ impl Place {
     }
 
     /// Returns a call of the place's bash, whatever PATH `extra` sets, with no script yet.
-    pub(super) fn call(&self, extra: impl Iterator<Item = (OsString, OsString)>) -> Call {
+    pub(super) fn call(&self, extra: &BTreeMap<String, String>) -> Call {
         let bash = find_bash(&self.env);
-        let mut env = self.env.clone();
-        env.extend(extra);
-        env.retain(|name, _| !steers_bash(name));
-        Call::new(bash.unwrap_or_else(|| "bash".into()), &self.root).env(env)
+        let mut call =
+            Call::new(bash.unwrap_or_else(|| "bash".into()), &self.root).env(Arc::clone(&self.env));
+        // Most scenarios are content with what is there, and a thousand need no copy each.
+        if !extra.is_empty() {
+            call = call.envs(extra);
+        }
+        if call.env.keys().any(|name| steers_bash(name)) {
+            Arc::make_mut(&mut call.env).retain(|name, _| !steers_bash(name));
+        }
+        call
     }
 
     /// Writes a script too long for an argument to a file outside the tree, gone when dropped.
@@ -94,15 +98,14 @@ pub(super) struct Limits {
     pub(super) keep: Keep,
 }
 
-/// Returns the bash on the `PATH` of `env`: the one that was found there last, for as long as it is
-/// there. To look through a long `PATH` each time costs a thirtieth of what starting bash does.
+/// Returns the bash on the `PATH` of `env`, as it was found there first: to look through a long `PATH`
+/// each time costs a thirtieth of what starting bash does.
 fn find_bash(env: &Variables) -> Option<PathBuf> {
     static FOUND: Mutex<Option<(Option<OsString>, PathBuf)>> = Mutex::new(None);
     let path = env.get(OsStr::new("PATH"));
     let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((on, bash)) = &*found
         && on.as_ref() == path
-        && access(bash, Access::EXEC_OK).is_ok()
     {
         return Some(bash.clone());
     }

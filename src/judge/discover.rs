@@ -226,8 +226,11 @@ fn read(inside: &Path, path: &Path, kind: FileType) -> Result<Vec<u8>, Broken> {
 impl Walk {
     fn into_set(mut self, dir: &str) -> ScenarioSet {
         self.broken.sort();
-        let mut paths: Vec<Vec<u8>> = self.files.iter().map(|file| file.path.clone()).collect();
-        paths.sort();
+        let mut paths = Vec::new();
+        if !self.broken.is_empty() {
+            paths.extend(self.files.iter().map(|file| file.path.clone()));
+            paths.sort();
+        }
         let mut set = set_of(self.files);
         self.linked.sort();
         for path in self.linked {
@@ -264,15 +267,16 @@ fn in_parallel<T: Send, R: Send>(items: Vec<T>, each: impl Fn(T) -> R + Sync) ->
     let share = items.len().div_ceil(threads);
     let (mut items, each) = (items.into_iter(), &each);
     std::thread::scope(|scope| {
-        let shares: Vec<Vec<T>> =
-            (0..threads).map(|_| items.by_ref().take(share).collect()).collect();
-        let work: Vec<_> = shares
-            .into_iter()
+        let mut shares = (0..threads).map(|_| items.by_ref().take(share).collect::<Vec<T>>());
+        let own = shares.next().unwrap_or_default();
+        let others: Vec<_> = shares
             .map(|share| scope.spawn(move || share.into_iter().map(each).collect::<Vec<R>>()))
             .collect();
-        work.into_iter()
-            .flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
-            .collect()
+        let mut done: Vec<R> = own.into_iter().map(each).collect();
+        for thread in others {
+            done.extend(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        done
     })
 }
 

@@ -150,8 +150,8 @@ mod tests {
     }
 
     fn place(dir: &tempfile::TempDir) -> Place {
-        let env = [("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())].into();
-        Place { root: dir.path().to_owned(), env }
+        let env = BTreeMap::from([("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())]);
+        Place { root: dir.path().to_owned(), env: env.into() }
     }
 
     /// Runs the gates; returns their results and the log, times made `T`.

@@ -4,7 +4,7 @@
 //! what is here, and another program can judge in the same way:
 //!
 //! ```
-//! use std::collections::BTreeSet;
+//! use std::collections::{BTreeMap, BTreeSet};
 //! use std::time::Duration;
 //!
 //! use dark_factory::judge::{Fixtures, Place, Progress, Settings, Work, discover, judge_scenarios};
@@ -26,8 +26,8 @@
 //! let phases = phases(&entries, Order::File, &History::default());
 //!
 //! // Where: the root of the tree, and the whole environment.
-//! let env = [("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())].into();
-//! let place = Place { root: product.path().to_owned(), env };
+//! let env = BTreeMap::from([("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())]);
+//! let place = Place { root: product.path().to_owned(), env: env.into() };
 //!
 //! // What they need to have running: nothing.
 //! let cancel = Cancel::never();

@@ -97,8 +97,12 @@ impl JudgementRecord {
     pub fn add(&self, json: &str) -> io::Result<()> {
         let mut line = Vec::with_capacity(json.len() + 1);
         // No text in JSON holds a line feed of its own.
-        for part in json.lines() {
-            line.extend_from_slice(part.trim_start().as_bytes());
+        let mut begins = true;
+        for byte in json.bytes() {
+            begins = byte == b'\n' || (begins && byte == b' ');
+            if !begins {
+                line.push(byte);
+            }
         }
         line.push(b'\n');
         // One write, so that lines of several threads do not mix.

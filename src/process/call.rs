@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A child's whole environment; nothing is inherited.
@@ -44,7 +45,7 @@ pub struct Call {
     /// The directory it starts in.
     pub dir: PathBuf,
     /// Its whole environment.
-    pub env: Variables,
+    pub env: Arc<Variables>,
     /// What it reads.
     pub stdin: Stdin,
     /// The wall-clock limit; none means that it may run for ever.
@@ -67,7 +68,7 @@ impl Call {
             program: program.into(),
             args: Vec::new(),
             dir: dir.into(),
-            env: Variables::new(),
+            env: Arc::default(),
             stdin: Stdin::Null,
             limit: None,
             idle: None,
@@ -97,8 +98,20 @@ impl Call {
 
     /// Sets the whole environment.
     #[must_use]
-    pub fn env(mut self, env: Variables) -> Self {
-        self.env = env;
+    pub fn env(mut self, env: impl Into<Arc<Variables>>) -> Self {
+        self.env = env.into();
+        self
+    }
+
+    /// Sets variables beside or over those of the environment.
+    #[must_use]
+    pub fn envs<N, V>(mut self, more: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let more = more.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Arc::make_mut(&mut self.env).extend(more);
         self
     }
 

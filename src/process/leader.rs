@@ -1,12 +1,14 @@
 //! The child that leads its process group: start, signals, end.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -37,9 +39,9 @@ impl Leader {
     /// Starts the call, its error stream going to `stderr`.
     pub(super) fn start(call: &Call, stderr: Stdio, how: How<'_>) -> io::Result<Self> {
         let stdin = match &call.stdin {
-            Stdin::Null => Stdio::null(),
+            Stdin::Null => nothing(),
             Stdin::Bytes(_) => Stdio::piped(),
-            Stdin::File(path) => std::fs::File::open(path)
+            Stdin::File(path) => File::open(path)
                 .map_err(|error| naming(&format!("can't read `{}`", path.display()), &error))?
                 .into(),
         };
@@ -140,6 +142,15 @@ pub(super) struct How<'a> {
     pub(super) follows: bool,
 }
 
+/// Returns what holds nothing to read. It is opened once: to open it for each child costs more than
+/// the pipe does that it writes to.
+fn nothing() -> Stdio {
+    static NOTHING: LazyLock<io::Result<File>> = LazyLock::new(|| File::open("/dev/null"));
+    let copy = NOTHING.as_ref().map(File::try_clone);
+    // Where it can't be had, the child's start says so.
+    copy.map_or_else(|_| Stdio::null(), |copy| copy.map_or_else(|_| Stdio::null(), Stdio::from))
+}
+
 /// Starts the program of a call as the leader of a group, with these three streams.
 pub(super) fn start_child(
     call: &Call,
@@ -156,7 +167,7 @@ pub(super) fn start_child(
         .args(&call.args)
         .current_dir(&call.dir)
         .env_clear()
-        .envs(&call.env)
+        .envs(call.env.as_ref())
         .envs(how.mark.map(|mark| (CHILD, mark)))
         .process_group(0)
         .stdin(stdin)

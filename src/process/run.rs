@@ -20,6 +20,9 @@ use super::{Call, Cancel, Captured, Stdin, Stream};
 
 /// How often a child is looked at where the system can't tell of its end by itself.
 const GLANCE: Duration = Duration::from_millis(20);
+/// For how long a child's output is left in its pipes at first: one that ends by then wakes this
+/// process once, and not at the end of each stream as well, which is a fiftieth of what it costs.
+const NEW: Duration = Duration::from_millis(2);
 /// How long output is waited for once the child has ended, after each chunk and in all.
 const DRAIN_CHUNK: Duration = Duration::from_millis(100);
 const DRAIN: Duration = Duration::from_secs(2);
@@ -71,8 +74,9 @@ pub fn run(call: &Call, cancel: &Cancel, live: &mut dyn FnMut(Stream, &[u8])) ->
     // The ending that the factory decided on, and when.
     let mut forced: Option<(Ending, Instant)> = None;
     let mut killed: Option<Instant> = None;
+    // Nobody looks at a child that has only just been started.
+    let mut exited = false;
     let ended = loop {
-        let exited = leader.has_exited();
         if exited {
             pipes.stdin = None;
         }
@@ -116,9 +120,13 @@ pub fn run(call: &Call, cancel: &Cancel, live: &mut dyn FnMut(Stream, &[u8])) ->
         }
         let wakers =
             [leader.exit().filter(|_| !exited), cancel.wake().filter(|_| forced.is_none())];
-        if pipes.turn(wait, wakers, live) {
+        let is_new = forced.is_none() && leader.exit().is_some() && started.elapsed() < NEW;
+        if is_new {
+            pipes.feed_within(wait.min(NEW), wakers);
+        } else if pipes.turn(wait, wakers, live) {
             heard = Stopwatch::start();
         }
+        exited = leader.has_exited();
     };
     let duration = started.elapsed();
     let (ending, leaked) = if ended {
@@ -128,6 +136,9 @@ pub fn run(call: &Call, cancel: &Cancel, live: &mut dyn FnMut(Stream, &[u8])) ->
         (Ending::Signalled { signal: Signal::KILL.as_raw() }, true)
     };
     let leaked = watch.is_some_and(|watch| watch.end()) || leaked;
+    // Most have written little, or nothing: what there is, and the end.
+    pipes.read(live);
+    pipes.read(live);
     let drain = Instant::now();
     while pipes.is_open() && !drain.left(DRAIN).is_zero() {
         if !pipes.turn(DRAIN_CHUNK.min(drain.left(DRAIN)), [None, None], live) {
@@ -200,6 +211,21 @@ impl<'a> Pipes<'a> {
 
     fn is_open(&self) -> bool {
         self.stdout.pipe.is_some() || self.stderr.pipe.is_some()
+    }
+
+    /// Waits until the child reads or one of `wakers` has something to say, `wait` at most; moves what
+    /// it reads.
+    fn feed_within(&mut self, wait: Duration, wakers: [Option<BorrowedFd<'_>>; 2]) {
+        let input = self.stdin.as_ref().map(|(pipe, _)| pipe.as_fd());
+        if ready(wait, [None, None], input, wakers).input {
+            self.feed();
+        }
+    }
+
+    /// Reads from each output once, as far as there is something.
+    fn read(&mut self, live: &mut dyn FnMut(Stream, &[u8])) {
+        self.stdout.read(&mut self.chunk, &mut |bytes| live(Stream::Stdout, bytes));
+        self.stderr.read(&mut self.chunk, &mut |bytes| live(Stream::Stderr, bytes));
     }
 
     /// Waits until a pipe or one of `wakers` has something to say, `wait` at most; moves what can
@@ -373,16 +399,15 @@ mod tests {
 
     #[test]
     fn a_child_has_the_given_environment_and_no_other() {
-        let env = [("PATH".into(), "/usr/bin:/bin".into()), ("A".into(), "b".into())].into();
-        check(&Call::new("env", "/").env(env), exited(0), "A=b\nPATH=/usr/bin:/bin\n", "");
+        let call = Call::new("env", "/").envs([("PATH", "/usr/bin:/bin"), ("A", "b")]);
+        check(&call, exited(0), "A=b\nPATH=/usr/bin:/bin\n", "");
     }
 
     #[test]
     fn a_relative_entry_of_path_is_passed_over() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::copy("/bin/true", dir.path().join("tool")).unwrap();
-        let env = [("PATH".into(), ".".into())].into();
-        let finished = finish(&Call::new("tool", dir.path()).env(env));
+        let finished = finish(&Call::new("tool", dir.path()).envs([("PATH", ".")]));
         assert!(matches!(finished.ending, Ending::CouldNotStart { .. }));
         check(&Call::new("./tool", dir.path()), exited(0), "", "");
     }

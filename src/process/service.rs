@@ -345,11 +345,8 @@ mod tests {
 
         fn start(&self, script: &str) -> Service {
             let value = format!("test-{}", self.dir.path().display());
-            let env = [
-                ("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()),
-                ("SERVICE_MARK".into(), value.into()),
-            ];
-            let call = Call::new("bash", self.dir.path()).args(["-c", script]).env(env.into());
+            let env = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("SERVICE_MARK", &value)];
+            let call = Call::new("bash", self.dir.path()).args(["-c", script]).envs(env);
             Service::start(&call, Some("SERVICE_MARK"), &self.log, Box::new(|_| {})).unwrap()
         }
 

@@ -30,7 +30,7 @@ const TICK: Duration = Duration::from_micros(500);
 #[derive(Debug)]
 pub(super) struct Watch {
     mark: String,
-    /// What was adopted before the child began.
+    /// What was adopted before the child began, where it was alone then.
     before: BTreeSet<i32>,
     /// Whether it is this child alone that what is adopted now can come from.
     alone: bool,
@@ -44,13 +44,10 @@ impl Watch {
     /// Begins to watch, and makes this process the reaper of what its children leave.
     pub(super) fn begin() -> Self {
         become_reaper();
-        let others = WATCHED.fetch_add(1, Ordering::SeqCst);
+        let alone = WATCHED.fetch_add(1, Ordering::SeqCst) == 0;
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
-        Self {
-            mark: format!("{}.{number}", mark::runner()),
-            before: adopted().into_iter().collect(),
-            alone: others == 0,
-        }
+        let before = if alone { adopted().into_iter().collect() } else { BTreeSet::new() };
+        Self { mark: format!("{}.{number}", mark::runner()), before, alone }
     }
 
     /// Returns the mark's value, for the child's environment.

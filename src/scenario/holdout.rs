@@ -165,7 +165,7 @@ mod tests {
             name: name.to_owned(),
             file: name.to_owned(),
             category: String::new(),
-            scenario: Ok(Scenario {
+            scenario: Ok(Box::new(Scenario {
                 preconditions: Vec::new(),
                 expectation: String::new(),
                 evaluation: blocks
@@ -176,7 +176,7 @@ mod tests {
                 criteria: Vec::new(),
                 evidence: Vec::new(),
                 front: FrontMatter { visibility, ..FrontMatter::default() },
-            }),
+            })),
         }
     }
 

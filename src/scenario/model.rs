@@ -34,7 +34,7 @@ pub struct Entry {
     pub category: String,
     /// The scenario, or why it can't be judged (never empty then). Such an entry counts as
     /// unsatisfied.
-    pub scenario: Result<Scenario, Vec<Diagnostic>>,
+    pub scenario: Result<Box<Scenario>, Vec<Diagnostic>>,
 }
 
 impl Entry {

@@ -32,7 +32,7 @@ pub struct Parsed {
     /// The category; empty where none is given.
     pub category: String,
     /// The scenario, or every error found, in the order of their places; never empty then.
-    pub scenario: Result<Scenario, Vec<Diagnostic>>,
+    pub scenario: Result<Box<Scenario>, Vec<Diagnostic>>,
     /// Every warning found, in the order of their places.
     pub warnings: Vec<Diagnostic>,
 }
@@ -291,7 +291,7 @@ fn read(file: &str, source: &str) -> Parsed {
     Parsed {
         name,
         category,
-        scenario: if errors.is_empty() { Ok(scenario) } else { Err(errors) },
+        scenario: if errors.is_empty() { Ok(Box::new(scenario)) } else { Err(errors) },
         warnings,
     }
 }
@@ -842,7 +842,7 @@ exit 0
     }
 
     fn scenario(source: &str) -> Scenario {
-        parse("s.md", source.as_bytes()).scenario.unwrap()
+        *parse("s.md", source.as_bytes()).scenario.unwrap()
     }
 
     #[test]
@@ -891,7 +891,7 @@ exit 0
         assert_eq!(codes(&source), "");
         let parsed = parse("s.md", source.as_bytes());
         assert_eq!(parsed.category, "training");
-        assert_eq!(parsed.scenario.unwrap(), {
+        assert_eq!(*parsed.scenario.unwrap(), {
             let mut expected = scenario(PLAIN);
             expected.evaluation[0].line += 1;
             expected.preconditions.iter_mut().for_each(|item| item.line += 1);

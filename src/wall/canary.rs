@@ -119,7 +119,7 @@ mod tests {
             name: String::new(),
             file: String::new(),
             category: String::new(),
-            scenario: Ok(scenario),
+            scenario: Ok(Box::new(scenario)),
         };
         Holdout::of(&ScenarioSet { entries: vec![entry], diagnostics: Vec::new() })
     }

@@ -16,7 +16,7 @@ fn entry(id: &str, script: &str) -> Entry {
         name: id.to_owned(),
         file: format!("scenarios/{id}.md"),
         category: String::new(),
-        scenario: Ok(Scenario {
+        scenario: Ok(Box::new(Scenario {
             preconditions: Vec::new(),
             expectation: String::new(),
             evaluation: vec![CodeBlock { code: script.to_owned(), line: 1 }],
@@ -24,7 +24,7 @@ fn entry(id: &str, script: &str) -> Entry {
             criteria: Vec::new(),
             evidence: Vec::new(),
             front: FrontMatter::default(),
-        }),
+        })),
     }
 }
 
@@ -72,7 +72,7 @@ impl Bench {
         cancel: &Cancel,
         progress: &mut (dyn FnMut(Progress<'_>) + Send),
     ) -> Vec<Judged> {
-        let place = Place { root: self.dir.path().to_owned(), env: self.env.clone() };
+        let place = Place { root: self.dir.path().to_owned(), env: self.env.clone().into() };
         let entries: Vec<&Entry> = entries.iter().collect();
         let logs = self.dir.path().with_extension("logs");
         let fixtures = Fixtures::new(&self.fixtures, &place, &logs, cancel).unwrap();

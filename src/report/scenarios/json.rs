@@ -39,7 +39,8 @@ impl<'a> JsonReporter<'a> {
     pub fn add(&mut self, id: &ScenarioId, json: &str) {
         if let Some(spool) = &mut self.spool {
             // Two levels deep; no text in JSON holds a line feed of its own.
-            spool.add_lines(id, "    ", json);
+            let piece = format!("    {}", json.replace('\n', "\n    "));
+            spool.add(id, piece.as_bytes());
         }
     }
 }

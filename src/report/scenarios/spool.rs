@@ -11,6 +11,9 @@ use std::path::Path;
 use crate::id::ScenarioId;
 use crate::scenario::Entry;
 
+/// The most that is read at once, in bytes.
+const AT_ONCE: u64 = 2 << 20;
+
 /// Pieces of a report in a file that has no name, and goes with the process.
 #[derive(Debug)]
 pub(super) struct Spool {
@@ -36,31 +39,12 @@ impl Spool {
 
     /// Adds the piece of a scenario.
     pub(super) fn add(&mut self, id: &ScenarioId, piece: &[u8]) {
-        let written = match &mut self.file {
-            Ok(file) => file.write_all(piece),
-            Err(_) => return,
-        };
-        self.added(id, written.map(|()| piece.len()));
-    }
-
-    /// Adds the piece of a scenario, with `indent` before each of its lines.
-    pub(super) fn add_lines(&mut self, id: &ScenarioId, indent: &str, piece: &str) {
         let Ok(file) = &mut self.file else { return };
-        let mut length = 0;
-        let written = piece.split_inclusive('\n').try_for_each(|line| {
-            length += indent.len() + line.len();
-            file.write_all(indent.as_bytes())?;
-            file.write_all(line.as_bytes())
-        });
-        self.added(id, written.map(|()| length));
-    }
-
-    fn added(&mut self, id: &ScenarioId, written: io::Result<usize>) {
-        let place = self.places.get(id).copied().unwrap_or(usize::MAX);
-        match written {
-            Ok(length) => {
-                self.pieces.push((place, self.length, length));
-                self.length += length as u64;
+        match file.write_all(piece) {
+            Ok(()) => {
+                let place = self.places.get(id).copied().unwrap_or(usize::MAX);
+                self.pieces.push((place, self.length, piece.len()));
+                self.length += piece.len() as u64;
             }
             Err(error) => self.file = Err(error),
         }
@@ -74,14 +58,25 @@ impl Spool {
         let file = self.file?.into_inner().map_err(io::IntoInnerError::into_error)?;
         let mut pieces = self.pieces;
         pieces.sort_by_key(|(place, _, _)| *place);
-        let mut buffer = Vec::new();
+        // A spool of common size is read at once: the order of the pieces is not that of the file.
+        let mut whole = Vec::new();
+        if self.length <= AT_ONCE {
+            whole.resize(usize::try_from(self.length).unwrap_or(usize::MAX), 0);
+            file.read_exact_at(&mut whole, 0)?;
+        }
+        let mut one = Vec::new();
         for (at, (_, offset, length)) in pieces.into_iter().enumerate() {
             if at > 0 {
                 to.write_all(between)?;
             }
-            buffer.resize(length, 0);
-            file.read_exact_at(&mut buffer, offset)?;
-            to.write_all(&buffer)?;
+            if self.length <= AT_ONCE {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                to.write_all(&whole[start..start + length])?;
+            } else {
+                one.resize(length, 0);
+                file.read_exact_at(&mut one, offset)?;
+                to.write_all(&one)?;
+            }
         }
         Ok(())
     }
@@ -105,6 +100,25 @@ mod tests {
         spool.copy_to(&mut out, b", ").unwrap();
         assert_eq!(out, b"a, b, c");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn pieces_come_whole_when_they_are_read_at_once_and_when_not() {
+        let much = usize::try_from(AT_ONCE).unwrap();
+        for lengths in [[1, 0, 700, 3], [much, 0, 1, 700]] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut spool = Spool::begin(dir.path());
+            let entries = ["a", "b", "c", "d"].map(entry);
+            spool.order(&entries.each_ref());
+            let pieces: Vec<Vec<u8>> =
+                (b'a'..).zip(lengths).map(|(byte, length)| vec![byte; length]).collect();
+            for at in [2, 0, 3, 1] {
+                spool.add(&entries[at].id, &pieces[at]);
+            }
+            let mut out = Vec::new();
+            spool.copy_to(&mut out, b"|").unwrap();
+            assert!(out == pieces.join(&b'|'));
+        }
     }
 
     #[test]

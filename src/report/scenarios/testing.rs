@@ -21,7 +21,7 @@ pub(in crate::report) fn entry(id: &str) -> Entry {
         name: format!("The {id}"),
         file: format!("scenarios/{id}.md"),
         category: "pipeline".to_owned(),
-        scenario: Ok(Scenario {
+        scenario: Ok(Box::new(Scenario {
             preconditions: Vec::new(),
             expectation: String::new(),
             evaluation: vec![CodeBlock { code: "true\n".into(), line: 12 }],
@@ -29,7 +29,7 @@ pub(in crate::report) fn entry(id: &str) -> Entry {
             criteria: Vec::new(),
             evidence: Vec::new(),
             front: FrontMatter::default(),
-        }),
+        })),
     }
 }
 

@@ -89,17 +89,15 @@ impl Selection {
 
     /// Returns the scenarios of `set` that are wanted, in their order, with the findings about
     /// them and about what is no scenario.
-    pub fn of(&self, set: &ScenarioSet, history: &History) -> ScenarioSet {
-        let (entries, left_out): (Vec<_>, Vec<_>) =
-            set.entries.iter().cloned().partition(|entry| self.wants(entry, history));
-        let left_out: BTreeSet<&str> = left_out.iter().map(|entry| entry.file.as_str()).collect();
-        let diagnostics = set
-            .diagnostics
-            .iter()
-            .filter(|found| !left_out.contains(found.file.as_str()))
-            .cloned()
-            .collect();
-        ScenarioSet { entries, diagnostics }
+    pub fn of(&self, mut set: ScenarioSet, history: &History) -> ScenarioSet {
+        if !self.is_everything() {
+            let left_out: Vec<Entry> =
+                set.entries.extract_if(.., |entry| !self.wants(entry, history)).collect();
+            let left_out: BTreeSet<&str> =
+                left_out.iter().map(|entry| entry.file.as_str()).collect();
+            set.diagnostics.retain(|found| !left_out.contains(found.file.as_str()));
+        }
+        set
     }
 
     /// Returns whether `entry` is wanted.
@@ -120,6 +118,9 @@ impl Selection {
     /// Returns the categories, tags and names that name nothing in `set`, in the order given and in
     /// lower case: a slip, most likely.
     pub fn unmatched<'a>(&'a self, set: &ScenarioSet) -> Vec<&'a str> {
+        if [self.names.len(), self.categories.len(), self.tags.len()] == [0; 3] {
+            return Vec::new();
+        }
         let subjects = subjects(set);
         let any = |fits: &dyn Fn(&Subject<'_>) -> bool| subjects.iter().any(fits);
         let categories = self.categories.iter().filter(|c| !any(&|s| s.category == **c));

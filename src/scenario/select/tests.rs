@@ -46,7 +46,7 @@ fn owned(texts: &[&str]) -> Vec<String> {
 fn check_wanted(wanted: Wanted, expected: &[&str], unmatched: &[&str]) {
     let selection = Selection::new(wanted);
     let set = set();
-    let chosen = selection.of(&set, &history());
+    let chosen = selection.of(set.clone(), &history());
     let ids: Vec<_> = chosen.entries.iter().map(|entry| entry.id.as_str()).collect();
     assert_eq!(ids, expected, "{selection:?}");
     assert_eq!(selection.unmatched(&set), unmatched);
