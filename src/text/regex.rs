@@ -27,4 +27,12 @@ mod tests {
         assert_eq!(why("(a"), "unclosed group");
         assert_eq!(why(r"\w{1000}{1000}"), "it is too large when compiled");
     }
+
+    #[test]
+    fn letters_of_every_script_and_general_categories_are_known() {
+        let holds = |pattern: &str, text: &str| regex::Regex::new(pattern).unwrap().is_match(text);
+        assert!(
+            holds(r"^\w+\b", "Ωμέγα") && holds(r"(?i)^ΩΜΈΓΑ$", "ωμέγα") && holds(r"^\p{Lu}", "Ω")
+        );
+    }
 }
