@@ -10,7 +10,7 @@ use super::exit::{Exit, Failure};
 use super::here::{Found, Here};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::Environment;
-use crate::event::{Audience, BlobRef, Label};
+use crate::event::{Audience, BlobRef, Label, Receipt};
 use crate::git::{Oid, Repo};
 use crate::id::ScenarioId;
 use crate::report::results::error_summary;
@@ -25,6 +25,7 @@ Examples:
   factory show --feedback          what the agent was told last; --feedback 2 for iteration 2
   factory show --prompt 1          the prompt of turn 1
   factory show --log 3             the agent's last words in turn 3
+  factory show --receipt 3         the receipt of turn 3: what was enforced, searched and found
   factory show --scenario login    the verdicts of a scenario, and its last output
   factory show --question          what the agent wants to know
   factory show --diff              the patch from the base to the best candidate
@@ -37,7 +38,7 @@ Exit codes: 0 shown, 2 there is no such run or part of it, 3 the run can't be re
 #[command(
     name = "show",
     after_help = EXAMPLES,
-    group(ArgGroup::new("part").args(["feedback", "prompt", "scenario", "question", "log", "diff", "json"]))
+    group(ArgGroup::new("part").args(["feedback", "prompt", "scenario", "question", "log", "receipt", "diff", "json"]))
 )]
 pub struct Args {
     /// The run, by its id or a part of it [default: the newest]
@@ -58,6 +59,9 @@ pub struct Args {
     /// The agent's last words in a turn
     #[arg(long, value_name = "N")]
     pub log: Option<u32>,
+    /// The receipt of a turn, as JSON
+    #[arg(long, value_name = "N")]
+    pub receipt: Option<u32>,
     /// The patch from the base to the best candidate
     #[arg(long)]
     pub diff: bool,
@@ -127,6 +131,8 @@ fn show(args: &Args, env: &Environment, now: Timestamp) -> anyhow::Result<Vec<u8
         part.prompt(turn)
     } else if let Some(turn) = args.log {
         part.log(turn)
+    } else if let Some(turn) = args.receipt {
+        part.receipt(turn)
     } else if let Some(id) = &args.scenario {
         part.scenario(id)
     } else if args.question {
@@ -166,6 +172,22 @@ impl Part<'_> {
         match self.details.turns.get(&turn).and_then(|turn| turn.prompt.as_ref()) {
             Some(prompt) => self.text(prompt),
             None => Err(self.missing("prompt", Some(turn), "turn", self.details.turns.keys())),
+        }
+    }
+
+    fn receipt(&self, turn: u32) -> anyhow::Result<Vec<u8>> {
+        let receipt = self.details.turns.get(&turn).and_then(|turn| turn.receipt.as_ref());
+        let Some(receipt) = receipt else {
+            return Err(self.missing("receipt", Some(turn), "turn", self.details.turns.keys()));
+        };
+        match self.blobs.json::<Receipt>(receipt)? {
+            Some(receipt) => {
+                let mut json = serde_json::to_vec_pretty(&receipt)?;
+                json.push(b'\n');
+                Ok(json)
+            }
+            // It is not for this audience.
+            None => self.text(receipt),
         }
     }
 

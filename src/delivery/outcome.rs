@@ -214,6 +214,8 @@ pub enum Refusal {
     },
     /// The workspace holds more than the factory looks at.
     ScanTruncated,
+    /// What the agent said or brought back holds text of the exam.
+    Contaminated,
 }
 
 impl Refusal {
@@ -224,6 +226,7 @@ impl Refusal {
             Self::TooManyFiles { .. } => "too_many_files",
             Self::TooManyBytes { .. } => "too_many_bytes",
             Self::ScanTruncated => "scan_truncated",
+            Self::Contaminated => "contaminated",
         }
     }
 }
@@ -251,6 +254,10 @@ impl fmt::Display for Refusal {
             Self::ScanTruncated => f.write_str(
                 "The workspace holds more changed files than are looked at; remove what does not \
                  belong to the product, and name what tools generate in `.gitignore`.",
+            ),
+            Self::Contaminated => f.write_str(
+                "What was said or brought back in this turn holds text by which the product is \
+                 judged, and which is not to be known; work from the specs and the feedback alone.",
             ),
         }
     }

@@ -6,6 +6,7 @@
 mod drive;
 mod frozen;
 pub mod handlers;
+mod receipt;
 mod recorder;
 mod results;
 mod run;

@@ -5,6 +5,7 @@
 
 mod blob;
 mod line;
+mod receipt;
 mod summary;
 mod tier;
 
@@ -17,6 +18,7 @@ use crate::pipeline::NodeOutcome;
 pub use crate::convergence::Judgement;
 pub use blob::{Audience, BlobRef, Label};
 pub use line::{Envelope, LineError};
+pub use receipt::{Digests, FoundExam, Mechanism, Place, Receipt, Searched};
 pub use summary::{Ended, Summary, Turn, TurnDelivery, Visit};
 pub use tier::Tier;
 
@@ -158,6 +160,16 @@ pub enum RunEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         paths: Option<BlobRef>,
     },
+    /// What is handed to the agent was searched for the exam, and nothing was found.
+    #[serde(rename = "receipt.begun")]
+    ReceiptBegun {
+        /// The turn.
+        turn: u32,
+        /// Its attempt.
+        attempt: u32,
+        /// The [`Receipt`] so far, as JSON.
+        receipt: BlobRef,
+    },
     /// The agent's supervisor was started.
     #[serde(rename = "agent.started")]
     AgentStarted {
@@ -199,6 +211,16 @@ pub enum RunEvent {
         /// What it had changed, as a patch; none where nothing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         diff: Option<BlobRef>,
+    },
+    /// What the agent said and brought back was searched for the exam.
+    #[serde(rename = "receipt.written")]
+    ReceiptWritten {
+        /// The turn.
+        turn: u32,
+        /// Whether the exam was found; nothing of the turn is accepted then.
+        contaminated: bool,
+        /// The whole [`Receipt`], as JSON.
+        receipt: BlobRef,
     },
     /// A turn's work, or part of it, is the next candidate.
     #[serde(rename = "delivery.accepted")]

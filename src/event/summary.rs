@@ -83,6 +83,12 @@ pub struct Turn {
     pub ms: u64,
     /// What the agent says it used in the attempts that ended.
     pub usage: Usage,
+    /// Processes that the last attempt had left and that were ended.
+    pub reaped: u32,
+    /// The receipt as it was begun for the last attempt; none in runs of earlier versions.
+    pub begun: Option<BlobRef>,
+    /// The receipt; none before the turn has ended.
+    pub receipt: Option<BlobRef>,
     /// What came of it; none before the delivery.
     pub delivery: Option<TurnDelivery>,
 }
@@ -259,13 +265,20 @@ impl Summary {
                     self.tip.clone_from(commit);
                 }
             }
+            RunEvent::ReceiptBegun { turn, receipt, .. } => {
+                self.turn(*turn).begun = Some(receipt.clone());
+            }
+            RunEvent::ReceiptWritten { turn, receipt, .. } => {
+                self.turn(*turn).receipt = Some(receipt.clone());
+            }
             RunEvent::AgentStarted { turn, attempt, .. } => {
                 let turn = self.turn(*turn);
                 turn.attempts = *attempt;
                 turn.class = None;
             }
-            RunEvent::AgentFinished { turn, class, ms, usage, .. } => {
+            RunEvent::AgentFinished { turn, class, ms, usage, reaped, .. } => {
                 let turn = self.turn(*turn);
+                turn.reaped = *reaped;
                 turn.class = Some(class.clone());
                 turn.ms += ms;
                 turn.usage = turn.usage.plus(*usage);

@@ -41,6 +41,8 @@ pub struct TurnDetails {
     pub attempt: u32,
     /// The agent's last words; none where the backend can't tell.
     pub says: Option<BlobRef>,
+    /// The receipt; none before the turn has ended.
+    pub receipt: Option<BlobRef>,
     /// Attempts that were cut short, oldest first.
     pub interrupted: Vec<InterruptedAttempt>,
     /// Files kept from the agent since they hold an evaluation: a JSON list of paths.
@@ -126,6 +128,9 @@ impl Details {
                     }
                 }
                 RunEvent::WorkspaceChecked { paths, .. } => withheld = paths.clone(),
+                RunEvent::ReceiptWritten { turn, receipt, .. } => {
+                    details.turn(*turn).receipt = Some(receipt.clone());
+                }
                 RunEvent::AgentStarted { turn, attempt, prompt } => {
                     let entry = details.turn(*turn);
                     entry.prompt = Some(prompt.clone());
@@ -160,6 +165,7 @@ impl Details {
                 | RunEvent::ScenarioStarted { .. }
                 | RunEvent::DecisionMade { .. }
                 | RunEvent::FeedbackWritten { .. }
+                | RunEvent::ReceiptBegun { .. }
                 | RunEvent::DeliveryAccepted { .. }
                 | RunEvent::DeliveryUnchanged { .. }
                 | RunEvent::DeliveryRefused { .. }

@@ -13,12 +13,13 @@ use std::time::Duration;
 
 use crate::clock::human;
 use crate::config::Environment;
-use crate::event::{DeliveryDetail, Envelope, RunEvent, Summary, TurnDelivery};
+use crate::event::{DeliveryDetail, Envelope, Receipt, RunEvent, Summary, TurnDelivery};
 use crate::id::Digest;
 use crate::text::{listed, one_line, plural, visible};
 use crate::verdict::{GateResult, GateStatus, show_score};
 
 use super::published::RunReport;
+use super::receipt::receipt_line;
 use super::{Outcome, Output, Reporter, Scene, markdown};
 
 /// How many warnings a step shows is bounded by GitHub at ten; the rest are lines.
@@ -298,6 +299,16 @@ impl Reporter for GithubReporter {
                         "workspace: {} left out, since an evaluation stands there",
                         plural(*withheld, "file")
                     ));
+                }
+            }
+            RunEvent::ReceiptBegun { .. } => {}
+            RunEvent::ReceiptWritten { turn, contaminated, receipt } => {
+                if let Some(receipt) = scene.json::<Receipt>(receipt) {
+                    let text = receipt_line(&receipt);
+                    self.line(&format!("turn {turn}: {text}"));
+                    if *contaminated {
+                        self.warn(&format!("The agent knew the exam in turn {turn}"), &text);
+                    }
                 }
             }
             RunEvent::AgentStarted { turn, attempt, .. } => {

@@ -13,6 +13,7 @@ pub mod markdown;
 mod next_steps;
 mod outcome;
 pub mod published;
+mod receipt;
 pub mod results;
 pub mod run_text;
 pub mod scenarios;

@@ -9,11 +9,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::clock::human;
 use crate::convergence::{Decision, Step};
-use crate::event::{DeliveryDetail, Envelope, RunEvent, RunStarted, Summary, TurnDelivery, Usage};
+use crate::event::{
+    DeliveryDetail, Envelope, Receipt, RunEvent, RunStarted, Summary, TurnDelivery, Usage,
+};
 use crate::id::ScenarioId;
 use crate::text::{self, one_line, plural, visible};
 use crate::verdict::{GateResult, show_score};
 
+use super::receipt::receipt_line;
 use super::{Output, Reporter, Scene};
 
 /// How many paths or names are shown of a list.
@@ -286,6 +289,16 @@ impl Reporter for TerminalReporter {
                         listed(&paths)
                     );
                     self.line(&format!("  {:COLUMN$}{text}", "warning"));
+                }
+            }
+            RunEvent::ReceiptBegun { .. } => {}
+            RunEvent::ReceiptWritten { contaminated, receipt, .. } => {
+                if let Some(receipt) = scene.json::<Receipt>(receipt) {
+                    let text = receipt_line(&receipt);
+                    match contaminated {
+                        true => self.line(&format!("  {:COLUMN$}{text}", "exam known")),
+                        false => self.detail("receipt", &text),
+                    }
                 }
             }
             RunEvent::AgentStarted { turn, attempt, .. } => {

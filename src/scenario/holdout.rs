@@ -3,9 +3,10 @@
 //! The search is over bytes and knows no files. White space does not count, so that a copy that
 //! was indented, or whose lines end differently, is found too. A paraphrase is not.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use regex::bytes::{Regex, RegexBuilder};
+use serde_json::Value;
 
 use super::{ScenarioSet, Visibility};
 use crate::id::ScenarioId;
@@ -107,6 +108,23 @@ impl Holdout {
         first.map(|at| &self.needles[at].id)
     }
 
+    /// Returns the scenario whose evaluation stands in what a program wrote: as it is, or in the
+    /// texts of lines of JSON. Texts of one name are taken together, since agents tell in pieces.
+    pub fn find_in_stream(&self, stream: &[u8]) -> Option<&ScenarioId> {
+        if self.is_empty() {
+            return None;
+        }
+        self.find(stream).or_else(|| {
+            let mut told = BTreeMap::new();
+            for line in stream.split(|byte| *byte == b'\n') {
+                if let Ok(value) = serde_json::from_slice(line) {
+                    collect("", value, &mut told);
+                }
+            }
+            told.values().find_map(|text| self.find_squeezed(text))
+        })
+    }
+
     /// Returns how many squeezed bytes the longest text has; 0 where there is none. Pieces of a
     /// file that are searched one by one must overlap by that much.
     pub fn longest(&self) -> usize {
@@ -118,6 +136,24 @@ impl Holdout {
 /// there is more than one text to search.
 pub fn find_holdout(set: &ScenarioSet, bytes: &[u8]) -> Option<ScenarioId> {
     Holdout::of(set).find(bytes).cloned()
+}
+
+/// Adds the texts in a value, squeezed, to what was told under their names.
+fn collect(name: &str, value: Value, told: &mut BTreeMap<String, Vec<u8>>) {
+    match value {
+        Value::String(text) => {
+            let so_far = match told.get_mut(name) {
+                Some(so_far) => so_far,
+                None => told.entry(name.to_owned()).or_default(),
+            };
+            so_far.extend(squeezed(text.as_bytes()));
+        }
+        Value::Array(values) => values.into_iter().for_each(|value| collect(name, value, told)),
+        Value::Object(fields) => {
+            fields.into_iter().for_each(|(name, value)| collect(&name, value, told));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// Returns `bytes` without white space.
@@ -218,6 +254,18 @@ mod tests {
         check(&[LONG], &LONG.replace("42", "43"), false);
         check(&[LONG], &LONG[1..], false);
         check(&[], "", false);
+    }
+
+    #[test]
+    fn an_evaluation_is_found_in_a_stream_of_json_in_pieces_too() {
+        let holdout = Holdout::of(&set(vec![entry("exam", Visibility::Holdout, &[LONG])]));
+        let found = |stream: &str| holdout.find_in_stream(stream.as_bytes()).is_some();
+        let line = |text: &str| serde_json::json!({"type": "item", "text": [text]}).to_string();
+        assert!(found(&format!("no JSON\n{}\n", line(LONG))));
+        let (head, tail) = LONG.split_at(LONG.len() / 2);
+        assert!(found(&format!("{}\n{{\"done\":1}}\n{}", line(head), line(tail))));
+        assert!(!found(&format!("{}\n{}", line(tail), line(head))));
+        assert!(!found("") && !found("{\"text\":"));
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod itself;
 mod loop_paths;
 mod nasty;
 mod outputs;
+mod receipts;
 mod runner;
 mod selecting;
 mod support;

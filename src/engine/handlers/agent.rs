@@ -10,6 +10,7 @@ use crate::agent::{
 use crate::engine::handlers::deliver::workspace_patch;
 use crate::engine::handlers::feedback::feedback_path;
 use crate::engine::handlers::prepare::place_in_workspace;
+use crate::engine::receipt::{self, Handed};
 use crate::engine::run::{git, private_dir, tree_failure};
 use crate::engine::{Failure, Halt, Handler, Run};
 use crate::event::{Label, RunEvent};
@@ -102,7 +103,7 @@ fn take_turn(node: &Node, run: &mut Run, turn: u32, attempt: u32) -> Result<(), 
     let chosen = backend(settings).map_err(agent_failure)?;
     chosen.check(settings, &run.env).map_err(agent_failure)?;
 
-    set_up_workspace(node, run)?;
+    let (files, withheld) = set_up_workspace(node, run)?;
     let paths = turn_paths(run, turn, attempt)?;
     let person_home = run.env.home();
     prepare_home(&paths.home, &paths.tmp, &settings.home, person_home.as_deref())
@@ -130,6 +131,9 @@ fn take_turn(node: &Node, run: &mut Run, turn: u32, attempt: u32) -> Result<(), 
         crash: run.settings.crash.take(),
     };
 
+    let handed =
+        Handed { prompt: &prompt, launch: &launch, env: &env, paths: &paths, files, withheld };
+    receipt::begin(node, run, (turn, attempt), &handed)?;
     let prompt = run.recorder.put(Label::Public, prompt)?;
     let started = RunEvent::AgentStarted { turn, attempt, prompt };
     run.recorder.record(Some(&node.id), started)?;
@@ -182,8 +186,8 @@ fn finished(
 }
 
 /// Sets the workspace to the tip of the run's branch, without the holdout and without any other
-/// file that holds an evaluation of it.
-fn set_up_workspace(node: &Node, run: &mut Run) -> Result<(), Halt> {
+/// file that holds an evaluation of it. Returns how many files it has, and how many were left out.
+fn set_up_workspace(node: &Node, run: &mut Run) -> Result<(usize, usize), Halt> {
     let tip = run.summary().tip.clone();
     let mut tree = Arc::unwrap_or_clone(run.files_of(&tip)?);
     let files = tree.len();
@@ -210,7 +214,8 @@ fn set_up_workspace(node: &Node, run: &mut Run) -> Result<(), Halt> {
     run.recorder.record(
         Some(&node.id),
         RunEvent::WorkspaceChecked { files, withheld: withheld.len(), paths },
-    )
+    )?;
+    Ok((files, withheld.len()))
 }
 
 /// Puts the run's feedback files into the tree, where they are not committed on the branch.
@@ -286,7 +291,7 @@ fn render_prompt(run: &mut Run, turn: u32, paths: &TurnPaths) -> Result<String, 
         .map_err(|error| Failure::of("prompt", "the prompt can't be rendered", error).into())
 }
 
-fn turn_paths(run: &mut Run, turn: u32, attempt: u32) -> Result<TurnPaths, Halt> {
+pub(super) fn turn_paths(run: &mut Run, turn: u32, attempt: u32) -> Result<TurnPaths, Halt> {
     let iteration = run.summary().iteration();
     let paths = &run.versioned()?.paths;
     let record: PathBuf = paths.record(turn, attempt);

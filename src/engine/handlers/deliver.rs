@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::delivery::{Delivery, Found, Limits, Policy, Scan, What, decide};
+use crate::delivery::{Delivery, Found, Limits, Policy, Refusal, Scan, What, decide};
+use crate::engine::handlers::agent::turn_paths;
+use crate::engine::receipt;
 use crate::engine::run::{git, oid, tree_failure};
 use crate::engine::{Failure, Halt, Handler, Run};
 use crate::event::{DeliveryDetail, Label, RunEvent, TurnDelivery};
@@ -46,6 +48,7 @@ fn deliver(node: &Node, run: &mut Run, turn: u32) -> Result<TurnDelivery, Halt> 
     take_question(node, run, &workspace, turn)?;
     let class = run.summary().turns.last().and_then(|turn| turn.class.clone());
     if class.as_deref() != Some("done") {
+        end_receipt(node, run, &[])?;
         return not_taken(node, run, turn);
     }
     let repo = run.versioned()?.repo.clone();
@@ -55,16 +58,14 @@ fn deliver(node: &Node, run: &mut Run, turn: u32) -> Result<TurnDelivery, Halt> 
     let large = large_files(run, &scan)?;
     let decided = decide(&policy(run)?, &scan, &paths, &large);
     let mut detail = detail(&decided, &scan);
+    let contents = contents(&workspace, decided.changes())?;
+    if end_receipt(node, run, &contents)? {
+        return contaminated(node, run, turn, detail);
+    }
     match decided {
         Delivery::Refused { refusal, .. } => {
             detail.refused = Some(refusal.to_string());
-            let detail = run.recorder.put_json(Label::Internal, &detail)?;
-            let class = refusal.class().to_owned();
-            run.recorder.record(
-                Some(&node.id),
-                RunEvent::DeliveryRefused { turn, class: class.clone(), detail: detail.clone() },
-            )?;
-            Ok(TurnDelivery::Refused { class, detail })
+            refused_as(node, run, turn, refusal.class(), &detail)
         }
         Delivery::Unchanged { dropped } => unchanged(node, run, turn, dropped.len(), &detail),
         Delivery::Accepted { changes, dropped } => {
@@ -91,6 +92,58 @@ fn deliver(node: &Node, run: &mut Run, turn: u32) -> Result<TurnDelivery, Halt> 
             })
         }
     }
+}
+
+/// Ends the turn's receipt; returns whether the exam was found in what the agent said or brought.
+fn end_receipt(node: &Node, run: &mut Run, delivered: &[(String, Vec<u8>)]) -> Result<bool, Halt> {
+    let Some(turn) = run.summary().turns.last().cloned() else { return Ok(false) };
+    let paths = turn_paths(run, turn.turn, turn.attempts)?;
+    let streams = [paths.stdout_file(), paths.stderr_file()];
+    let receipt = receipt::end(node, run, streams.each_ref().map(AsRef::as_ref), delivered)?;
+    Ok(receipt.is_some_and(|receipt| receipt.contamination().is_some()))
+}
+
+/// Returns what the files hold that are to be accepted, each with its path.
+fn contents(workspace: &ManagedTree, changes: &[Found]) -> Result<Vec<(String, Vec<u8>)>, Halt> {
+    let limit = Limits::default().file_bytes;
+    let files = changes.iter().filter(|found| matches!(found.what, What::File { .. }));
+    files
+        .map(|found| {
+            let bytes = workspace
+                .read(&found.path, limit)
+                .map_err(tree_failure("reading a delivered file"))?;
+            Ok((found.path.to_string(), bytes))
+        })
+        .collect()
+}
+
+/// Refuses a turn whose agent knew the exam.
+fn contaminated(
+    node: &Node,
+    run: &mut Run,
+    turn: u32,
+    detail: DeliveryDetail,
+) -> Result<TurnDelivery, Halt> {
+    let refusal = Refusal::Contaminated;
+    let refused = Some(refusal.to_string());
+    let detail = DeliveryDetail { accepted: Vec::new(), refused, ..detail };
+    refused_as(node, run, turn, refusal.class(), &detail)
+}
+
+fn refused_as(
+    node: &Node,
+    run: &mut Run,
+    turn: u32,
+    class: &str,
+    detail: &DeliveryDetail,
+) -> Result<TurnDelivery, Halt> {
+    let detail = run.recorder.put_json(Label::Internal, detail)?;
+    let class = class.to_owned();
+    run.recorder.record(
+        Some(&node.id),
+        RunEvent::DeliveryRefused { turn, class: class.clone(), detail: detail.clone() },
+    )?;
+    Ok(TurnDelivery::Refused { class, detail })
 }
 
 fn unchanged(
