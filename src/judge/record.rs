@@ -7,13 +7,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Timestamp;
+use crate::clock::{Instant, Timestamp};
 use crate::id::ScenarioId;
+use crate::process::mark;
 use crate::report::results::ScenarioResult;
 use crate::scenario::{LastStatus, Past};
 
@@ -25,6 +27,8 @@ const RESULTS: &str = "results.jsonl";
 const CUT_SHORT: &str = "cut-short.jsonl";
 /// How many judgements are kept.
 const KEPT: usize = 5;
+/// How long the file of a dead runner may stay locked.
+const LETTING_GO: Duration = Duration::from_secs(2);
 
 /// The record of one judgement that goes on.
 #[derive(Debug)]
@@ -48,6 +52,9 @@ pub struct CutShort {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Begun {
     scenarios: Vec<ScenarioId>,
+    /// Who writes it; empty in those of earlier versions.
+    #[serde(default)]
+    runner: String,
 }
 
 impl CutShort {
@@ -80,7 +87,8 @@ impl JudgementRecord {
         file.lock()?;
         fs::rename(&unnamed, dir.join(RESULTS))?;
         let record = Self { dir, file };
-        record.add(&serde_json::to_string(&Begun { scenarios: scenarios.to_vec() })?)?;
+        let begun = Begun { scenarios: scenarios.to_vec(), runner: mark::runner().to_owned() };
+        record.add(&serde_json::to_string(&begun)?)?;
         Ok(record)
     }
 
@@ -149,12 +157,29 @@ fn unlocked(path: &Path) -> io::Result<Option<File>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    match file.try_lock() {
-        // It may have been set aside by somebody else in between.
-        Ok(()) => Ok(path.exists().then_some(file)),
-        Err(fs::TryLockError::WouldBlock) => Ok(None),
-        Err(fs::TryLockError::Error(error)) => Err(error),
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            // It may have been set aside by somebody else in between.
+            Ok(()) => return Ok(path.exists().then_some(file)),
+            // A child that it was starting when it was killed has the file open for a moment still.
+            Err(fs::TryLockError::WouldBlock)
+                if began.elapsed() < LETTING_GO && is_of_a_dead_runner(path)? =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
     }
+}
+
+/// Returns whether a record says whose it is, and that process is dead.
+fn is_of_a_dead_runner(path: &Path) -> io::Result<bool> {
+    let mut line = String::new();
+    BufReader::new(File::open(path)?).read_line(&mut line)?;
+    let begun: Begun = serde_json::from_str(&line).unwrap_or_default();
+    Ok(mark::is_orphan(&format!("{}.0", begun.runner)))
 }
 
 /// Reads a record, without a last line that was cut off.
@@ -233,6 +258,25 @@ mod tests {
         record.finish();
         assert_eq!(judgements(&state.path().join(JUDGEMENTS)), Vec::<PathBuf>::new());
         assert!(meet(state.path()).is_empty());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn one_that_was_killed_is_met_though_its_child_lets_go_a_moment_later() {
+        let state = tempfile::tempdir().unwrap();
+        let record = begin(state.path(), 0);
+        // The same process number, of a process that began at another time.
+        let path = record.dir().join(RESULTS);
+        let runner = mark::runner();
+        let dead = format!("{}.1", runner.rsplit_once('.').unwrap().0);
+        let line = fs::read_to_string(&path).unwrap().replace(runner, &dead);
+        fs::write(&path, line).unwrap();
+        let child = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            drop(record);
+        });
+        assert_eq!(meet(state.path()).len(), 1);
+        child.join().unwrap();
     }
 
     #[test]
