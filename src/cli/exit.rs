@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::config::{ConfigError, Environment};
-use crate::process::{Signal, kill_started};
+use crate::process::{Signal, keep_private, kill_started};
 use crate::report::Output;
 use crate::report::diagnostics::show_config_error;
 use crate::text::visible;
@@ -109,6 +109,8 @@ impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
 /// Runs a command from the process's arguments and environment; the whole of a binary.
 pub fn main<A: Parser>(run: fn(&A, &Environment) -> anyhow::Result<Exit>) -> ExitCode {
     end_on_panic();
+    // What is read from here on, the scenarios and a person's keys, is not for those that are judged.
+    keep_private();
     let args = match A::try_parse() {
         Ok(args) => args,
         Err(error) => {

@@ -6,10 +6,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use crate::agent::{Launch, TurnPaths};
-use crate::event::{BlobRef, Digests, FoundExam, Label, Place, Receipt, RunEvent, Searched};
+use crate::event::{
+    BlobRef, Digests, FoundExam, Label, Mechanism, Place, Receipt, RunEvent, Searched,
+};
 use crate::id::Digest;
 use crate::pipeline::Node;
-use crate::process::Variables;
+use crate::process::{Variables, is_private};
 use crate::scenario::{Entry, Holdout, Visibility};
 
 use super::{Failure, Halt, Run};
@@ -37,7 +39,11 @@ pub(super) fn begin(
 ) -> Result<(), Halt> {
     let holdout = Holdout::of(&run.frozen.set);
     let name = run.summary().run.clone();
-    let mut receipt = Receipt::begin(name, turn, attempt, digests(run, handed)?);
+    let mut enforced = Mechanism::COPY.to_vec();
+    if is_private() {
+        enforced.push(Mechanism::PrivateMemory);
+    }
+    let mut receipt = Receipt::begin(name, (turn, attempt), enforced, digests(run, handed)?);
     receipt.withheld = handed.withheld;
     // Its files were searched as they were put there, each blob once in a run.
     receipt.searched.push(Searched {

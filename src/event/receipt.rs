@@ -50,10 +50,12 @@ pub enum Mechanism {
     Reaping,
     /// Its work was read blob by blob, and nothing of it was run.
     Import,
+    /// What the factory has in memory and environment was not readable to others of the same user.
+    PrivateMemory,
 }
 
 impl Mechanism {
-    /// What the tier `copy` is made of.
+    /// What the tier `copy` is made of everywhere.
     pub const COPY: [Self; 5] =
         [Self::Workspace, Self::PrivateHome, Self::NamedVariables, Self::Reaping, Self::Import];
 }
@@ -116,15 +118,20 @@ pub struct FoundExam {
 }
 
 impl Receipt {
-    /// Begins the receipt of a turn of the tier `copy`.
-    pub fn begin(run: RunId, turn: u32, attempt: u32, digests: Digests) -> Self {
+    /// Begins the receipt of an attempt at a turn, of the tier `copy`.
+    pub fn begin(
+        run: RunId,
+        (turn, attempt): (u32, u32),
+        enforced: Vec<Mechanism>,
+        digests: Digests,
+    ) -> Self {
         Self {
             schema: SCHEMA,
             run,
             turn,
             attempt,
             tier: Tier::Copy,
-            enforced: Mechanism::COPY.to_vec(),
+            enforced,
             digests,
             withheld: 0,
             searched: Vec::new(),
@@ -165,7 +172,7 @@ mod tests {
             factory: digest,
             agent: None,
         };
-        Receipt::begin(RunId::parse("r").unwrap(), 2, 1, digests)
+        Receipt::begin(RunId::parse("r").unwrap(), (2, 1), Mechanism::COPY.to_vec(), digests)
     }
 
     #[test]

@@ -37,7 +37,7 @@ mod tests {
             factory: digest(),
             agent: None,
         };
-        let mut receipt = Receipt::begin(RunId::parse("r").unwrap(), 1, 1, digests);
+        let mut receipt = Receipt::begin(RunId::parse("r").unwrap(), (1, 1), Vec::new(), digests);
         for place in [Place::Prompt, Place::Stream] {
             receipt.searched.push(Searched { place, items: 1, bytes: Some(1), found: Vec::new() });
         }

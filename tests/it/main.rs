@@ -18,6 +18,7 @@ mod itself;
 mod loop_paths;
 mod nasty;
 mod outputs;
+mod private;
 mod receipts;
 mod runner;
 mod selecting;

@@ -41,7 +41,14 @@ fn an_honest_turn_has_a_receipt_of_what_was_enforced_and_searched() {
     assert_eq!(receipt["tier"], "copy");
     assert_eq!(
         receipt["enforced"],
-        json!(["workspace", "private_home", "named_variables", "reaping", "import"])
+        json!([
+            "workspace",
+            "private_home",
+            "named_variables",
+            "reaping",
+            "import",
+            "private_memory"
+        ])
     );
     let searched = receipt["searched"].as_array().unwrap();
     let places: Vec<&str> = searched.iter().map(|one| one["place"].as_str().unwrap()).collect();
