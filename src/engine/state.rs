@@ -118,7 +118,11 @@ impl RepoState {
             .truncate(false)
             .read(true)
             .write(true)
-            .open(&self.lock)?;
+            .open(&self.lock)
+            .map_err(|error| {
+                let message = format!("can't open `{}`: {error}", self.lock.display());
+                std::io::Error::new(error.kind(), message)
+            })?;
         let since = Instant::now();
         loop {
             match file.try_lock() {
@@ -190,6 +194,14 @@ mod tests {
         drop(lock);
         assert_eq!(state.holder().unwrap(), None);
         assert!(state.lock(&run).unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_lock_that_can_not_be_opened_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = RepoState::of(dir.path(), Path::new("/x"), &dir.path().join("gone"));
+        let error = state.lock(&RunId::parse("r").unwrap()).err().unwrap().to_string();
+        assert!(error.contains("gone/dark-factory.lock`: "), "{error}");
     }
 
     #[test]
