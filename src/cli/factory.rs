@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use super::exit::Exit;
 use super::{
     apply, compile_feedback, completions, discard, gc, graph, iterate, lint, publish,
-    run_scenarios, runs, show, shuffle_scenarios, status,
+    run_scenarios, runs, show, shuffle_scenarios, status, verify,
 };
 use crate::config::Environment;
 
@@ -30,6 +30,7 @@ Loop:
   iterate            judge, tell the agent, take what it delivers, and again
   status             where the newest run stands, and what comes next
   show               what happened in a run, turn by turn
+  verify             is a run's record what was written at the time?
   apply              bring a run's best candidate to your branch
   discard            remove a run, its branch and its state
   publish            push what a run offers and open the pull request, in a job of its own
@@ -79,6 +80,7 @@ enum Command {
     Iterate(Box<iterate::Args>),
     Status(status::Args),
     Show(show::Args),
+    Verify(verify::Args),
     Apply(apply::Args),
     Discard(discard::Args),
     Publish(publish::Args),
@@ -101,6 +103,7 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
         Command::Iterate(args) => iterate::run(args, env),
         Command::Status(args) => status::run(args, env),
         Command::Show(args) => show::run(args, env),
+        Command::Verify(args) => verify::run(args, env),
         Command::Apply(args) => apply::run(args, env),
         Command::Discard(args) => discard::run(args, env),
         Command::Publish(args) => publish::run(args, env),

@@ -22,3 +22,4 @@ pub mod selection;
 pub mod show;
 pub mod shuffle_scenarios;
 pub mod status;
+pub mod verify;

@@ -1,7 +1,7 @@
 //! Records events: into the journal first, then into the summary, then to the reporters.
 
 use crate::event::{BlobRef, Envelope, Label, RunEvent, Summary};
-use crate::id::NodeId;
+use crate::id::{Digest, NodeId};
 use crate::journal::{Journal, StoreError};
 use crate::report::{Names, Reporter, Scene};
 
@@ -31,6 +31,11 @@ impl Recorder {
     /// Returns the fold of the events so far.
     pub fn summary(&self) -> &Summary {
         &self.summary
+    }
+
+    /// Returns the digest of the journal's last line; none before the first.
+    pub fn head(&self) -> Option<&Digest> {
+        self.journal.head()
     }
 
     /// Shows reporters an event that is already in the journal.

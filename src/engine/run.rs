@@ -12,7 +12,7 @@ use crate::config::Environment;
 use crate::event::{BlobRef, RunEvent, Summary};
 use crate::git::{GitError, Oid, Repo, Signature, Tree};
 use crate::id::NodeId;
-use crate::journal::RunsDir;
+use crate::journal::{RunsDir, TRAILER};
 use crate::judge::{EvidenceDir, Fixtures, Place};
 use crate::pipeline::{Next, Phase, Walk};
 use crate::process::survivors::{self, Process, Search};
@@ -261,6 +261,12 @@ impl Run {
             roots.extend(all.map(|path| path.display().to_string()));
         }
         roots
+    }
+
+    /// Returns the last trailer of a commit that is made now: it holds the journal as it is, line
+    /// for line, so that a journal which is rewritten later is found out.
+    pub fn journal_trailer(&self) -> String {
+        self.recorder.head().map(|head| format!("{TRAILER}: {head}\n")).unwrap_or_default()
     }
 
     /// Returns whom the factory's commits are by.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::command::{fed, output};
+use super::oid::commit_id;
 use super::repo::{oid_line, unread};
 use super::{GitError, Oid, Repo};
 use crate::clock::Timestamp;
@@ -14,6 +15,15 @@ pub struct Signature {
     pub name: String,
     /// The address.
     pub email: String,
+}
+
+/// A commit as the repository keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredCommit {
+    /// Its message, decoded leniently.
+    pub message: String,
+    /// Whether its bytes are those that its id is the digest of.
+    pub is_whole: bool,
 }
 
 impl Repo {
@@ -117,6 +127,62 @@ impl Repo {
                 Ok((oid, subject.to_owned()))
             })
             .collect()
+    }
+
+    /// Returns the commits on the line of first parents that ends with `tip` whose messages hold
+    /// `text`, newest first.
+    ///
+    /// # Errors
+    /// A commit is missing, or git failed.
+    pub fn commits_saying(&self, tip: &Oid, text: &str) -> Result<Vec<Oid>, GitError> {
+        let grep = format!("--grep={text}");
+        let args = ["--first-parent", "--fixed-strings", &grep, tip.as_str()];
+        let bytes = self.run("rev-list", args)?;
+        String::from_utf8_lossy(&bytes)
+            .lines()
+            .map(|line| Oid::parse(line).map_err(|_| unread("rev-list", line)))
+            .collect()
+    }
+
+    /// Reads commits with one process, in the order asked; none for one that is not there.
+    ///
+    /// # Errors
+    /// git failed.
+    pub fn stored_commits(&self, commits: &[Oid]) -> Result<Vec<Option<StoredCommit>>, GitError> {
+        let asked: String = commits.iter().map(|commit| format!("{commit}\n")).collect();
+        let call = fed(self.plumbing("cat-file").arg("--batch"), asked.into_bytes());
+        let bytes = output(&call, "cat-file")?;
+        let mut rest = bytes.as_slice();
+        commits.iter().map(|commit| self.next_stored(commit, &mut rest)).collect()
+    }
+
+    /// Takes one answer of `cat-file --batch` off `rest`.
+    fn next_stored(
+        &self,
+        commit: &Oid,
+        rest: &mut &[u8],
+    ) -> Result<Option<StoredCommit>, GitError> {
+        let cut_short = || unread("cat-file", &format!("{commit}: an answer cut short"));
+        let end = rest.iter().position(|byte| *byte == b'\n').ok_or_else(cut_short)?;
+        let line = String::from_utf8_lossy(&rest[..end]).into_owned();
+        *rest = &rest[end + 1..];
+        let words: Vec<&str> = line.split(' ').collect();
+        let (kind, size) = match words.as_slice() {
+            [_, "missing"] => return Ok(None),
+            [_, kind, size] => (*kind, size.parse::<usize>().map_err(|_| cut_short())?),
+            _ => return Err(unread("cat-file", &line)),
+        };
+        let object = rest.get(..size).ok_or_else(cut_short)?;
+        // A line feed ends the object.
+        *rest = rest.get(size + 1..).ok_or_else(cut_short)?;
+        if kind != "commit" {
+            return Ok(None);
+        }
+        let body = object.windows(2).position(|two| two == b"\n\n").map_or(size, |at| at + 2);
+        Ok(Some(StoredCommit {
+            message: String::from_utf8_lossy(&object[body..]).into_owned(),
+            is_whole: commit_id(self.format(), object) == *commit,
+        }))
     }
 
     /// Writes a bundle at `path` (absolute) with `refs` and what they need beyond `known` commits.

@@ -20,7 +20,7 @@ mod repo;
 mod tree;
 
 pub use error::GitError;
-pub use history::Signature;
+pub use history::{Signature, StoredCommit};
 pub use oid::{BlobHasher, ObjectFormat, Oid, OidError, blob_id, blob_id_of};
 pub use push::{Remote, Server};
 pub use repo::{Head, Repo};

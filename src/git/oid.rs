@@ -99,6 +99,13 @@ pub fn blob_id(format: ObjectFormat, bytes: &[u8]) -> Oid {
     hasher.finish()
 }
 
+/// Returns the id that git gives a commit of these bytes.
+pub(super) fn commit_id(format: ObjectFormat, bytes: &[u8]) -> Oid {
+    let mut hasher = BlobHasher::of("commit", format, bytes.len() as u64);
+    hasher.update(bytes);
+    hasher.finish()
+}
+
 /// Returns the id that git gives a blob of the `size` bytes that `from` yields.
 ///
 /// # Errors
@@ -135,11 +142,15 @@ enum Hasher {
 impl BlobHasher {
     /// Begins a blob of `size` bytes.
     pub fn new(format: ObjectFormat, size: u64) -> Self {
+        Self::of("blob", format, size)
+    }
+
+    fn of(kind: &str, format: ObjectFormat, size: u64) -> Self {
         let mut new = Self(match format {
             ObjectFormat::Sha1 => Hasher::Sha1(Sha1::new()),
             ObjectFormat::Sha256 => Hasher::Sha256(Sha256::new()),
         });
-        new.update(format!("blob {size}\0").as_bytes());
+        new.update(format!("{kind} {size}\0").as_bytes());
         new
     }
 

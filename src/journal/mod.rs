@@ -6,6 +6,7 @@
 mod dir_store;
 mod file;
 mod runs;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::text::Redaction;
 pub use dir_store::DirStore;
 pub use file::{write_durably, write_durably_private, write_durably_with};
 pub use runs::{RunsDir, blob_path, read_blob, read_summary};
+pub use verify::{Check, Commit, Finding, Record, TRAILER};
 
 /// Where a run's state is kept. The one implementation is a directory; another may keep it in a
 /// git ref or an artifact, so that a run can go on elsewhere.
@@ -152,6 +154,12 @@ impl Journal {
         let prev = lines.last().map(|line| Digest::of(line.as_bytes()));
         let seq = events.last().map_or(0, |last| last.seq);
         Ok((Self { store, clock, redaction, run, seq, prev }, events))
+    }
+
+    /// Returns the digest of the last line, without its line feed: what the next line will hold as
+    /// the one before; none before the first.
+    pub fn head(&self) -> Option<&Digest> {
+        self.prev.as_ref()
     }
 
     /// Takes the secrets that are kept out from here on.

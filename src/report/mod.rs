@@ -23,6 +23,7 @@ mod stream;
 pub mod terminal;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod verification;
 
 use std::collections::BTreeMap;
 

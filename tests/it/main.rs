@@ -24,3 +24,4 @@ mod runner;
 mod selecting;
 mod support;
 mod tidy;
+mod verify;

@@ -272,13 +272,14 @@ fn commit(
         (run.summary().run.clone(), run.summary().started.first_iteration + turn);
     let agent = run.summary().started.agent.clone().unwrap_or_default();
     let author = Run::author();
+    let held = run.journal_trailer();
     let parent = oid(&tip)?;
     let repo = run.versioned()?.repo.clone();
     let changes = to_changes(&repo, workspace, changes)?;
     let base = repo.tree_of(&parent).map_err(git("reading the run's branch"))?;
     let tree = repo.write_tree(Some(&base), &changes).map_err(git("writing the delivery"))?;
     let message = format!(
-        "Turn {turn}: {}\n\nFactory-Run: {name}\nFactory-Iteration: {iteration}\nFactory-Agent: {agent}\n",
+        "Turn {turn}: {}\n\nFactory-Run: {name}\nFactory-Iteration: {iteration}\nFactory-Agent: {agent}\n{held}",
         plural(changes.len(), "file")
     );
     let commit = repo

@@ -1,0 +1,502 @@
+//! Whether a run's record is what was written: its chain of lines, its blobs, its commits.
+//!
+//! A changed line or blob shows by its digest. A journal that was recomputed as a whole is right by
+//! itself; it shows by the run's commits, each of which holds the digest of the line before it was
+//! made. Nothing here asks git: what a repository has of the commits is handed in.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::ErrorKind;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::StoreError;
+use super::dir_store::io;
+use super::runs::blob_path;
+use crate::event::{BlobRef, Envelope, RunEvent};
+use crate::id::{Digest, RunId};
+
+/// The trailer of a commit that holds the digest of the journal's last line before it was made.
+pub const TRAILER: &str = "Factory-Journal";
+/// The trailer that names the run.
+const RUN_TRAILER: &str = "Factory-Run";
+
+/// Fields of events and details whose blobs are texts of products, agents and people. A text that
+/// looks like the name of a blob is none.
+const TEXTS: [&str; 9] =
+    ["answer", "diff", "feedback", "message", "output", "patch", "prompt", "question", "says"];
+
+/// A run's journal and blobs, read and checked as far as they tell by themselves.
+#[derive(Debug)]
+pub struct Record {
+    run: RunId,
+    /// The digest of each complete line.
+    lines: Vec<Digest>,
+    /// The commits that events name, each with its line.
+    commits: Vec<(usize, String)>,
+    /// The blobs that events name, each with its line; looked at by [`Record::read`].
+    named: VecDeque<Named>,
+    blobs: usize,
+    findings: Vec<Finding>,
+}
+
+/// A commit as the repository has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Commit {
+    /// It is not there.
+    Missing,
+    /// It is there, and its bytes are not those that its id is the digest of.
+    Damaged,
+    /// It is there.
+    Whole {
+        /// Its message.
+        message: String,
+    },
+}
+
+/// What was checked, and what was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// Complete lines of the journal.
+    pub events: usize,
+    /// Blobs that events name, each counted once.
+    pub blobs: usize,
+    /// Commits that events name.
+    pub commits: usize,
+    /// Events that the last commit with a good trailer holds: those of the unbroken chain that
+    /// ends with the line it names. The others are held by nothing outside the journal.
+    pub held: usize,
+    /// What was found, by line; what belongs to no line comes last.
+    pub findings: Vec<Finding>,
+}
+
+impl Check {
+    /// Returns whether the record is what was written, as far as that can be known.
+    pub fn holds(&self) -> bool {
+        !self.findings.iter().any(Finding::is_failure)
+    }
+}
+
+/// One thing that was found. Lines count from 1.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Finding {
+    /// The journal has no first event.
+    #[error("the journal does not begin with `run.started`")]
+    NotBegun,
+    /// A line is no event.
+    #[error("the line is no event ({why})")]
+    NotAnEvent {
+        /// The line.
+        line: usize,
+        /// Why.
+        why: String,
+    },
+    /// A line does not hold the digest of the one before.
+    #[error(
+        "the line does not follow the one before; one of the two was changed, or lines between them are gone"
+    )]
+    Broken {
+        /// The line.
+        line: usize,
+    },
+    /// A line has not the next number.
+    #[error("the event has number {found}, and {expected} is next")]
+    Number {
+        /// The line.
+        line: usize,
+        /// Its number.
+        found: u64,
+        /// The number after that of the line before.
+        expected: u64,
+    },
+    /// A line is of another run.
+    #[error("the event is of run {run}")]
+    OtherRun {
+        /// The line.
+        line: usize,
+        /// The run that it names.
+        run: RunId,
+    },
+    /// The last line has no line feed: the run was killed while it was written, or goes on.
+    #[error("the last line is unfinished and was left out; the run was killed, or goes on")]
+    Unfinished {
+        /// The line.
+        line: usize,
+    },
+    /// A blob is not there.
+    #[error("blob {digest} is missing")]
+    BlobMissing {
+        /// The line that names it, itself or by another blob.
+        line: usize,
+        /// The blob.
+        digest: Digest,
+    },
+    /// A blob's bytes are others.
+    #[error("blob {digest} was changed; its digest is {found}")]
+    BlobChanged {
+        /// The line that names it, itself or by another blob.
+        line: usize,
+        /// The blob.
+        digest: Digest,
+        /// The digest of what is there.
+        found: Digest,
+    },
+    /// A blob has another size.
+    #[error("blob {digest} has {found} bytes, and the event says {expected}")]
+    BlobSize {
+        /// The line that names it, itself or by another blob.
+        line: usize,
+        /// The blob.
+        digest: Digest,
+        /// The size of what is there.
+        found: u64,
+        /// The size that it should have.
+        expected: u64,
+    },
+    /// Something lies among the blobs that no event names; a kill can leave it.
+    #[error("no event names it; a kill can leave such a file")]
+    Stray {
+        /// The file's name.
+        name: String,
+    },
+    /// A commit is not in the repository.
+    #[error(
+        "commit {commit} is not in the repository; its branch was deleted, or it was never fetched"
+    )]
+    CommitMissing {
+        /// The line that names it.
+        line: usize,
+        /// The commit.
+        commit: String,
+    },
+    /// A commit's bytes are others.
+    #[error("commit {commit} is damaged; its id is not that of its bytes")]
+    CommitDamaged {
+        /// The line that names it.
+        line: usize,
+        /// The commit.
+        commit: String,
+    },
+    /// A commit does not say what stood before it.
+    #[error(
+        "commit {commit} has no `Factory-Journal` trailer and holds nothing; an earlier version made it"
+    )]
+    NoTrailer {
+        /// The line that names it.
+        line: usize,
+        /// The commit.
+        commit: String,
+    },
+    /// A commit was made after a line that does not stand before the one that names the commit.
+    #[error(
+        "commit {commit} was made after a line that is not before this one; the journal was rewritten since"
+    )]
+    Rewritten {
+        /// The line that names it.
+        line: usize,
+        /// The commit.
+        commit: String,
+    },
+    /// A commit on the run's branch was made after a line that the journal has not.
+    #[error(
+        "commit {commit} on the run's branch was made after a line that the journal does not have; it was cut short or rewritten"
+    )]
+    Unknown {
+        /// The commit.
+        commit: String,
+    },
+}
+
+impl Finding {
+    /// Returns whether the record is not what was written, rather than something to know.
+    pub fn is_failure(&self) -> bool {
+        !matches!(self, Self::Unfinished { .. } | Self::Stray { .. } | Self::NoTrailer { .. })
+    }
+
+    /// Returns the line of the journal; none where it is about no line.
+    pub fn line(&self) -> Option<usize> {
+        match self {
+            Self::NotBegun | Self::Stray { .. } | Self::Unknown { .. } => None,
+            Self::NotAnEvent { line, .. }
+            | Self::Broken { line }
+            | Self::Number { line, .. }
+            | Self::OtherRun { line, .. }
+            | Self::Unfinished { line }
+            | Self::BlobMissing { line, .. }
+            | Self::BlobChanged { line, .. }
+            | Self::BlobSize { line, .. }
+            | Self::CommitMissing { line, .. }
+            | Self::CommitDamaged { line, .. }
+            | Self::NoTrailer { line, .. }
+            | Self::Rewritten { line, .. } => Some(*line),
+        }
+    }
+
+    /// Returns whether the chain of digests does not reach from this line to the one before.
+    fn breaks(&self) -> bool {
+        matches!(self, Self::NotAnEvent { .. } | Self::Broken { .. } | Self::Number { .. })
+    }
+}
+
+/// A blob that an event names, itself or by another blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Named {
+    line: usize,
+    blob: BlobRef,
+    /// Whether it is the factory's own JSON, which may name further blobs.
+    is_ours: bool,
+}
+
+impl Record {
+    /// Reads the record of `run` in `dir` whole: journal and blobs. Nothing is changed.
+    ///
+    /// # Errors
+    /// The disk said no; what is missing is a finding.
+    pub fn read(dir: &Path, run: &RunId) -> Result<Self, StoreError> {
+        let path = dir.join("events.jsonl");
+        let bytes = std::fs::read(&path).map_err(io("reading", &path))?;
+        let mut record = Self::of(run, &bytes);
+        record.read_blobs(dir)?;
+        Ok(record)
+    }
+
+    /// Checks the bytes of a journal by themselves, and gathers what they name.
+    fn of(run: &RunId, bytes: &[u8]) -> Self {
+        let mut record = Self {
+            run: run.clone(),
+            lines: Vec::new(),
+            commits: Vec::new(),
+            named: VecDeque::new(),
+            blobs: 0,
+            findings: Vec::new(),
+        };
+        let mut seq = 0_u64;
+        let mut rest = bytes;
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            record.take(&rest[..end], &mut seq);
+            rest = &rest[end + 1..];
+        }
+        if !rest.is_empty() {
+            record.findings.push(Finding::Unfinished { line: record.lines.len() + 1 });
+        }
+        if record.lines.is_empty() {
+            record.findings.push(Finding::NotBegun);
+        }
+        record
+    }
+
+    /// Takes the next line; `seq` is the number of the one before.
+    fn take(&mut self, bytes: &[u8], seq: &mut u64) {
+        let line = self.lines.len() + 1;
+        let expected = seq.wrapping_add(1);
+        *seq = expected;
+        match read_line(bytes) {
+            Err(why) => self.findings.push(Finding::NotAnEvent { line, why }),
+            Ok(envelope) => {
+                *seq = envelope.seq;
+                self.hold_against(&envelope, line, expected);
+            }
+        }
+        // Also of a line that is no event: what it names may be all that is left of it.
+        if let Ok(value) = serde_json::from_slice::<Value>(bytes) {
+            gather(&value, "", &mut |blob, is_ours| {
+                self.named.push_back(Named { line, blob, is_ours });
+            });
+        }
+        self.lines.push(Digest::of(bytes));
+    }
+
+    /// Holds a line against the one before it.
+    fn hold_against(&mut self, envelope: &Envelope, line: usize, expected: u64) {
+        if envelope.prev.as_ref() != self.lines.last() {
+            self.findings.push(Finding::Broken { line });
+        }
+        if envelope.seq != expected {
+            self.findings.push(Finding::Number { line, found: envelope.seq, expected });
+        }
+        if envelope.run != self.run {
+            self.findings.push(Finding::OtherRun { line, run: envelope.run.clone() });
+        }
+        if line == 1 && !matches!(envelope.event, RunEvent::RunStarted(_)) {
+            self.findings.push(Finding::NotBegun);
+        }
+        if let RunEvent::DeliveryAccepted { commit, .. }
+        | RunEvent::FeedbackWritten { commit: Some(commit), .. } = &envelope.event
+        {
+            self.commits.push((line, commit.clone()));
+        }
+    }
+
+    /// Looks at every blob that is named, and at what lies beside them.
+    fn read_blobs(&mut self, dir: &Path) -> Result<(), StoreError> {
+        let mut seen = BTreeSet::new();
+        let mut digests = BTreeSet::new();
+        while let Some(Named { line, blob, is_ours }) = self.named.pop_front() {
+            if !seen.insert((blob.digest.clone(), blob.bytes, is_ours)) {
+                continue;
+            }
+            digests.insert(blob.digest.as_str().to_owned());
+            let Some(bytes) = stored(dir, &blob)? else {
+                self.find(Finding::BlobMissing { line, digest: blob.digest });
+                continue;
+            };
+            if let Some(finding) = compare(line, &blob, &bytes) {
+                self.find(finding);
+            } else if is_ours && let Ok(value) = serde_json::from_slice::<Value>(&bytes) {
+                gather(&value, "", &mut |blob, is_ours| {
+                    self.named.push_back(Named { line, blob, is_ours });
+                });
+            }
+        }
+        self.blobs = digests.len();
+        let there = names(&dir.join("blobs"))?;
+        let strays = there.into_iter().filter(|name| !digests.contains(name));
+        self.findings.extend(strays.map(|name| Finding::Stray { name }));
+        Ok(())
+    }
+
+    /// Adds a finding that is not there yet.
+    fn find(&mut self, finding: Finding) {
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
+        }
+    }
+
+    /// Returns the commits that events name, oldest first.
+    pub fn commits(&self) -> impl Iterator<Item = &str> {
+        self.commits.iter().map(|(_, commit)| commit.as_str())
+    }
+
+    /// Returns the text by which a commit of the run is known.
+    pub fn mark(&self) -> String {
+        format!("{RUN_TRAILER}: {}", self.run)
+    }
+
+    /// Holds the journal against the commits: those that events name, and those that `branch`, the
+    /// run's branch, has. A commit that is not among `commits` is missing.
+    pub fn check(mut self, commits: &BTreeMap<String, Commit>, branch: &[String]) -> Check {
+        let line_of: BTreeMap<&str, usize> =
+            self.lines.iter().enumerate().map(|(at, digest)| (digest.as_str(), at + 1)).collect();
+        let mut named = BTreeSet::new();
+        let mut last = 0;
+        for (line, commit) in &self.commits {
+            let (line, commit) = (*line, commit.clone());
+            named.insert(commit.clone());
+            let finding = match commits.get(&commit) {
+                None | Some(Commit::Missing) => Finding::CommitMissing { line, commit },
+                Some(Commit::Damaged) => Finding::CommitDamaged { line, commit },
+                Some(Commit::Whole { message }) => match trailer(message, TRAILER) {
+                    None => Finding::NoTrailer { line, commit },
+                    Some(digest) => match line_of.get(digest) {
+                        Some(at) if *at < line => {
+                            last = last.max(*at);
+                            continue;
+                        }
+                        _ => Finding::Rewritten { line, commit },
+                    },
+                },
+            };
+            self.findings.push(finding);
+        }
+        for commit in branch.iter().filter(|commit| !named.contains(*commit)) {
+            let Some(Commit::Whole { message }) = commits.get(commit) else { continue };
+            if trailer(message, RUN_TRAILER) != Some(self.run.as_str()) {
+                continue;
+            }
+            match trailer(message, TRAILER).map(|digest| line_of.get(digest)) {
+                // A commit that a person made anew keeps the trailers of the factory's.
+                Some(Some(at)) => last = last.max(*at),
+                Some(None) => self.findings.push(Finding::Unknown { commit: commit.clone() }),
+                None => {}
+            }
+        }
+        let broken = self.findings.iter().filter(|finding| finding.breaks());
+        let since = broken.filter_map(Finding::line).filter(|line| *line <= last).max();
+        self.findings.sort_by_key(|finding| finding.line().unwrap_or(usize::MAX));
+        Check {
+            events: self.lines.len(),
+            blobs: self.blobs,
+            commits: named.len(),
+            held: (last + 1).saturating_sub(since.unwrap_or(1)),
+            findings: self.findings,
+        }
+    }
+}
+
+fn read_line(bytes: &[u8]) -> Result<Envelope, String> {
+    let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    Envelope::from_line(text).map_err(|error| error.to_string())
+}
+
+/// Calls `each` for every blob that `value` names, and with whether it may name more; `field` is
+/// where the value stands.
+fn gather(value: &Value, field: &str, each: &mut dyn FnMut(BlobRef, bool)) {
+    match value {
+        Value::Object(fields) => {
+            if fields.len() == 3
+                && let Ok(blob) = serde_json::from_value::<BlobRef>(value.clone())
+            {
+                each(blob, !TEXTS.contains(&field));
+                return;
+            }
+            for (name, value) in fields {
+                gather(value, name, each);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| gather(item, field, each)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Holds a blob against what is named.
+fn compare(line: usize, blob: &BlobRef, bytes: &[u8]) -> Option<Finding> {
+    let (found, size) = (Digest::of(bytes), bytes.len() as u64);
+    let digest = blob.digest.clone();
+    if found != digest {
+        return Some(Finding::BlobChanged { line, digest, found });
+    }
+    (size != blob.bytes).then(|| Finding::BlobSize {
+        line,
+        digest,
+        found: size,
+        expected: blob.bytes,
+    })
+}
+
+/// Returns the bytes of a blob's file; none where there is no such file.
+fn stored(dir: &Path, blob: &BlobRef) -> Result<Option<Vec<u8>>, StoreError> {
+    let digest = blob.digest.as_str();
+    // A name that is no digest would lead elsewhere.
+    let is_digest = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let path = blob_path(dir, blob);
+    let is_no_file = std::fs::metadata(&path).is_ok_and(|found| !found.is_file());
+    if !is_digest || is_no_file {
+        return Ok(None);
+    }
+    match std::fs::read(&path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io("reading", &path)(error)),
+    }
+}
+
+/// Returns the names in a directory, sorted; empty where it is not there.
+fn names(dir: &Path) -> Result<Vec<String>, StoreError> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(io("reading", dir)(error)),
+    };
+    let mut names: Vec<String> = entries
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<_, _>>()
+        .map_err(io("reading", dir))?;
+    names.sort();
+    Ok(names)
+}
+
+/// Returns the value of a trailer in the last paragraph of a commit's message; none without one.
+fn trailer<'m>(message: &'m str, name: &str) -> Option<&'m str> {
+    let last = message.trim_end().rsplit("\n\n").next()?;
+    last.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(": ")?.trim_end()))
+}
