@@ -197,11 +197,11 @@ pub enum Finding {
         /// The commit.
         commit: String,
     },
-    /// A commit on the run's branch was made after a line that the journal has not.
+    /// No event names a commit of the run on its branch.
     #[error(
-        "commit {commit} on the run's branch was made after a line that the journal does not have; it was cut short or rewritten"
+        "commit {commit} on the run's branch is named by no event; the journal was cut short or rewritten"
     )]
-    Unknown {
+    CommitNotNamed {
         /// The commit.
         commit: String,
     },
@@ -216,7 +216,7 @@ impl Finding {
     /// Returns the line of the journal; none where it is about no line.
     pub fn line(&self) -> Option<usize> {
         match self {
-            Self::NotBegun | Self::Stray { .. } | Self::Unknown { .. } => None,
+            Self::NotBegun | Self::Stray { .. } | Self::CommitNotNamed { .. } => None,
             Self::NotAnEvent { line, .. }
             | Self::Broken { line }
             | Self::Number { line, .. }
@@ -372,12 +372,13 @@ impl Record {
         format!("{RUN_TRAILER}: {}", self.run)
     }
 
-    /// Holds the journal against the commits: those that events name, and those that `branch`, the
-    /// run's branch, has. A commit that is not among `commits` is missing.
+    /// Holds the journal against the commits: those that events name, and those of `branch`, the ids
+    /// on the run's branch. A commit that is not among `commits` is missing.
     pub fn check(mut self, commits: &BTreeMap<String, Commit>, branch: &[String]) -> Check {
         let line_of: BTreeMap<&str, usize> =
             self.lines.iter().enumerate().map(|(at, digest)| (digest.as_str(), at + 1)).collect();
         let mut named = BTreeSet::new();
+        let mut known = BTreeSet::new();
         let mut last = 0;
         for (line, commit) in &self.commits {
             let (line, commit) = (*line, commit.clone());
@@ -387,27 +388,27 @@ impl Record {
                 Some(Commit::Damaged) => Finding::CommitDamaged { line, commit },
                 Some(Commit::Whole { message }) => match trailer(message, TRAILER) {
                     None => Finding::NoTrailer { line, commit },
-                    Some(digest) => match line_of.get(digest) {
-                        Some(at) if *at < line => {
-                            last = last.max(*at);
-                            continue;
+                    Some(digest) => {
+                        known.insert(digest);
+                        match line_of.get(digest) {
+                            Some(at) if *at < line => {
+                                last = last.max(*at);
+                                continue;
+                            }
+                            _ => Finding::Rewritten { line, commit },
                         }
-                        _ => Finding::Rewritten { line, commit },
-                    },
+                    }
                 },
             };
             self.findings.push(finding);
         }
         for commit in branch.iter().filter(|commit| !named.contains(*commit)) {
             let Some(Commit::Whole { message }) = commits.get(commit) else { continue };
-            if trailer(message, RUN_TRAILER) != Some(self.run.as_str()) {
-                continue;
-            }
-            match trailer(message, TRAILER).map(|digest| line_of.get(digest)) {
-                // A commit that a person made anew keeps the trailers of the factory's.
-                Some(Some(at)) => last = last.max(*at),
-                Some(None) => self.findings.push(Finding::Unknown { commit: commit.clone() }),
-                None => {}
+            let is_of_the_run = trailer(message, RUN_TRAILER) == Some(self.run.as_str());
+            // A commit that a person made anew keeps the trailers of the factory's.
+            let is_new = trailer(message, TRAILER).is_some_and(|held| !known.contains(held));
+            if is_of_the_run && is_new {
+                self.findings.push(Finding::CommitNotNamed { commit: commit.clone() });
             }
         }
         let broken = self.findings.iter().filter(|finding| finding.breaks());
@@ -499,4 +500,266 @@ fn names(dir: &Path) -> Result<Vec<String>, StoreError> {
 fn trailer<'m>(message: &'m str, name: &str) -> Option<&'m str> {
     let last = message.trim_end().rsplit("\n\n").next()?;
     last.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(": ")?.trim_end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::super::{DirStore, Journal};
+    use super::*;
+    use crate::clock::{SteppingClock, Timestamp};
+    use crate::event::{DeliveryDetail, Label};
+    use crate::text::Redaction;
+
+    /// A run with a patch, two commits and an event after the last of them.
+    struct Run {
+        dir: tempfile::TempDir,
+        id: RunId,
+        commits: BTreeMap<String, Commit>,
+    }
+
+    const FIRST: &str = "1111111111111111111111111111111111111111";
+    const SECOND: &str = "2222222222222222222222222222222222222222";
+
+    fn message(run: &RunId, held: &str) -> Commit {
+        let message = format!("Turn 1: 1 file\n\nFactory-Run: {run}\n{TRAILER}: {held}\n");
+        Commit::Whole { message }
+    }
+
+    fn run() -> Run {
+        let dir = tempfile::tempdir().unwrap();
+        let id = RunId::parse("r").unwrap();
+        let clock = Arc::new(SteppingClock::starting_at(Timestamp::from_unix_millis(0)));
+        let store = Box::new(DirStore::open(dir.path()).unwrap());
+        let mut journal = Journal::begin(store, id.clone(), clock, Redaction::default());
+        let put =
+            |journal: &Journal, bytes: &[u8]| journal.put(Label::Internal, bytes.to_vec()).unwrap();
+        let frozen = put(&journal, b"{}");
+        let started = serde_json::json!({ "event": "run.started", "data": {
+            "version": "1", "graph": "g", "base": "b", "tree": "t", "base_branch": null,
+            "branch": "factory/r", "first_iteration": 0, "threshold": 0.8, "stalled_after": 3,
+            "max_iterations": 5, "scenarios": 1, "agent": null, "tier": "copy", "in_place": false,
+            "frozen": frozen,
+        }});
+        journal.append(None, None, serde_json::from_value(started).unwrap()).unwrap();
+        let mut commits = BTreeMap::new();
+        commits.insert(FIRST.to_owned(), message(&id, journal.head().unwrap().as_str()));
+        let feedback = put(&journal, b"# Feedback");
+        let commit = Some(FIRST.to_owned());
+        let written = RunEvent::FeedbackWritten { feedback, masked: 0, commit };
+        journal.append(None, None, written).unwrap();
+        // What an agent says is no name of a blob, whatever it looks like.
+        let patch = put(&journal, b"patch");
+        let mut absent = patch.clone();
+        absent.digest = Digest::of(b"nowhere");
+        let says = put(&journal, &serde_json::to_vec(&absent).unwrap());
+        journal.append(None, None, RunEvent::QuestionAnswered { answer: says }).unwrap();
+        commits.insert(SECOND.to_owned(), message(&id, journal.head().unwrap().as_str()));
+        let detail = DeliveryDetail { patch: Some(patch), ..DeliveryDetail::default() };
+        let detail = put(&journal, &serde_json::to_vec(&detail).unwrap());
+        let accepted = RunEvent::DeliveryAccepted {
+            turn: 1,
+            commit: SECOND.to_owned(),
+            tree: "t".into(),
+            files: 1,
+            dropped: 0,
+            detail,
+        };
+        journal.append(None, None, accepted).unwrap();
+        journal.append(None, None, RunEvent::RunPaused {}).unwrap();
+        Run { dir, id, commits }
+    }
+
+    impl Run {
+        fn journal(&self) -> PathBuf {
+            self.dir.path().join("events.jsonl")
+        }
+
+        fn bytes(&self) -> Vec<u8> {
+            std::fs::read(self.journal()).unwrap()
+        }
+
+        fn check(&self) -> Check {
+            let branch = [SECOND.to_owned(), FIRST.to_owned()];
+            Record::read(self.dir.path(), &self.id).unwrap().check(&self.commits, &branch)
+        }
+
+        /// Checks a journal of these bytes and says what was found.
+        fn check_bytes(&self, bytes: impl AsRef<[u8]>) -> Vec<Finding> {
+            std::fs::write(self.journal(), bytes).unwrap();
+            self.check().findings
+        }
+
+        fn lines(&self) -> Vec<String> {
+            String::from_utf8(self.bytes()).unwrap().lines().map(str::to_owned).collect()
+        }
+    }
+
+    #[test]
+    fn an_honest_record_holds_up_to_its_last_commit() {
+        let check = run().check();
+        assert_eq!(check.findings, []);
+        // The patch is named by the detail alone.
+        assert_eq!((check.events, check.blobs, check.commits, check.held), (5, 5, 2, 3));
+        assert!(check.holds());
+    }
+
+    #[test]
+    fn a_blob_that_only_a_blob_names_is_looked_at() {
+        let run = run();
+        let path = run.dir.path().join("blobs").join(Digest::of(b"patch").as_str());
+        std::fs::write(&path, "Patch").unwrap();
+        let (digest, found) = (Digest::of(b"patch"), Digest::of(b"Patch"));
+        assert_eq!(run.check().findings, [Finding::BlobChanged { line: 4, digest, found }]);
+    }
+
+    #[test]
+    fn a_size_that_the_blob_has_not_is_found() {
+        let run = run();
+        let lines = run.lines().join("\n") + "\n";
+        let changed = lines.replacen("\"bytes\":2,", "\"bytes\":3,", 1);
+        let found = run.check_bytes(changed);
+        assert!(
+            matches!(found[0], Finding::BlobSize { line: 1, found: 2, expected: 3, .. }),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn a_line_that_is_gone_breaks_the_chain_once() {
+        let run = run();
+        let mut lines = run.lines();
+        lines.remove(2);
+        let found = run.check_bytes(lines.join("\n") + "\n");
+        assert!(found.contains(&Finding::Broken { line: 3 }), "{found:?}");
+        assert!(found.contains(&Finding::Number { line: 3, found: 4, expected: 3 }), "{found:?}");
+        assert!(!found.iter().any(|one| one.breaks() && one.line() != Some(3)), "{found:?}");
+    }
+
+    #[test]
+    fn what_stands_before_a_break_is_held_by_no_commit() {
+        let run = run();
+        let text = run.lines().join("\n") + "\n";
+        std::fs::write(run.journal(), text.replacen("\"threshold\":0.8", "\"threshold\":0.1", 1))
+            .unwrap();
+        let check = run.check();
+        assert_eq!(check.held, 2);
+        assert_eq!(
+            check.findings,
+            [Finding::Broken { line: 2 }, Finding::Rewritten { line: 2, commit: FIRST.into() }]
+        );
+    }
+
+    #[test]
+    fn a_line_of_another_run_is_found() {
+        let mut run = run();
+        run.id = RunId::parse("s").unwrap();
+        let found = run.check().findings;
+        assert!(found.iter().all(|one| matches!(one, Finding::OtherRun { .. })), "{found:?}");
+        assert_eq!(found.len(), 5);
+    }
+
+    #[test]
+    fn a_commit_may_be_missing_damaged_or_without_trailer() {
+        let mut run = run();
+        let commit = || SECOND.to_owned();
+        for (state, finding, holds) in [
+            (Commit::Missing, Finding::CommitMissing { line: 4, commit: commit() }, false),
+            (Commit::Damaged, Finding::CommitDamaged { line: 4, commit: commit() }, false),
+            (
+                Commit::Whole { message: "Turn 1\n\nFactory-Run: r\n".into() },
+                Finding::NoTrailer { line: 4, commit: commit() },
+                true,
+            ),
+        ] {
+            run.commits.insert(commit(), state);
+            let check = run.check();
+            assert_eq!((check.findings.as_slice(), check.holds()), (&[finding][..], holds));
+            assert_eq!(check.held, 1);
+        }
+    }
+
+    #[test]
+    fn a_commit_does_not_hold_the_line_that_names_it() {
+        let mut run = run();
+        let line = run.lines().remove(4);
+        let held = Digest::of(line.as_bytes());
+        run.commits.insert(SECOND.to_owned(), message(&run.id, held.as_str()));
+        let found = run.check().findings;
+        assert_eq!(found, [Finding::Rewritten { line: 4, commit: SECOND.into() }]);
+    }
+
+    #[test]
+    fn a_journal_that_is_empty_or_begins_otherwise_is_no_record() {
+        let run = run();
+        let rest = run.lines()[1..].join("\n") + "\n";
+        assert!(run.check_bytes("").contains(&Finding::NotBegun));
+        assert!(run.check_bytes(rest).contains(&Finding::NotBegun));
+    }
+
+    #[test]
+    fn what_no_event_names_is_noted() {
+        let run = run();
+        std::fs::write(run.dir.path().join("blobs/.x.tmp"), "half").unwrap();
+        let check = run.check();
+        assert_eq!(check.findings, [Finding::Stray { name: ".x.tmp".into() }]);
+        assert!(check.holds());
+    }
+
+    #[test]
+    fn a_name_that_leads_elsewhere_names_no_blob() {
+        let run = run();
+        std::fs::write(run.dir.path().join("outside"), "{}").unwrap();
+        let text = run.lines().join("\n") + "\n";
+        let found = run.check_bytes(text.replacen(Digest::of(b"{}").as_str(), "../outside", 1));
+        assert!(matches!(found[0], Finding::BlobMissing { line: 1, .. }), "{found:?}");
+    }
+
+    #[test]
+    fn a_trailer_stands_in_the_last_paragraph() {
+        let check = |message: &str, expected| {
+            assert_eq!(trailer(message, TRAILER), expected, "{message}");
+        };
+        check("Turn\n\nFactory-Run: r\nFactory-Journal: abc\n", Some("abc"));
+        check("Turn\n\nFactory-Journal: abc\n\nmore\n", None);
+        check("Turn\n\nFactory-Journals: abc\n", None);
+        check("", None);
+    }
+
+    #[test]
+    fn every_byte_changed_before_the_last_line_is_found() {
+        let run = run();
+        let bytes = run.bytes();
+        let last = bytes[..bytes.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+        for at in 0..last {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            let record = Record::of(&run.id, &changed);
+            assert!(record.findings.iter().any(Finding::is_failure), "byte {at}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_byte_put_anywhere_before_the_last_line_is_found(at: usize, byte: u8) {
+            let run = run();
+            let mut bytes = run.bytes();
+            let last = bytes[..bytes.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap();
+            let at = at % (last + 1);
+            prop_assume!(bytes[at] != byte);
+            bytes[at] = byte;
+            let record = Record::of(&run.id, &bytes);
+            prop_assert!(record.findings.iter().any(Finding::is_failure), "byte {at}");
+        }
+
+        #[test]
+        fn no_bytes_are_too_strange_to_be_checked(bytes: Vec<u8>) {
+            let record = Record::of(&RunId::parse("r").unwrap(), &bytes);
+            prop_assert!(!record.check(&BTreeMap::new(), &[]).holds());
+        }
+    }
 }

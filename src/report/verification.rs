@@ -173,7 +173,7 @@ fn publish(run: &RunId, dir: &str, finding: &Finding) -> PublishedFinding {
         ),
         Finding::NoTrailer { .. } => ("no_trailer", journal, None),
         Finding::Rewritten { .. } => ("rewritten", journal, distrust()),
-        Finding::Unknown { .. } => ("unknown_to_journal", journal, distrust()),
+        Finding::CommitNotNamed { .. } => ("commit_not_named", journal, distrust()),
     };
     PublishedFinding {
         code: code.to_owned(),

@@ -136,14 +136,24 @@ fn a_chain_that_was_recomputed_as_a_whole_is_found_by_the_commits() {
 }
 
 #[test]
-fn events_that_were_left_out_with_their_commit_are_found_by_the_branch() {
+fn a_journal_that_was_cut_before_a_commit_is_found_by_the_branch() {
     let product = ended();
-    let mut events = product.events();
-    let last = events.iter().rposition(|event| event["event"] == "feedback.written").unwrap();
-    events.truncate(last);
-    write_recomputed(&product, events);
-    let found = json(&product, 1);
-    assert!(failures(&found).contains(&"unknown_to_journal"), "{found}");
+    let text = fs::read_to_string(journal(&product)).unwrap();
+    let (before, _) = text.rsplit_once("\"event\":\"delivery.accepted\"").unwrap();
+    let (whole, _) = before.rsplit_once('\n').unwrap();
+    fs::write(journal(&product), format!("{whole}\n")).unwrap();
+    assert_eq!(failures(&json(&product, 1)), ["commit_not_named"]);
+}
+
+#[test]
+fn a_commit_that_a_person_made_anew_changes_nothing() {
+    let product = ended();
+    let branch = product.branch();
+    let message = product.git(&["log", "-1", "--format=%B", &branch]);
+    let (parent, tree) = (format!("{branch}~1"), format!("{branch}^{{tree}}"));
+    let again = product.git(&["commit-tree", "-p", &parent, "-m", &message, &tree]);
+    product.git(&["update-ref", &format!("refs/heads/{branch}"), &again]);
+    product.factory(&["verify"]).code(0);
 }
 
 #[test]
