@@ -23,7 +23,7 @@ Examples:
 
 Every event holds the digest of the one before, every blob is named by its own, and each commit of
 the run holds the digest of the last event before it: a record that was rewritten after the commit
-was made is found out, as long as the commit is kept. Events after the last commit are held by
+was made is found out, as long as a branch keeps the commit. Events after the last commit are held by
 nothing outside the journal, and who rewrites the run's branch as well is not found out.
 
 Exit codes: 0 it holds, 1 it does not, 2 there is no such run, 3 it can't be read.";
@@ -71,16 +71,17 @@ fn verify(args: &Args, env: &Environment) -> anyhow::Result<Verification> {
         Err(error) => return Err(error.into()),
     };
     // Before the journal: a run that goes on writes an event first and then moves its branch.
-    let tip = match &repo {
-        Some(repo) => repo.resolve(&format!("refs/heads/factory/{id}"))?,
-        None => None,
+    let marked = match &repo {
+        Some(repo) => repo.commits_saying(&Record::mark(&id))?,
+        None => Vec::new(),
     };
     let record = Record::read(&dir, &id).map_err(failure)?;
-    let (commits, branch) = match &repo {
-        Some(repo) => commits(repo, &record, tip.as_ref())?,
-        None => (BTreeMap::new(), Vec::new()),
+    let commits = match &repo {
+        Some(repo) => commits(repo, &record, &marked)?,
+        None => BTreeMap::new(),
     };
-    let check = record.check(&commits, &branch);
+    let marked: Vec<String> = marked.iter().map(|oid| oid.as_str().to_owned()).collect();
+    let check = record.check(&commits, &marked);
     Ok(Verification::of(&id, &shown(&here, &id), &check))
 }
 
@@ -90,20 +91,15 @@ fn shown(here: &Here<'_>, id: &RunId) -> String {
     dir.strip_prefix(&here.root).unwrap_or(&dir).display().to_string()
 }
 
-/// Returns what the repository has of the commits that the journal names and of those on the run's
-/// branch, and the ids of the latter.
+/// Returns what the repository has of the commits that the journal names and of those `marked`.
 fn commits(
     repo: &Repo,
     record: &Record,
-    tip: Option<&Oid>,
-) -> anyhow::Result<(BTreeMap<String, Commit>, Vec<String>)> {
-    let branch = match tip {
-        Some(tip) => repo.commits_saying(tip, &record.mark())?,
-        None => Vec::new(),
-    };
+    marked: &[Oid],
+) -> anyhow::Result<BTreeMap<String, Commit>> {
     // What is no id is in no repository.
     let named = record.commits().filter_map(|commit| Oid::parse(commit).ok());
-    let mut asked: Vec<Oid> = named.chain(branch.iter().cloned()).collect();
+    let mut asked: Vec<Oid> = named.chain(marked.iter().cloned()).collect();
     asked.sort();
     asked.dedup();
     let stored = repo.stored_commits(&asked)?;
@@ -115,5 +111,5 @@ fn commits(
         };
         (oid.as_str().to_owned(), commit)
     });
-    Ok((commits.collect(), branch.iter().map(|oid| oid.as_str().to_owned()).collect()))
+    Ok(commits.collect())
 }

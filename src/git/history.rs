@@ -129,15 +129,13 @@ impl Repo {
             .collect()
     }
 
-    /// Returns the commits on the line of first parents that ends with `tip` whose messages hold
-    /// `text`, newest first.
+    /// Returns the commits that any ref leads to whose messages hold `text`, newest first.
     ///
     /// # Errors
     /// A commit is missing, or git failed.
-    pub fn commits_saying(&self, tip: &Oid, text: &str) -> Result<Vec<Oid>, GitError> {
+    pub fn commits_saying(&self, text: &str) -> Result<Vec<Oid>, GitError> {
         let grep = format!("--grep={text}");
-        let args = ["--first-parent", "--fixed-strings", &grep, tip.as_str()];
-        let bytes = self.run("rev-list", args)?;
+        let bytes = self.run("rev-list", ["--all", "--fixed-strings", &grep])?;
         String::from_utf8_lossy(&bytes)
             .lines()
             .map(|line| Oid::parse(line).map_err(|_| unread("rev-list", line)))
@@ -280,5 +278,28 @@ mod tests {
         repo.bundle(&file, &["refs/heads/factory/x"], &[one]).unwrap();
         let elsewhere = super::super::testing::fixture(ObjectFormat::Sha1);
         assert!(elsewhere.repo.fetch_bundle(&file).is_err(), "its base is not there");
+    }
+
+    #[test]
+    fn commits_are_read_as_they_are_stored_and_found_by_what_they_say() {
+        for format in [ObjectFormat::Sha1, ObjectFormat::Sha256] {
+            let fixture = fixture(format);
+            let (repo, head) = (&fixture.repo, fixture.head());
+            let tree = fixture.tree(&[("a", "1\n")]);
+            let one = fixture.commit(&tree, &[&head]);
+            let nobody = Oid::parse(&"1".repeat(one.as_str().len())).unwrap();
+            let asked = [one, nobody, tree, head];
+            let one = asked[0].clone();
+            let stored = repo.stored_commits(&asked).unwrap();
+            let whole =
+                |message: &str| Some(StoredCommit { message: message.to_owned(), is_whole: true });
+            let expected = [whole("Do it\n\nTrailer: yes\n"), None, None, whole("Begin\n")];
+            assert_eq!(stored, expected);
+            assert_eq!(repo.commits_saying("Trailer: yes").unwrap(), []);
+            repo.update_ref("refs/heads/other", &one, None, "test").unwrap();
+            assert_eq!(repo.commits_saying("Trailer: yes").unwrap(), asked[..1]);
+            assert_eq!(repo.commits_saying("Trailer: no").unwrap(), []);
+            assert_eq!(repo.stored_commits(&[]).unwrap(), []);
+        }
     }
 }

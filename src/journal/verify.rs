@@ -93,7 +93,7 @@ pub enum Finding {
     },
     /// A line does not hold the digest of the one before.
     #[error(
-        "the line does not follow the one before; one of the two was changed, or lines between them are gone"
+        "the line does not follow the one before: one of the two was changed, or lines between them are gone"
     )]
     Broken {
         /// The line.
@@ -118,7 +118,7 @@ pub enum Finding {
         run: RunId,
     },
     /// The last line has no line feed: the run was killed while it was written, or goes on.
-    #[error("the last line is unfinished and was left out; the run was killed, or goes on")]
+    #[error("the last line is unfinished and was left out: the run was killed, or goes on")]
     Unfinished {
         /// The line.
         line: usize,
@@ -132,7 +132,7 @@ pub enum Finding {
         digest: Digest,
     },
     /// A blob's bytes are others.
-    #[error("blob {digest} was changed; its digest is {found}")]
+    #[error("blob {digest} was changed: its digest is {found}")]
     BlobChanged {
         /// The line that names it, itself or by another blob.
         line: usize,
@@ -154,14 +154,14 @@ pub enum Finding {
         expected: u64,
     },
     /// Something lies among the blobs that no event names; a kill can leave it.
-    #[error("no event names it; a kill can leave such a file")]
+    #[error("no event names it: a kill can leave such a file")]
     Stray {
         /// The file's name.
         name: String,
     },
     /// A commit is not in the repository.
     #[error(
-        "commit {commit} is not in the repository; its branch was deleted, or it was never fetched"
+        "commit {commit} is not in the repository: its branch was deleted, or it was never fetched"
     )]
     CommitMissing {
         /// The line that names it.
@@ -170,7 +170,7 @@ pub enum Finding {
         commit: String,
     },
     /// A commit's bytes are others.
-    #[error("commit {commit} is damaged; its id is not that of its bytes")]
+    #[error("commit {commit} is damaged: its id is not that of its bytes")]
     CommitDamaged {
         /// The line that names it.
         line: usize,
@@ -179,7 +179,7 @@ pub enum Finding {
     },
     /// A commit does not say what stood before it.
     #[error(
-        "commit {commit} has no `Factory-Journal` trailer and holds nothing; an earlier version made it"
+        "commit {commit} has no `Factory-Journal` trailer and holds nothing: an earlier version made it"
     )]
     NoTrailer {
         /// The line that names it.
@@ -189,7 +189,7 @@ pub enum Finding {
     },
     /// A commit was made after a line that does not stand before the one that names the commit.
     #[error(
-        "commit {commit} was made after a line that is not before this one; the journal was rewritten since"
+        "commit {commit} was made after a line that is not before this one: the journal was rewritten since"
     )]
     Rewritten {
         /// The line that names it.
@@ -197,9 +197,9 @@ pub enum Finding {
         /// The commit.
         commit: String,
     },
-    /// No event names a commit of the run on its branch.
+    /// No event names a commit of the run that the repository has on some branch.
     #[error(
-        "commit {commit} on the run's branch is named by no event; the journal was cut short or rewritten"
+        "commit {commit} is of this run and named by no event: the journal was cut short or rewritten"
     )]
     CommitNotNamed {
         /// The commit.
@@ -367,14 +367,14 @@ impl Record {
         self.commits.iter().map(|(_, commit)| commit.as_str())
     }
 
-    /// Returns the text by which a commit of the run is known.
-    pub fn mark(&self) -> String {
-        format!("{RUN_TRAILER}: {}", self.run)
+    /// Returns the text by which a commit of `run` is known.
+    pub fn mark(run: &RunId) -> String {
+        format!("{RUN_TRAILER}: {run}")
     }
 
-    /// Holds the journal against the commits: those that events name, and those of `branch`, the ids
-    /// on the run's branch. A commit that is not among `commits` is missing.
-    pub fn check(mut self, commits: &BTreeMap<String, Commit>, branch: &[String]) -> Check {
+    /// Holds the journal against the commits: those that events name, and those that say that they
+    /// are of the run, `marked`. A commit that is not among `commits` is missing.
+    pub fn check(mut self, commits: &BTreeMap<String, Commit>, marked: &[String]) -> Check {
         let line_of: BTreeMap<&str, usize> =
             self.lines.iter().enumerate().map(|(at, digest)| (digest.as_str(), at + 1)).collect();
         let mut named = BTreeSet::new();
@@ -402,7 +402,7 @@ impl Record {
             };
             self.findings.push(finding);
         }
-        for commit in branch.iter().filter(|commit| !named.contains(*commit)) {
+        for commit in marked.iter().filter(|commit| !named.contains(*commit)) {
             let Some(Commit::Whole { message }) = commits.get(commit) else { continue };
             let is_of_the_run = trailer(message, RUN_TRAILER) == Some(self.run.as_str());
             // A commit that a person made anew keeps the trailers of the factory's.
@@ -456,7 +456,7 @@ fn compare(line: usize, blob: &BlobRef, bytes: &[u8]) -> Option<Finding> {
     if found != digest {
         return Some(Finding::BlobChanged { line, digest, found });
     }
-    (size != blob.bytes).then(|| Finding::BlobSize {
+    (size != blob.bytes).then_some(Finding::BlobSize {
         line,
         digest,
         found: size,
@@ -505,7 +505,7 @@ fn trailer<'m>(message: &'m str, name: &str) -> Option<&'m str> {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
-    use std::sync::Arc;
+    use std::sync::{Arc, LazyLock};
 
     use proptest::prelude::*;
 
@@ -584,8 +584,8 @@ mod tests {
         }
 
         fn check(&self) -> Check {
-            let branch = [SECOND.to_owned(), FIRST.to_owned()];
-            Record::read(self.dir.path(), &self.id).unwrap().check(&self.commits, &branch)
+            let marked = [SECOND.to_owned(), FIRST.to_owned()];
+            Record::read(self.dir.path(), &self.id).unwrap().check(&self.commits, &marked)
         }
 
         /// Checks a journal of these bytes and says what was found.
@@ -743,16 +743,17 @@ mod tests {
         }
     }
 
+    static HONEST: LazyLock<Vec<u8>> = LazyLock::new(|| run().bytes());
+
     proptest! {
         #[test]
         fn any_byte_put_anywhere_before_the_last_line_is_found(at: usize, byte: u8) {
-            let run = run();
-            let mut bytes = run.bytes();
+            let mut bytes = HONEST.clone();
             let last = bytes[..bytes.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap();
             let at = at % (last + 1);
             prop_assume!(bytes[at] != byte);
             bytes[at] = byte;
-            let record = Record::of(&run.id, &bytes);
+            let record = Record::of(&RunId::parse("r").unwrap(), &bytes);
             prop_assert!(record.findings.iter().any(Finding::is_failure), "byte {at}");
         }
 

@@ -43,8 +43,8 @@ pub struct PublishedFinding {
     pub code: String,
     /// Whether the record does not hold because of it; else it is something to know.
     pub fails: bool,
-    /// The file, below the root of the product; none for a commit that no event names.
-    pub file: Option<String>,
+    /// The file, below the root of the product.
+    pub file: String,
     /// The line in it, from 1; none where it is about no line.
     pub line: Option<usize>,
     /// What was found.
@@ -88,7 +88,7 @@ impl Verification {
         if !strays.is_empty() {
             let files = plural(strays.len(), "file");
             lines.push(format!(
-                "note: {files} in `blobs` that no event names; a kill can leave them"
+                "note: {files} in `blobs` that no event names: a kill can leave them"
             ));
         }
         lines.push(if self.holds {
@@ -119,15 +119,8 @@ impl Verification {
 const STRAY: &str = "stray_blob";
 
 fn show(finding: &PublishedFinding) -> String {
-    let mut shown = String::new();
-    if let Some(file) = &finding.file {
-        shown.push_str(file);
-        if let Some(line) = finding.line {
-            shown.push_str(&format!(":{line}"));
-        }
-        shown.push_str(": ");
-    }
-    shown.push_str(&finding.message);
+    let line = finding.line.map(|line| format!(":{line}")).unwrap_or_default();
+    let mut shown = format!("{}{line}: {}", finding.file, finding.message);
     if let Some(next) = &finding.next {
         shown.push_str(&format!("; {next}"));
     }
@@ -135,11 +128,11 @@ fn show(finding: &PublishedFinding) -> String {
 }
 
 fn publish(run: &RunId, dir: &str, finding: &Finding) -> PublishedFinding {
-    let journal = Some(format!("{dir}/events.jsonl"));
+    let journal = format!("{dir}/events.jsonl");
     let restore = || Some("bring it back from a copy of the run's directory".to_owned());
     let distrust = || {
         Some(
-            "compare it with a copy of the run's directory, and trust nothing of it without one"
+            "compare it with a copy of the run's directory; without one, trust nothing of it"
                 .to_owned(),
         )
     };
@@ -157,7 +150,7 @@ fn publish(run: &RunId, dir: &str, finding: &Finding) -> PublishedFinding {
         Finding::BlobMissing { .. } => ("blob_missing", journal, restore()),
         Finding::BlobChanged { .. } => ("blob_changed", journal, restore()),
         Finding::BlobSize { .. } => ("blob_size", journal, distrust()),
-        Finding::Stray { name } => (STRAY, Some(format!("{dir}/blobs/{name}")), None),
+        Finding::Stray { name } => (STRAY, format!("{dir}/blobs/{name}"), None),
         Finding::CommitMissing { .. } => (
             "commit_missing",
             journal,
@@ -182,5 +175,50 @@ fn publish(run: &RunId, dir: &str, finding: &Finding) -> PublishedFinding {
         line: finding.line(),
         message: finding.to_string(),
         next,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(held: usize, findings: Vec<Finding>) -> Verification {
+        let run = RunId::parse("20261120-091500-00ff").unwrap();
+        let dir = format!("artifacts/factory/runs/{run}");
+        Verification::of(&run, &dir, &Check { events: 9, blobs: 1, commits: 2, held, findings })
+    }
+
+    fn said(held: usize, findings: Vec<Finding>) -> String {
+        of(held, findings).lines().join("\n")
+    }
+
+    #[test]
+    fn an_honest_record_is_said_to_hold_as_far_as_it_is_held() {
+        insta::assert_snapshot!(said(7, Vec::new()));
+        assert!(said(0, Vec::new()).contains("no commit holds them"));
+    }
+
+    #[test]
+    fn each_failure_has_its_place_and_what_can_be_done() {
+        let commit = "c0ffee0000".repeat(4);
+        let stray = |name: &str| Finding::Stray { name: name.to_owned() };
+        insta::assert_snapshot!(said(
+            0,
+            vec![
+                Finding::Broken { line: 4 },
+                Finding::CommitMissing { line: 5, commit: commit.clone() },
+                Finding::Unfinished { line: 10 },
+                stray(".a.tmp"),
+                stray(".b.tmp"),
+                Finding::CommitNotNamed { commit },
+            ]
+        ));
+    }
+
+    #[test]
+    fn people_are_not_shown_a_thousand_failures() {
+        let all = of(0, (1..=1000).map(|line| Finding::Broken { line }).collect());
+        assert_eq!((all.findings.len(), all.lines().len()), (1000, SHOWN + 3));
+        assert!(all.lines()[SHOWN + 1].contains("980 more"), "{:?}", all.lines());
     }
 }

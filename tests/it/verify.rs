@@ -146,6 +146,34 @@ fn a_journal_that_was_cut_before_a_commit_is_found_by_the_branch() {
 }
 
 #[test]
+fn commits_that_were_forged_with_the_chain_are_found_by_a_branch_that_kept_the_old_ones() {
+    let product = ended();
+    let branch = product.branch();
+    product.git(&["update-ref", "refs/remotes/origin/kept", &branch]);
+    product.git(&["branch", "-q", "-D", &branch]);
+    let mut events = product.events();
+    let tree = product.git(&["rev-parse", "main^{tree}"]);
+    events[0]["data"]["threshold"] = 0.1.into();
+    // Each commit is made anew for the line that now stands before its event.
+    for at in 1..events.len() {
+        write_recomputed(&product, events.clone());
+        let text = fs::read_to_string(journal(&product)).unwrap();
+        if events[at]["data"]["commit"].is_string() && events[at]["event"] != "candidate.judged" {
+            let head = Digest::of(text.lines().nth(at - 1).unwrap().as_bytes());
+            let run = product.runs()[0].file_name().unwrap().to_string_lossy().into_owned();
+            let message = format!("Turn\n\nFactory-Run: {run}\nFactory-Journal: {head}\n");
+            let forged = product.git(&["commit-tree", "-m", &message, &tree]);
+            events[at]["data"]["commit"] = forged.into();
+        }
+    }
+    write_recomputed(&product, events);
+    assert_eq!(failures(&json(&product, 1)), ["commit_not_named"; 4]);
+    product.git(&["update-ref", "-d", "refs/remotes/origin/kept"]);
+    // Nothing that is left knows better, as the reference says.
+    product.factory(&["verify"]).code(0);
+}
+
+#[test]
 fn a_commit_that_a_person_made_anew_changes_nothing() {
     let product = ended();
     let branch = product.branch();
