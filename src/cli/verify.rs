@@ -21,10 +21,10 @@ Examples:
   factory verify 0915        the run whose id holds 0915
   factory verify --json      the same for machines
 
-Every event holds the digest of the one before, every blob is named by its own, and each commit of
-the run holds the digest of the last event before it: a record that was rewritten after the commit
-was made is found out, as long as a branch keeps the commit. Events after the last commit are held by
-nothing outside the journal, and who rewrites the run's branch as well is not found out.
+Every event holds the digest of the one before, every blob is named by its own, and each commit
+of the run holds the digest of the last event before it: a record that was rewritten after the
+commit was made is found out, as long as a branch keeps the commit. Nothing outside the journal
+holds the events after the last commit, and who rewrites the run's branch too is not found out.
 
 Exit codes: 0 it holds, 1 it does not, 2 there is no such run, 3 it can't be read.";
 

@@ -136,6 +136,7 @@ fn assert_sound(product: &Product, before: &BTreeMap<PathBuf, String>) {
     product.assert_untouched(before);
     assert_chain(product);
     assert_paid_once(product);
+    product.factory(&["verify"]).code(0);
 }
 
 /// Runs `case` for each of `cases` on two threads, and fails with the first that failed.
