@@ -68,6 +68,24 @@ fn an_honest_turn_has_a_receipt_of_what_was_enforced_and_searched() {
     assert_eq!(receipt["digests"]["prompt"], digest(prompt.as_bytes()));
 }
 
+#[test]
+fn a_receipt_that_was_changed_does_not_verify() {
+    let product = product("echo two >> words.txt");
+    product.iterate(&[]).code(0);
+    product.factory(&["verify"]).code(0);
+    for event in ["receipt.begun", "receipt.written"] {
+        let events = product.events_named(event);
+        let digest = events[0]["data"]["receipt"]["digest"].as_str().unwrap();
+        let path = product.runs().pop().unwrap().join("blobs").join(digest);
+        let honest = fs::read(&path).unwrap();
+        let forged = String::from_utf8(honest.clone()).unwrap().replacen("copy", "c0py", 1);
+        fs::write(&path, forged).unwrap();
+        product.factory(&["verify"]).code(1).says(&digest[..12]);
+        fs::write(&path, honest).unwrap();
+        product.factory(&["verify"]).code(0);
+    }
+}
+
 #[track_caller]
 fn check_contaminated(turn: &str, place: &str, item: &str) {
     let product = product(turn);
