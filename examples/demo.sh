@@ -33,6 +33,8 @@ What to look at next, in a shell with
       what the agent delivered, turn by turn
   git show $branch:artifacts/factory/feedback_iter_2.md
       what the agent was told after its second turn
+  factory show --receipt 2; factory verify
+      what kept the exam from it in that turn, and whether the record is what was written
   factory apply
       brings the result to main
   rm -rf '$work'
