@@ -164,7 +164,7 @@ fn unlocked(path: &Path) -> io::Result<Option<File>> {
             Ok(()) => return Ok(path.exists().then_some(file)),
             // A child that it was starting when it was killed has the file open for a moment still.
             Err(fs::TryLockError::WouldBlock)
-                if began.elapsed() < LETTING_GO && is_of_a_dead_runner(path)? =>
+                if began.elapsed() < LETTING_GO && is_of_a_dead_runner(path) =>
             {
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -175,11 +175,12 @@ fn unlocked(path: &Path) -> io::Result<Option<File>> {
 }
 
 /// Returns whether a record says whose it is, and that process is dead.
-fn is_of_a_dead_runner(path: &Path) -> io::Result<bool> {
+fn is_of_a_dead_runner(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
     let mut line = String::new();
-    BufReader::new(File::open(path)?).read_line(&mut line)?;
+    let read = BufReader::new(file).read_line(&mut line);
     let begun: Begun = serde_json::from_str(&line).unwrap_or_default();
-    Ok(mark::is_orphan(&format!("{}.0", begun.runner)))
+    read.is_ok() && mark::is_orphan(&format!("{}.0", begun.runner))
 }
 
 /// Reads a record, without a last line that was cut off.

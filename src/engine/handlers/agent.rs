@@ -190,7 +190,6 @@ fn finished(
 fn set_up_workspace(node: &Node, run: &mut Run) -> Result<(usize, usize), Halt> {
     let tip = run.summary().tip.clone();
     let mut tree = Arc::unwrap_or_clone(run.files_of(&tip)?);
-    let files = tree.len();
     insert_feedback(run, &mut tree)?;
     let frozen = run.frozen.clone();
     let dir = frozen.config.scenarios.dir.trim_end_matches('/').to_owned();
@@ -200,6 +199,7 @@ fn set_up_workspace(node: &Node, run: &mut Run) -> Result<(usize, usize), Halt> 
         });
     }
     let withheld = withhold_copies(run, &mut tree)?;
+    let files = tree.len();
     let versioned = run.versioned()?;
     let mut workspace =
         ManagedTree::open(&versioned.paths.workspace, &versioned.paths.workspace_manifest)
