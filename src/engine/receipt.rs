@@ -6,12 +6,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use crate::agent::{Launch, TurnPaths};
-use crate::event::{
-    BlobRef, Digests, FoundExam, Label, Mechanism, Place, Receipt, RunEvent, Searched,
-};
-use crate::id::Digest;
+use crate::event::{BlobRef, Digests, Label, Leak, Mechanism, Place, Receipt, RunEvent, Searched};
+use crate::id::{Digest, ScenarioId};
 use crate::pipeline::Node;
-use crate::process::{Variables, is_private};
+use crate::process::{Variables, is_private, resolve};
 use crate::scenario::{Entry, Holdout, Visibility};
 
 use super::{Failure, Halt, Run};
@@ -62,7 +60,7 @@ pub(super) fn begin(
     receipt.searched.push(search(Place::Prompt, prompt, find));
     receipt.searched.push(search(Place::Arguments, arguments, find));
     receipt.searched.push(search(Place::Environment, variables, find));
-    if let Some((place, FoundExam { scenario, item })) = receipt.contamination() {
+    if let Some((place, Leak { scenario, item })) = receipt.contamination() {
         let message = format!(
             "the agent's {place} ({item}) would hold the evaluation of scenario `{scenario}`, which \
              it must not see; take it out of there, or make the scenario `visibility: public`"
@@ -112,14 +110,14 @@ pub(super) fn end(
 fn search<'a>(
     place: Place,
     items: impl IntoIterator<Item = (String, &'a [u8])>,
-    find: impl Fn(&[u8]) -> Option<crate::id::ScenarioId>,
+    find: impl Fn(&[u8]) -> Option<ScenarioId>,
 ) -> Searched {
     let mut searched = Searched { place, items: 0, bytes: Some(0), found: Vec::new() };
     for (item, bytes) in items {
         searched.items += 1;
         searched.bytes = searched.bytes.map(|sum| sum + bytes.len() as u64);
         if let Some(scenario) = find(bytes) {
-            searched.found.push(FoundExam { scenario, item });
+            searched.found.push(Leak { scenario, item });
         }
     }
     searched
@@ -143,11 +141,7 @@ fn digests(run: &Run, handed: &Handed<'_>) -> Result<Digests, Halt> {
             format!("reading {} for the turn's receipt failed", run.settings.factory.display());
         Failure::of("receipt", what, error)
     })?;
-    let program = &handed.launch.program;
-    let program = match program.to_str().filter(|name| !name.contains('/')) {
-        Some(name) => run.env.find_program(name),
-        None => Some(handed.paths.workspace.join(program)),
-    };
+    let program = resolve(&handed.launch.program, &handed.paths.workspace, handed.env);
     Ok(Digests {
         frozen: run.summary().started.frozen.digest.clone(),
         holdout: json(serde_json::to_vec(&kept))?,

@@ -12,7 +12,7 @@ use crate::config::Environment;
 use crate::event::{BlobRef, RunEvent, Summary};
 use crate::git::{GitError, Oid, Repo, Signature, Tree};
 use crate::id::NodeId;
-use crate::journal::{RunsDir, TRAILER};
+use crate::journal::{Record, RunsDir};
 use crate::judge::{EvidenceDir, Fixtures, Place};
 use crate::pipeline::{Next, Phase, Walk};
 use crate::process::survivors::{self, Process, Search};
@@ -263,10 +263,11 @@ impl Run {
         roots
     }
 
-    /// Returns the last trailer of a commit that is made now: it holds the journal as it is, line
-    /// for line, so that a journal which is rewritten later is found out.
-    pub fn journal_trailer(&self) -> String {
-        self.recorder.head().map(|head| format!("{TRAILER}: {head}\n")).unwrap_or_default()
+    /// Returns the trailers of a commit that is made now, `more` after the iteration. The last one
+    /// holds the journal as it is, line for line: one which is rewritten later is found out.
+    pub fn trailers(&self, iteration: u32, more: &str) -> String {
+        let more = format!("Factory-Iteration: {iteration}\n{more}");
+        Record::trailers(&self.summary().run, &more, self.recorder.head())
     }
 
     /// Returns whom the factory's commits are by.

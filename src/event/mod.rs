@@ -18,7 +18,7 @@ use crate::pipeline::NodeOutcome;
 pub use crate::convergence::Judgement;
 pub use blob::{Audience, BlobRef, Label};
 pub use line::{Envelope, LineError};
-pub use receipt::{Digests, FoundExam, Mechanism, Place, Receipt, Searched};
+pub use receipt::{Digests, Leak, Mechanism, Place, Receipt, Searched};
 pub use summary::{Ended, Summary, Turn, TurnDelivery, Visit};
 pub use tier::Tier;
 

@@ -87,7 +87,7 @@ pub struct Searched {
     /// How many bytes they hold; none where they were known from an earlier look.
     pub bytes: Option<u64>,
     /// What was found there; empty in an honest turn.
-    pub found: Vec<FoundExam>,
+    pub found: Vec<Leak>,
 }
 
 /// Where an agent could have the exam from, or have left it.
@@ -110,7 +110,7 @@ pub enum Place {
 
 /// An evaluation that stands where it should not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FoundExam {
+pub struct Leak {
     /// The scenario whose evaluation it is.
     pub scenario: ScenarioId,
     /// The file or variable; the stream's name in a stream.
@@ -140,7 +140,7 @@ impl Receipt {
     }
 
     /// Returns the first place where the exam was found, and what; none in an honest turn.
-    pub fn contamination(&self) -> Option<(Place, &FoundExam)> {
+    pub fn contamination(&self) -> Option<(Place, &Leak)> {
         self.searched.iter().find_map(|one| Some((one.place, one.found.first()?)))
     }
 }
@@ -186,10 +186,8 @@ mod tests {
     #[test]
     fn what_is_found_first_is_the_contamination() {
         let mut receipt = receipt();
-        let found = |name: &str| FoundExam {
-            scenario: ScenarioId::for_file(name),
-            item: "stdout".to_owned(),
-        };
+        let found =
+            |name: &str| Leak { scenario: ScenarioId::for_file(name), item: "stdout".to_owned() };
         let place = |place, found| Searched { place, items: 1, bytes: Some(1), found };
         receipt.searched = vec![place(Place::Prompt, Vec::new())];
         assert_eq!(receipt.contamination(), None);

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::command::{fed, output};
+use super::objects::batch_answer;
 use super::oid::commit_id;
 use super::repo::{oid_line, unread};
 use super::{GitError, Oid, Repo};
@@ -164,12 +165,8 @@ impl Repo {
         let end = rest.iter().position(|byte| *byte == b'\n').ok_or_else(cut_short)?;
         let line = String::from_utf8_lossy(&rest[..end]).into_owned();
         *rest = &rest[end + 1..];
-        let words: Vec<&str> = line.split(' ').collect();
-        let (kind, size) = match words.as_slice() {
-            [_, "missing"] => return Ok(None),
-            [_, kind, size] => (*kind, size.parse::<usize>().map_err(|_| cut_short())?),
-            _ => return Err(unread("cat-file", &line)),
-        };
+        let Ok((kind, size)) = batch_answer(&line)? else { return Ok(None) };
+        let size = usize::try_from(size).map_err(|_| cut_short())?;
         let object = rest.get(..size).ok_or_else(cut_short)?;
         // A line feed ends the object.
         *rest = rest.get(size + 1..).ok_or_else(cut_short)?;

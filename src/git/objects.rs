@@ -211,6 +211,19 @@ impl Repo {
     }
 }
 
+/// Reads the first line of an answer of `cat-file --batch`: the object's kind and size, or, as the inner
+/// error, the id that is not there.
+pub(super) fn batch_answer(line: &str) -> Result<Result<(&str, u64), &str>, GitError> {
+    let words: Vec<&str> = line.split(' ').collect();
+    match words.as_slice() {
+        [_, kind, size] => {
+            size.parse().map(|size| Ok((*kind, size))).map_err(|_| unread("cat-file", line))
+        }
+        [oid, "missing"] => Ok(Err(oid)),
+        _ => Err(unread("cat-file", line)),
+    }
+}
+
 /// Reads `count` answers; returns whether all came.
 fn answers(
     piped: &mut Piped,
@@ -225,11 +238,10 @@ fn answers(
         if from.read_line(&mut line).map_err(io)? == 0 {
             return Ok(false);
         }
-        let words: Vec<&str> = line.trim_end().split(' ').collect();
-        let size: u64 = match words.as_slice() {
-            [_, "blob", size] => size.parse().map_err(|_| unread("cat-file", &line))?,
-            [oid, "missing"] => return Err(GitError::Missing { oid: (*oid).to_owned() }),
-            _ => return Err(unread("cat-file", &line)),
+        let size = match batch_answer(line.trim_end())? {
+            Ok(("blob", size)) => size,
+            Ok(_) => return Err(unread("cat-file", &line)),
+            Err(oid) => return Err(GitError::Missing { oid: oid.to_owned() }),
         };
         let mut blob = (&mut from).take(size);
         each(index, size, &mut blob)

@@ -19,7 +19,7 @@ use crate::text::Redaction;
 pub use dir_store::DirStore;
 pub use file::{write_durably, write_durably_private, write_durably_with};
 pub use runs::{RunsDir, blob_path, read_blob, read_summary};
-pub use verify::{Check, Commit, Finding, Record, TRAILER};
+pub use verify::{Check, Commit, Finding, Record};
 
 /// Where a run's state is kept. The one implementation is a directory; another may keep it in a
 /// git ref or an artifact, so that a run can go on elsewhere.

@@ -17,7 +17,7 @@ use crate::event::{BlobRef, Envelope, RunEvent};
 use crate::id::{Digest, RunId};
 
 /// The trailer of a commit that holds the digest of the journal's last line before it was made.
-pub const TRAILER: &str = "Factory-Journal";
+const TRAILER: &str = "Factory-Journal";
 /// The trailer that names the run.
 const RUN_TRAILER: &str = "Factory-Run";
 
@@ -370,6 +370,13 @@ impl Record {
     /// Returns the text by which a commit of `run` is known.
     pub fn mark(run: &RunId) -> String {
         format!("{RUN_TRAILER}: {run}")
+    }
+
+    /// Returns the trailers of a commit of `run` that is made when the journal ends with the line of
+    /// this digest; `more` stand between.
+    pub fn trailers(run: &RunId, more: &str, head: Option<&Digest>) -> String {
+        let held = head.map(|head| format!("{TRAILER}: {head}\n")).unwrap_or_default();
+        format!("{}\n{more}{held}", Self::mark(run))
     }
 
     /// Holds the journal against the commits: those that events name, and those that say that they

@@ -180,7 +180,7 @@ fn is_of_a_dead_runner(path: &Path) -> bool {
     let mut line = String::new();
     let read = BufReader::new(file).read_line(&mut line);
     let begun: Begun = serde_json::from_str(&line).unwrap_or_default();
-    read.is_ok() && mark::is_orphan(&format!("{}.0", begun.runner))
+    read.is_ok() && mark::is_dead(&begun.runner)
 }
 
 /// Reads a record, without a last line that was cut off.

@@ -142,13 +142,13 @@ pub(super) struct How<'a> {
     pub(super) follows: bool,
 }
 
-/// Returns what holds nothing to read. It is opened once: to open it for each child costs more than
-/// the pipe does that it writes to.
+/// Returns what holds nothing to read. It is opened once: to open it for each child costs as much as a
+/// pipe.
 fn nothing() -> Stdio {
-    static NOTHING: LazyLock<io::Result<File>> = LazyLock::new(|| File::open("/dev/null"));
-    let copy = NOTHING.as_ref().map(File::try_clone);
+    static NOTHING: LazyLock<Option<File>> = LazyLock::new(|| File::open("/dev/null").ok());
+    let copy = NOTHING.as_ref().and_then(|file| file.try_clone().ok());
     // Where it can't be had, the child's start says so.
-    copy.map_or_else(|_| Stdio::null(), |copy| copy.map_or_else(|_| Stdio::null(), Stdio::from))
+    copy.map_or_else(Stdio::null, Stdio::from)
 }
 
 /// Starts the program of a call as the leader of a group, with these three streams.
@@ -203,14 +203,20 @@ fn spawn(command: &mut Command) -> io::Result<Child> {
 
 /// Finds the program of a call, as an absolute path.
 fn find(call: &Call) -> io::Result<PathBuf> {
-    if call.program.as_bytes().contains(&b'/') {
-        return Ok(call.dir.join(&call.program));
-    }
-    find_program(&call.program, &call.env).ok_or_else(|| {
+    resolve(&call.program, &call.dir, &call.env).ok_or_else(|| {
         let name = Path::new(&call.program).display();
         let message = format!("`{name}` is not installed, or not on PATH");
         io::Error::new(io::ErrorKind::NotFound, message)
     })
+}
+
+/// Returns the file that is started as `program` in `dir`: a path is taken from there, and need not be
+/// there; a name is looked up as [`find_program`] does.
+pub fn resolve(program: &OsStr, dir: &Path, env: &Variables) -> Option<PathBuf> {
+    if program.as_bytes().contains(&b'/') {
+        return Some(dir.join(program));
+    }
+    find_program(program, env)
 }
 
 /// Returns the executable file that `name` means on the `PATH` of `env`, the usual places where

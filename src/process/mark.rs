@@ -33,7 +33,12 @@ pub(super) fn is_of_this_runner(mark: &str) -> bool {
 
 /// Returns whether the process that gave a mark is dead; false where that can't be told.
 pub(crate) fn is_orphan(mark: &str) -> bool {
-    let mut parts = mark.rsplit('.').skip(1);
+    mark.rsplit_once('.').is_some_and(|(whose, _)| is_dead(whose))
+}
+
+/// Returns whether what [`runner`] named is dead; false where that can't be told.
+pub(crate) fn is_dead(runner: &str) -> bool {
+    let mut parts = runner.rsplit('.');
     let start: Option<u64> = parts.next().and_then(|part| part.parse().ok());
     let pid = parts.next().and_then(|part| part.parse().ok());
     match (pid, start, parts.next()) {

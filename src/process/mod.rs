@@ -23,7 +23,7 @@ pub(crate) mod survivors;
 pub use call::{Call, Keep, Stdin, Variables};
 pub use cancel::{Cancel, Signal, is_interrupt_ignored};
 pub use capture::{Captured, Stream};
-pub use leader::find_program;
+pub use leader::{find_program, resolve};
 pub use limited::Limited;
 pub use pause::pause_with_the_terminal;
 pub use piped::Piped;

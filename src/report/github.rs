@@ -307,7 +307,7 @@ impl Reporter for GithubReporter {
                     let text = receipt_line(&receipt);
                     self.line(&format!("turn {turn}: {text}"));
                     if *contaminated {
-                        self.warn(&format!("The agent knew the exam in turn {turn}"), &text);
+                        self.warn(&format!("Turn {turn} is contaminated"), &text);
                     }
                 }
             }

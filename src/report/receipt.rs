@@ -1,13 +1,13 @@
 //! What people are told of a turn's receipt, in a line.
 
-use crate::event::{FoundExam, Receipt};
+use crate::event::{Leak, Receipt};
 use crate::text::{one_line, visible};
 
 /// Returns what a receipt comes to: what was searched, and that nothing was found or what was.
 pub(super) fn receipt_line(receipt: &Receipt) -> String {
     match receipt.contamination() {
-        Some((place, FoundExam { scenario, item })) => format!(
-            "the evaluation of `{scenario}` was found in the {place} ({}); nothing of the turn is \
+        Some((place, Leak { scenario, item })) => format!(
+            "contaminated: the evaluation of `{scenario}` was found in the {place} ({}); nothing of the turn is \
              accepted",
             one_line(&visible(item), 200)
         ),
@@ -43,8 +43,8 @@ mod tests {
         }
         assert_eq!(receipt_line(&receipt), "tier copy; nothing of the exam in prompt, stream");
         let item = "evil\n.py".to_owned();
-        receipt.searched[1].found.push(FoundExam { scenario: ScenarioId::for_file("a"), item });
-        let told = "the evaluation of `a` was found in the stream (evil .py); nothing of the turn \
+        receipt.searched[1].found.push(Leak { scenario: ScenarioId::for_file("a"), item });
+        let told = "contaminated: the evaluation of `a` was found in the stream (evil .py); nothing of the turn \
                     is accepted";
         assert_eq!(receipt_line(&receipt), told);
     }

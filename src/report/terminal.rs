@@ -296,7 +296,7 @@ impl Reporter for TerminalReporter {
                 if let Some(receipt) = scene.json::<Receipt>(receipt) {
                     let text = receipt_line(&receipt);
                     match contaminated {
-                        true => self.line(&format!("  {:COLUMN$}{text}", "exam known")),
+                        true => self.line(&format!("  {:COLUMN$}{text}", "receipt")),
                         false => self.detail("receipt", &text),
                     }
                 }

@@ -70,7 +70,7 @@ fn deliver(node: &Node, run: &mut Run, turn: u32) -> Result<TurnDelivery, Halt> 
         Delivery::Unchanged { dropped } => unchanged(node, run, turn, dropped.len(), &detail),
         Delivery::Accepted { changes, dropped } => {
             let before = run.summary().tip.clone();
-            let (commit, tree) = commit(run, &workspace, turn, &changes)?;
+            let (commit, tree) = commit(run, turn, &changes, &contents)?;
             let blob = run.recorder.put_json(Label::Internal, &detail)?;
             run.recorder.record(
                 Some(&node.id),
@@ -103,18 +103,18 @@ fn end_receipt(node: &Node, run: &mut Run, delivered: &[(String, Vec<u8>)]) -> R
     Ok(receipt.is_some_and(|receipt| receipt.contamination().is_some()))
 }
 
-/// Returns what the files hold that are to be accepted, each with its path.
+/// Returns what the files hold that are to be accepted, and what the links say, each with its path.
 fn contents(workspace: &ManagedTree, changes: &[Found]) -> Result<Vec<(String, Vec<u8>)>, Halt> {
     let limit = Limits::default().file_bytes;
-    let files = changes.iter().filter(|found| matches!(found.what, What::File { .. }));
-    files
-        .map(|found| {
-            let bytes = workspace
-                .read(&found.path, limit)
-                .map_err(tree_failure("reading a delivered file"))?;
-            Ok((found.path.to_string(), bytes))
-        })
-        .collect()
+    let read = |found: &Found| match &found.what {
+        What::File { .. } => {
+            Some(workspace.read(&found.path, limit).map(|bytes| (found.path.to_string(), bytes)))
+        }
+        What::Symlink { target, .. } => Some(Ok((found.path.to_string(), target.clone()))),
+        What::Removed | What::Other(_) => None,
+    };
+    let contents: Result<_, _> = changes.iter().filter_map(read).collect();
+    contents.map_err(tree_failure("reading a delivered file"))
 }
 
 /// Refuses a turn whose agent knew the exam.
@@ -263,53 +263,41 @@ fn detail(decided: &Delivery, scan: &Scan) -> DeliveryDetail {
 /// Writes the accepted changes as a child of the branch's tip; returns the commit and its tree.
 fn commit(
     run: &mut Run,
-    workspace: &ManagedTree,
     turn: u32,
     changes: &[Found],
+    contents: &[(String, Vec<u8>)],
 ) -> Result<(Oid, Oid), Halt> {
     let (tip, at) = (run.summary().tip.clone(), run.summary().last_at);
-    let (name, iteration) =
-        (run.summary().run.clone(), run.summary().started.first_iteration + turn);
+    let iteration = run.summary().started.first_iteration + turn;
     let agent = run.summary().started.agent.clone().unwrap_or_default();
     let author = Run::author();
-    let held = run.journal_trailer();
+    let trailers = run.trailers(iteration, &format!("Factory-Agent: {agent}\n"));
     let parent = oid(&tip)?;
     let repo = run.versioned()?.repo.clone();
-    let changes = to_changes(&repo, workspace, changes)?;
+    let changes = to_changes(&repo, changes, contents)?;
     let base = repo.tree_of(&parent).map_err(git("reading the run's branch"))?;
     let tree = repo.write_tree(Some(&base), &changes).map_err(git("writing the delivery"))?;
-    let message = format!(
-        "Turn {turn}: {}\n\nFactory-Run: {name}\nFactory-Iteration: {iteration}\nFactory-Agent: {agent}\n{held}",
-        plural(changes.len(), "file")
-    );
+    let message = format!("Turn {turn}: {}\n\n{trailers}", plural(changes.len(), "file"));
     let commit = repo
         .commit(&tree, &[parent], &message, &author, at)
         .map_err(git("committing the delivery"))?;
     Ok((commit, tree))
 }
 
-/// Reads the changed files and writes them as blobs.
-fn to_changes(repo: &Repo, workspace: &ManagedTree, found: &[Found]) -> Result<Vec<Change>, Halt> {
-    let limits = Limits::default();
-    let mut contents: Vec<Vec<u8>> = Vec::new();
-    let mut expected = Vec::new();
-    for one in found {
-        let (bytes, blob) = match &one.what {
-            What::File { blob, .. } => (
-                workspace
-                    .read(&one.path, limits.file_bytes)
-                    .map_err(tree_failure("reading a delivered file"))?,
-                blob,
-            ),
-            What::Symlink { target, blob } => (target.clone(), blob),
-            What::Removed | What::Other(_) => continue,
-        };
-        contents.push(bytes);
-        expected.push(blob.clone());
-    }
+/// Writes the contents of the changed files and links as blobs.
+fn to_changes(
+    repo: &Repo,
+    found: &[Found],
+    contents: &[(String, Vec<u8>)],
+) -> Result<Vec<Change>, Halt> {
+    let contents: Vec<&[u8]> = contents.iter().map(|(_, bytes)| bytes.as_slice()).collect();
+    let expected = found.iter().filter_map(|one| match &one.what {
+        What::File { blob, .. } | What::Symlink { blob, .. } => Some(blob),
+        What::Removed | What::Other(_) => None,
+    });
     let written = repo.write_blobs(&contents).map_err(git("writing the delivery"))?;
     // A file that changed between the scan and now was changed by something that should be dead.
-    if written.iter().zip(&expected).any(|(written, expected)| written.as_str() != expected) {
+    if written.iter().zip(expected).any(|(written, expected)| written.as_str() != expected) {
         return Err(Failure::plain(
             "delivery",
             "a file of the workspace changed while it was being delivered; something of the agent is still alive",
@@ -348,7 +336,8 @@ pub(super) fn workspace_patch(run: &mut Run) -> Result<Option<Vec<u8>>, Halt> {
     let Delivery::Accepted { changes, .. } = decide(&policy(run)?, &scan, &paths, &large) else {
         return Ok(None);
     };
-    let changes = to_changes(&repo, &workspace, &changes)?;
+    let contents = contents(&workspace, &changes)?;
+    let changes = to_changes(&repo, &changes, &contents)?;
     let parent = oid(&tip)?;
     let base = repo.tree_of(&parent).map_err(git("reading the run's branch"))?;
     let tree = repo.write_tree(Some(&base), &changes).map_err(git("keeping the turn's changes"))?;

@@ -127,9 +127,8 @@ fn write_in_place(run: &Run, iteration: u32, markdown: &str) -> Result<(), Halt>
 /// Makes the commit that holds the feedback, a child of the branch's tip.
 fn commit(run: &mut Run, iteration: u32, markdown: &str, tip: &str) -> Result<String, Halt> {
     let author = Run::author();
-    let held = run.journal_trailer();
+    let trailers = run.trailers(iteration, "");
     let at = run.summary().last_at;
-    let name = run.summary().run.clone();
     let parent = oid(tip)?;
     let repo = &run.versioned()?.repo;
     let count = format!("{iteration}\n");
@@ -144,9 +143,7 @@ fn commit(run: &mut Run, iteration: u32, markdown: &str, tip: &str) -> Result<St
         .collect();
     let base = repo.tree_of(&parent).map_err(git("reading the run's branch"))?;
     let tree = repo.write_tree(Some(&base), &changes).map_err(git("writing the feedback"))?;
-    let message = format!(
-        "Feedback of iteration {iteration}\n\nFactory-Run: {name}\nFactory-Iteration: {iteration}\n{held}"
-    );
+    let message = format!("Feedback of iteration {iteration}\n\n{trailers}");
     repo.commit(&tree, &[parent], &message, &author, at)
         .map(|oid| oid.as_str().to_owned())
         .map_err(git("committing the feedback"))
