@@ -4,6 +4,8 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use crate::wall::confine;
+
 /// Runs a hidden subcommand if the arguments name one, and returns its exit code; none where they
 /// do not. Called before anything else is read or set up.
 pub fn hidden(args: impl Iterator<Item = OsString>) -> Option<u8> {
@@ -16,6 +18,9 @@ pub fn hidden(args: impl Iterator<Item = OsString>) -> Option<u8> {
         [name, recording, number, workspace] if *name == "replay-turn" => {
             let number = number.to_str()?.parse().ok()?;
             Some(crate::agent::replay_main(Path::new(recording), number, Path::new(workspace)))
+        }
+        [kind, ..] if *kind == confine::OUTER || *kind == confine::INNER => {
+            Some(confine::launch(&args))
         }
         _ => None,
     }

@@ -2,6 +2,7 @@
 
 mod at;
 pub mod canary;
+pub mod confine;
 mod copy;
 pub mod shuffle;
 mod tree;

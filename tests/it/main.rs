@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod canary;
+mod confine;
 mod crash;
 mod demo;
 mod doors;

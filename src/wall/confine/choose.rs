@@ -1,0 +1,165 @@
+//! Which step this machine has: the strongest one that holds when it is tried.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::geteuid;
+
+use crate::process::{Call, Cancel, Keep, Variables, find_program, run};
+
+use super::enter::SELF_TEST;
+use super::selftest::Laid;
+use super::spec::{self, Spec, Step};
+use super::view::{View, Wanted};
+use super::{Confined, Network, hand_over};
+
+/// Whom root has a confined program run as: `nobody`, which every system knows, and which owns nothing.
+const NOBODY: (u32, u32) = (65_534, 65_534);
+/// How long a self-test may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A step that holds on this machine, and what was tried before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    /// The step.
+    pub step: Step,
+    /// Whether the kernel's rules about paths are in force as well.
+    pub landlock: bool,
+    /// The steps that are stronger, with why they can't be had; in the order in which they were tried.
+    pub passed_over: Vec<(Step, String)>,
+    pub(super) bwrap: Option<PathBuf>,
+}
+
+impl Chosen {
+    /// Returns whom a confined program runs as, user and group; none means as the factory does.
+    pub fn user(&self) -> Option<(u32, u32)> {
+        (self.step == Step::Root).then_some(NOBODY)
+    }
+}
+
+/// No step holds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no kind of confinement holds on this machine: {}", list(.0))]
+pub struct NoneHolds(pub Vec<(Step, String)>);
+
+fn list(tried: &[(Step, String)]) -> String {
+    tried.iter().map(|(step, why)| format!("{step}: {why}")).collect::<Vec<_>>().join("; ")
+}
+
+/// Tries the steps on this machine, the strongest first, and returns the first one that holds.
+///
+/// `dir` is an own directory of the factory's that no view has; `launcher` the binary that carries the
+/// hidden subcommands, `env` the environment for what it starts. The mechanisms that `without` names,
+/// `root`, `user-namespace`, `bubblewrap` and `landlock`, are taken as not there.
+///
+/// # Errors
+/// None holds; the error says of each why.
+pub fn strongest(
+    dir: &Path,
+    launcher: &Path,
+    env: &Variables,
+    without: &[String],
+) -> Result<Chosen, NoneHolds> {
+    let is_without = |step: Step| without.iter().any(|name| *name == step.to_string());
+    let steps = match geteuid().is_root() {
+        true => vec![Step::Root, Step::Landlock],
+        false => vec![Step::UserNamespace, Step::Bubblewrap, Step::Landlock],
+    };
+    let bwrap = find_program("bwrap".as_ref(), env);
+    let mut passed_over = Vec::new();
+    for step in steps {
+        let chosen = |landlock| Chosen {
+            step,
+            landlock,
+            passed_over: Vec::new(),
+            bwrap: bwrap.clone().filter(|_| step == Step::Bubblewrap),
+        };
+        let mut why = match step {
+            _ if is_without(step) => Err("it is switched off by DARK_FACTORY_WITHOUT".to_owned()),
+            Step::Bubblewrap if bwrap.is_none() => Err("`bwrap` is not installed".to_owned()),
+            _ if is_without(Step::Landlock) => Err("Landlock is switched off".to_owned()),
+            _ => try_out(dir, launcher, env, &chosen(true)).map(|()| true),
+        };
+        // Namespaces hold without the kernel's rules about paths; the others do not.
+        if why.is_err() && matches!(step, Step::Root | Step::UserNamespace) && !is_without(step) {
+            why = try_out(dir, launcher, env, &chosen(false)).map(|()| false);
+        }
+        match why {
+            Ok(landlock) => return Ok(Chosen { passed_over, ..chosen(landlock) }),
+            Err(why) => passed_over.push((step, why)),
+        }
+    }
+    Err(NoneHolds(passed_over))
+}
+
+/// Tries one step.
+fn try_out(dir: &Path, launcher: &Path, env: &Variables, chosen: &Chosen) -> Result<(), String> {
+    let dir = dir.join(format!("self-test-{}", rustix::process::getpid().as_raw_nonzero()));
+    let result = attempt(&dir, launcher, env, chosen);
+    let _ = fs::remove_dir_all(&dir);
+    match result {
+        Ok(None) => Ok(()),
+        Ok(Some(why)) => Err(why),
+        Err(error) => Err(format!("it can't be tried: {error}")),
+    }
+}
+
+fn attempt(
+    dir: &Path,
+    launcher: &Path,
+    env: &Variables,
+    chosen: &Chosen,
+) -> io::Result<Option<String>> {
+    let (inside, outside) = (dir.join("inside"), dir.join("outside"));
+    for one in [&inside, &outside] {
+        fs::create_dir_all(one)?;
+    }
+    let closed = chosen.step != Step::Landlock;
+    let laid = Laid::out(&outside, &inside, closed)?;
+    if let Some(user) = chosen.user() {
+        hand_over(&inside, user)?;
+    }
+    let view = View::of(&Wanted {
+        env,
+        home: None,
+        secret: std::slice::from_ref(&outside),
+        read: &[],
+        write: std::slice::from_ref(&inside),
+        devices: &[],
+    });
+    let confined = Confined::begin(dir, launcher, chosen, view)?.on(Network::Own);
+    let call = Call::new(SELF_TEST, &inside).args(laid.arguments()?).limit(PATIENCE);
+    let call = Call { keep: Keep { head: 2_000, tail: 0 }, ..call.env(env.clone()) };
+    let finished = run(&confined.wrap(call)?, &Cancel::never(), &mut |_, _| {});
+    Ok(match confined.report() {
+        Some(report) => report.failed,
+        None => {
+            let said = finished.stderr.text();
+            Some(format!("the launcher ended with {:?}: {}", finished.ending, said.trim()))
+        }
+    })
+}
+
+impl Confined {
+    /// Writes down in `dir` what is the same for all starts in `view`.
+    ///
+    /// # Errors
+    /// `dir` can't be written.
+    pub fn begin(dir: &Path, launcher: &Path, chosen: &Chosen, view: View) -> io::Result<Self> {
+        let root = dir.join("view");
+        fs::create_dir_all(&root)?;
+        let spec = Spec {
+            step: chosen.step,
+            seen: view.seen,
+            root: fs::canonicalize(root)?.into(),
+            user: chosen.user(),
+            landlock: chosen.landlock,
+            bwrap: chosen.bwrap.clone().map(Into::into),
+        };
+        let file = dir.join("view.json");
+        spec::write(&file, &spec)?;
+        Ok(Self::of(launcher, &file, &dir.join("report.json")))
+    }
+}

@@ -1,0 +1,216 @@
+//! The launcher: two processes of ours between whoever starts a confined program and the program.
+//!
+//! The outer one makes the namespaces and waits; signals that are meant for the program do not end it.
+//! The inner one is the first process in there: it puts the view together, gives away every right,
+//! starts the program, collects what that orphans, reports how it ended, and with it ends everything
+//! else. Both have one thread, and neither reads anything of the product's.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use rustix::io::Errno;
+use rustix::process::{
+    DumpableBehavior, Pid, Resource, Rlimit, Signal, WaitOptions, getpid, kill_process,
+    set_dumpable_behavior, set_parent_process_death_signal, setrlimit, wait,
+};
+
+use super::namespace;
+use super::ruleset::{self, Right};
+use super::spec::{self, Report, Spec, Start, Step};
+use super::view::Use;
+use super::{bubblewrap, filter, selftest};
+
+/// The hidden subcommand by which the launcher is started.
+pub const OUTER: &str = "confine";
+/// See [`OUTER`]: what runs within the namespaces.
+pub const INNER: &str = "confine-inner";
+
+/// In place of a program: looks from inside for ways out.
+pub(super) const SELF_TEST: &str = "the self-test";
+
+/// What programs without a terminal use, where there is no `/dev` of their own.
+const DEVICES: [&str; 7] = [
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/pts",
+    "/dev/ptmx",
+];
+
+/// What the launcher exits with when it could not start the program; the report says why.
+const FAILED: u8 = 125;
+
+/// Runs `confine SPEC START PROGRAM ARGS...` or `confine-inner ...`, and returns the exit code; does
+/// not return where the program is taken in this very process, or a signal has ended it.
+pub fn launch(args: &[OsString]) -> u8 {
+    let [kind, spec_file, start_text, program, args @ ..] = args else { return FAILED };
+    let start: Start = match start_text.to_str().map(serde_json::from_str) {
+        Some(Ok(start)) => start,
+        _ => return FAILED,
+    };
+    let report = OpenOptions::new().write(true).open(&start.report);
+    let result = spec::read(Path::new(spec_file)).and_then(|spec| {
+        let program = Program { program, args, start: &start };
+        match (kind.to_str(), spec.step) {
+            (Some(OUTER), Step::Landlock) => program.become_it(&spec),
+            (Some(OUTER), _) => outer(&spec, &start, [spec_file, start_text], &program),
+            _ => inner(&spec, &program, report.as_ref().ok()),
+        }
+    });
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            if let Ok(file) = report {
+                write_report(&file, &Report { failed: Some(error.to_string()), ..Report::default() });
+            }
+            FAILED
+        }
+    }
+}
+
+/// What is to be started.
+struct Program<'a> {
+    program: &'a OsStr,
+    args: &'a [OsString],
+    start: &'a Start,
+}
+
+impl Program<'_> {
+    fn command(&self) -> Command {
+        #[expect(clippy::disallowed_methods, reason = "the launcher is started through `process`")]
+        let mut command = Command::new(self.program);
+        command.arg0(&self.start.name).args(self.args);
+        command.envs(self.start.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Confines this process and has it become the program.
+    fn become_it(&self, spec: &Spec) -> io::Result<u8> {
+        namespace::give_up_rights(None)?;
+        ruleset::apply(&rules(spec, self.start))?;
+        filter::apply(true)?;
+        if self.program == SELF_TEST {
+            return Ok(selftest::probe(self.args, self.start, None));
+        }
+        Err(self.command().exec())
+    }
+}
+
+fn outer(
+    spec: &Spec,
+    start: &Start,
+    told: [&OsString; 2],
+    program: &Program<'_>,
+) -> io::Result<u8> {
+    // What ends the program is sent to its whole group; this process is to see how it ended.
+    let seen = Arc::new(AtomicBool::new(false));
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
+        signal_hook::flag::register(signal.as_raw(), Arc::clone(&seen))?;
+    }
+    #[expect(clippy::disallowed_methods, reason = "the launcher is started through `process`")]
+    let mut command = match spec.step {
+        Step::Bubblewrap => bubblewrap::command(spec, start, told[0])?,
+        _ => {
+            namespace::unshare(spec.step, &start.network)?;
+            Command::new("/proc/self/exe")
+        }
+    };
+    command.arg(INNER).args(told).arg(program.program).args(program.args);
+    let status = command.status()?;
+    Ok(mirror(status, Path::new(&start.report)))
+}
+
+/// Ends as the program did: with its code, or by its signal.
+fn mirror(status: ExitStatus, report: &Path) -> u8 {
+    let told = spec::report(report).and_then(|report| report.signal);
+    if let Some(signal) = told.or(status.signal()).and_then(Signal::from_named_raw) {
+        // One image of the memory, that of the program, is enough.
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+        let _ = signal_hook::low_level::emulate_default_handler(signal.as_raw());
+        let _ = kill_process(getpid(), signal);
+    }
+    status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED)
+}
+
+fn inner(spec: &Spec, program: &Program<'_>, report: Option<&File>) -> io::Result<u8> {
+    let report = report.ok_or_else(|| io::Error::other("the report can't be written"))?;
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let dir = std::env::current_dir()?;
+    if spec.step != Step::Bubblewrap {
+        namespace::enter(spec, program.start)?;
+    }
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    namespace::give_up_rights(spec.user)?;
+    if spec.landlock {
+        ruleset::apply(&inside(spec, program.start))?;
+    }
+    filter::apply(false)?;
+    if program.program == SELF_TEST {
+        return Ok(selftest::probe(program.args, program.start, Some(report)));
+    }
+    let mut command = program.command();
+    command.current_dir(&dir);
+    let child = Pid::from_child(&command.spawn()?);
+    loop {
+        // Whatever the program orphans becomes a child of this process.
+        let (ended, status) = match wait(WaitOptions::empty()) {
+            Ok(Some(one)) => one,
+            Ok(None) | Err(Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        if ended != child {
+            continue;
+        }
+        let (code, signal) = (status.exit_status(), status.terminating_signal());
+        write_report(report, &Report { failed: None, signal, left: left_of(child) });
+        return Ok(match (code, signal) {
+            (Some(code), _) => u8::try_from(code & 0xff).unwrap_or(FAILED),
+            (None, signal) => u8::try_from(128 + signal.unwrap_or(0)).unwrap_or(FAILED),
+        });
+    }
+}
+
+/// Returns how many processes there are beside this one and `child`, the dead left aside.
+fn left_of(child: Pid) -> u32 {
+    let own = [getpid().as_raw_nonzero().get(), child.as_raw_nonzero().get()];
+    let table = crate::process::survivors::table();
+    let left = table.iter().filter(|one| !own.contains(&one.pid) && !one.zombie).count();
+    u32::try_from(left).unwrap_or(u32::MAX)
+}
+
+fn write_report(mut file: &File, report: &Report) {
+    if let Ok(bytes) = serde_json::to_vec(report) {
+        // Whoever reads it takes a missing one for a failure.
+        let _ = file.write_all(&bytes);
+    }
+}
+
+/// Returns what Landlock lets be opened where there is no view but its own.
+fn rules(spec: &Spec, start: &Start) -> Vec<(PathBuf, Right)> {
+    let own = spec.seen.iter().map(|seen| {
+        let right = if seen.using == Use::Read { Right::Read } else { Right::Write };
+        (PathBuf::from(&seen.path), right)
+    });
+    let places = start.places.iter().map(|(from, _)| (from.into(), Right::Write));
+    let devices = DEVICES.iter().map(|path| (path.into(), Right::Write));
+    own.chain(places).chain(devices).chain([("/proc".into(), Right::Read)]).collect()
+}
+
+/// Returns what it lets be opened in a view of its own: everything is read, what is written is few.
+fn inside(spec: &Spec, start: &Start) -> Vec<(PathBuf, Right)> {
+    let written = spec.seen.iter().filter(|seen| seen.using != Use::Read).map(|seen| &seen.path);
+    let places = start.places.iter().map(|(_, at)| at);
+    let mut rules: Vec<_> =
+        written.chain(places).map(|path| (path.clone().into(), Right::Write)).collect();
+    rules.push(("/".into(), Right::Read));
+    rules.extend(["/dev", "/proc"].map(|path| (path.into(), Right::Write)));
+    rules
+}

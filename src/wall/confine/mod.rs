@@ -1,0 +1,149 @@
+//! Keeps a program in a view of the machine that has what it needs and nothing else.
+//!
+//! A [`View`] lists what is there. [`strongest`] finds out by trying what this machine can enforce.
+//! [`Confined`] turns the call of a program into one of the launcher (`enter.rs`), a hidden subcommand
+//! of ours, which confines itself and then starts the program; what it had to say is in its report.
+//! Which programs are confined, and what they may see, is the caller's to say.
+
+mod bubblewrap;
+mod choose;
+mod enter;
+mod filter;
+mod loopback;
+mod namespace;
+mod ruleset;
+mod selftest;
+mod spec;
+mod view;
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, lchown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::process::{Call, resolve};
+
+pub use choose::{Chosen, NoneHolds, strongest};
+pub use enter::{INNER, OUTER, launch};
+pub use spec::{Network, Report, Step};
+pub use view::{Seen, Use, View, Wanted};
+
+use spec::Start;
+
+/// How programs are started in one view.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confined {
+    launcher: OsString,
+    spec: OsString,
+    report: OsString,
+    places: Vec<(OsString, OsString)>,
+    network: Network,
+}
+
+impl Confined {
+    fn of(launcher: &Path, spec: &Path, report: &Path) -> Self {
+        Self {
+            launcher: launcher.into(),
+            spec: spec.into(),
+            report: report.into(),
+            places: Vec::new(),
+            network: Network::Own,
+        }
+    }
+
+    /// Returns itself, on another network.
+    #[must_use]
+    pub fn on(mut self, network: Network) -> Self {
+        self.network = network;
+        self
+    }
+
+    /// Returns itself with the directory `from` seen at `at` as well, to be written.
+    #[must_use]
+    pub fn showing(mut self, from: &Path, at: &Path) -> Self {
+        self.places.push((from.into(), at.into()));
+        self
+    }
+
+    /// Returns itself with its report in `path`, which no other start that lasts has.
+    #[must_use]
+    pub fn reporting_to(mut self, path: &Path) -> Self {
+        self.report = path.into();
+        self
+    }
+
+    /// Returns the call of the launcher that starts `call` in the view.
+    ///
+    /// # Errors
+    /// The file of the report can't be made.
+    pub fn wrap(&self, mut call: Call) -> io::Result<Call> {
+        File::create(&self.report)?;
+        let program = resolve(&call.program, &call.dir, &call.env);
+        let mut start = Start {
+            report: self.report.clone(),
+            places: self.places.clone(),
+            network: self.network.clone(),
+            env: Vec::new(),
+            name: call.program.clone(),
+        };
+        if call.env.keys().any(|name| steers_the_loader(name)) {
+            // The launcher runs before anything is confined, and is not to load what is named there.
+            Arc::make_mut(&mut call.env).retain(|name, value| {
+                let steers = steers_the_loader(name);
+                if steers {
+                    start.env.push((name.clone(), value.clone()));
+                }
+                !steers
+            });
+        }
+        let start = serde_json::to_string(&start)?;
+        let mut args: Vec<OsString> = vec![OUTER.into(), self.spec.clone(), start.into()];
+        args.push(program.map_or_else(|| call.program.clone(), PathBuf::into_os_string));
+        args.append(&mut call.args);
+        Ok(Call { program: self.launcher.clone(), args, ..call })
+    }
+
+    /// Returns what came of the last start; none where the launcher was killed before it could say.
+    pub fn report(&self) -> Option<Report> {
+        spec::report(Path::new(&self.report))
+    }
+}
+
+/// Returns whether the dynamic loader, or the C library, would take orders from the variable.
+fn steers_the_loader(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b"LD_") || name == "GLIBC_TUNABLES"
+}
+
+/// Gives everything below `path`, itself included, to a user and group; links are not followed.
+///
+/// # Errors
+/// This process may not, or something can't be read.
+pub fn hand_over(path: &Path, (user, group): (u32, u32)) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    if (metadata.uid(), metadata.gid()) != (user, group) {
+        lchown(path, Some(user), Some(group))?;
+    }
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            hand_over(&entry?.path(), (user, group))?;
+        }
+    }
+    Ok(())
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Root => "root",
+            Self::UserNamespace => "user-namespace",
+            Self::Bubblewrap => "bubblewrap",
+            Self::Landlock => "landlock",
+        })
+    }
+}

@@ -1,0 +1,93 @@
+//! What the launcher is told, and what it tells in the end.
+
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::view::Seen;
+
+/// How a program is kept in its view, the strongest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// By root: namespaces, another user without capabilities, and what `Landlock` has.
+    Root,
+    /// Namespaces that a plain user may make, and what `Landlock` has.
+    UserNamespace,
+    /// Namespaces that `bwrap` may make where others may not, and what `Landlock` has.
+    Bubblewrap,
+    /// The kernel's rules about paths, and a filter of system calls, without namespaces.
+    Landlock,
+}
+
+/// What is the same for all that is started in one view.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Spec {
+    pub(super) step: Step,
+    pub(super) seen: Vec<Seen>,
+    /// An empty directory, on which the view is put together.
+    pub(super) root: OsString,
+    /// Whom the program runs as, user and group; none means as who starts it.
+    pub(super) user: Option<(u32, u32)>,
+    /// Whether the kernel's rules about paths are put on the program.
+    pub(super) landlock: bool,
+    /// Where `bwrap` is, where it is needed.
+    pub(super) bwrap: Option<OsString>,
+}
+
+/// What is particular to one start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Start {
+    /// The file that the report is written to; it is there and empty.
+    pub(super) report: OsString,
+    /// Directories that are seen elsewhere, with where that is; both are written.
+    pub(super) places: Vec<(OsString, OsString)>,
+    pub(super) network: Network,
+    /// Variables that the launcher itself must not be started with.
+    pub(super) env: Vec<(OsString, OsString)>,
+    /// What the program sees as its own name.
+    pub(super) name: OsString,
+}
+
+/// Which network a confined program has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// Its own loopback, and nothing else.
+    Own,
+    /// The loopback that the process of this number holds, see [`super::Loopback`].
+    Shared(i32),
+    /// That of the machine.
+    Open,
+}
+
+/// What came of one start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Why the program was not started; none where it was.
+    pub failed: Option<String>,
+    /// The signal that ended it; none where it exited.
+    pub signal: Option<i32>,
+    /// How many processes it left, which ended with it.
+    pub left: u32,
+}
+
+pub(super) fn read(path: &Path) -> io::Result<Spec> {
+    Ok(serde_json::from_slice(&fs::read(path)?)?)
+}
+
+pub(super) fn write(path: &Path, spec: &Spec) -> io::Result<()> {
+    let bytes = serde_json::to_vec(spec)?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(&bytes)
+}
+
+/// Reads a report; none where nothing was reported, since whoever should have was killed.
+pub(super) fn report(path: &Path) -> Option<Report> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}

@@ -1,0 +1,343 @@
+//! What of the machine a confined program sees: a list of what is there, and nothing else is.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{ALLOWED, Variables};
+
+/// Where the system and its programs are, as far as it has them.
+const SYSTEM: [&str; 15] = [
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/etc",
+    "/opt",
+    "/nix/store",
+    "/run/current-system/sw",
+    "/home/linuxbrew/.linuxbrew",
+    "/snap",
+    "/var/cache/fontconfig",
+    "/var/lib/dpkg/alternatives",
+];
+
+/// What of cargo's home is not a login.
+const OF_CARGO: [&str; 5] = ["bin", "registry", "git", "config.toml", "env"];
+
+/// Variables of [`ALLOWED`] that name no place to read.
+const NO_PLACES: [&str; 8] = [
+    "USER",
+    "LOGNAME",
+    "TZ",
+    "CI",
+    "RUSTUP_TOOLCHAIN",
+    "PYENV_VERSION",
+    "CARGO_HOME",
+    "GRADLE_USER_HOME",
+];
+
+/// What a place in the view may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Use {
+    /// It is read and executed.
+    Read,
+    /// It is read and written.
+    Write,
+    /// It is a device, or a directory of them.
+    Device,
+}
+
+/// One place in the view.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Where it lies; where that is a symbolic link, the link's target is what is seen there.
+    pub path: OsString,
+    /// What for.
+    pub using: Use,
+}
+
+/// What there is to be seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// The places by path; what lies within another comes after it.
+    pub seen: Vec<Seen>,
+    /// Places that were asked for and are within what must not be seen, or are not there, sorted.
+    pub left_out: Vec<PathBuf>,
+}
+
+/// What a view is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The environment of what is confined: what its `PATH` and the homes of its toolchains name is seen.
+    pub env: &'a Variables,
+    /// The person's home, of which only what is named otherwise is seen.
+    pub home: Option<&'a Path>,
+    /// What must not be seen: the repository, the factory's state. Only `write` may lie within.
+    pub secret: &'a [PathBuf],
+    /// More that is read.
+    pub read: &'a [PathBuf],
+    /// What is written: the tree, its home, its directory for temporary files.
+    pub write: &'a [PathBuf],
+    /// Devices.
+    pub devices: &'a [PathBuf],
+}
+
+impl View {
+    /// Returns the view that `wanted` makes of this machine.
+    pub fn of(wanted: &Wanted<'_>) -> Self {
+        let secret: Vec<PathBuf> = wanted.secret.iter().flat_map(|path| both(path)).collect();
+        let mut left_out = Vec::new();
+        let mut seen: BTreeMap<PathBuf, Use> = BTreeMap::new();
+        let system = SYSTEM.iter().map(PathBuf::from);
+        // The names of hosts, where the system keeps them elsewhere.
+        let resolver = fs::canonicalize("/etc/resolv.conf").ok();
+        for path in system.chain(resolver).chain(toolchains(wanted)) {
+            if fs::symlink_metadata(&path).is_ok() {
+                add(&mut seen, &mut left_out, &secret, wanted.home, path);
+            }
+        }
+        for path in wanted.read {
+            match fs::metadata(path) {
+                Ok(_) => add(&mut seen, &mut left_out, &secret, wanted.home, path.clone()),
+                Err(_) => left_out.push(path.clone()),
+            }
+        }
+        let more = [(wanted.devices, Use::Device), (wanted.write, Use::Write)];
+        for (path, using) in
+            more.iter().flat_map(|(paths, using)| paths.iter().map(move |path| (path, *using)))
+        {
+            match fs::metadata(path) {
+                Ok(_) => _ = seen.insert(path.clone(), using),
+                Err(_) => left_out.push(path.clone()),
+            }
+        }
+        left_out.sort();
+        left_out.dedup();
+        let seen = within_once(seen);
+        Self { seen, left_out }
+    }
+}
+
+/// Leaves away what is read within something else that is read: it is seen there already.
+fn within_once(all: BTreeMap<PathBuf, Use>) -> Vec<Seen> {
+    let mut out: Vec<(PathBuf, Use)> = Vec::new();
+    for (path, using) in all {
+        let around = out.iter().rev().find(|(outer, _)| path.starts_with(outer));
+        let known = using == Use::Read && around.is_some_and(|(_, outer)| *outer == Use::Read);
+        if !known || fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink()) {
+            out.push((path, using));
+        }
+    }
+    out.into_iter().map(|(path, using)| Seen { path: path.into_os_string(), using }).collect()
+}
+
+/// Returns a path as it was named and as it is.
+fn both(path: &Path) -> Vec<PathBuf> {
+    let mut paths = vec![path.to_owned()];
+    paths.extend(fs::canonicalize(path).ok().filter(|real| real != path));
+    paths
+}
+
+/// Adds what is read: all of it, or, where something secret lies within, everything beside that.
+fn add(
+    seen: &mut BTreeMap<PathBuf, Use>,
+    left_out: &mut Vec<PathBuf>,
+    secret: &[PathBuf],
+    home: Option<&Path>,
+    path: PathBuf,
+) {
+    let real = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+    let is_home = home.is_some_and(|home| real == home || path == home);
+    if is_home
+        || real == Path::new("/")
+        || secret.iter().any(|secret| real.starts_with(secret) || path.starts_with(secret))
+    {
+        left_out.push(path);
+        return;
+    }
+    let holds = |inner: &Path| inner.starts_with(&real) || inner.starts_with(&path);
+    if secret.iter().any(|secret| holds(secret)) || home.is_some_and(holds) {
+        let mut children: Vec<PathBuf> = fs::read_dir(&path)
+            .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+            .unwrap_or_default();
+        children.sort();
+        for child in children {
+            add(seen, left_out, secret, home, child);
+        }
+        return;
+    }
+    if real != path {
+        seen.entry(real).or_insert(Use::Read);
+    }
+    seen.entry(path).or_insert(Use::Read);
+}
+
+/// Returns where the programs of an environment are, and what they need beside them.
+fn toolchains(wanted: &Wanted<'_>) -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    for (name, _) in ALLOWED.iter().filter(|(name, _)| !NO_PLACES.contains(name)) {
+        let Some(value) = wanted.env.get(OsStr::new(name)) else { continue };
+        for place in parts(value) {
+            if *name == "PATH" && wanted.home.is_some_and(|home| place.starts_with(home)) {
+                out.extend(behind(&place));
+            }
+            out.push(place);
+        }
+    }
+    if let Some(cargo) = wanted.env.get(OsStr::new("CARGO_HOME")) {
+        out.extend(OF_CARGO.iter().map(|name| Path::new(cargo).join(name)));
+    }
+    out
+}
+
+fn parts(value: &OsStr) -> impl Iterator<Item = PathBuf> {
+    value
+        .as_bytes()
+        .split(|byte| *byte == b':')
+        .map(|part| PathBuf::from(OsStr::from_bytes(part)))
+        .filter(|path| path.is_absolute())
+}
+
+/// Returns what the programs in a directory of a person's home need beside them: the libraries of the
+/// same prefix, and where their links lead.
+fn behind(programs: &Path) -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    if programs.ends_with("bin")
+        && let Some(prefix) = programs.parent()
+    {
+        out.extend(["lib", "libexec"].map(|name| prefix.join(name)));
+    }
+    let entries = fs::read_dir(programs).into_iter().flatten().flatten();
+    for link in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())) {
+        let Ok(target) = fs::canonicalize(link.path()) else { continue };
+        let Some(dir) = target.parent() else { continue };
+        let prefix = if dir.ends_with("bin") { dir.parent() } else { Some(dir) };
+        out.extend(prefix.map(Path::to_owned));
+    }
+    out.sort();
+    out.dedup();
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    struct Machine(tempfile::TempDir);
+
+    impl Machine {
+        fn with(dirs: &[&str]) -> Self {
+            let machine = Self(tempfile::tempdir().unwrap());
+            for dir in dirs {
+                fs::create_dir_all(machine.at(dir)).unwrap();
+            }
+            machine
+        }
+
+        fn at(&self, path: &str) -> PathBuf {
+            fs::canonicalize(self.0.path()).unwrap().join(path)
+        }
+
+        /// Returns what is seen below the machine, as paths in it, `+` before what is written.
+        fn view(&self, path: &str, read: &[&str], write: &[&str]) -> Vec<String> {
+            let all = |paths: &[&str]| paths.iter().map(|one| self.at(one)).collect::<Vec<_>>();
+            let on_path: Vec<String> = path
+                .split(':')
+                .filter(|part| !part.is_empty())
+                .map(|part| self.at(part).display().to_string())
+                .collect();
+            let env = Variables::from([("PATH".into(), on_path.join(":").into())]);
+            let view = View::of(&Wanted {
+                env: &env,
+                home: Some(&self.at("home")),
+                secret: &all(&["home/repo", "home/state"]),
+                read: &all(read),
+                write: &all(write),
+                devices: &[],
+            });
+            let base = self.at("");
+            view.seen
+                .iter()
+                .filter_map(|seen| {
+                    let path = Path::new(&seen.path).strip_prefix(&base).ok()?.display();
+                    Some(format!("{}{path}", if seen.using == Use::Write { "+" } else { "" }))
+                })
+                .collect()
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_home_is_seen_but_what_is_named() {
+        let machine = Machine::with(&["home/bin", "home/lib", "home/.ssh", "home/tool/lib"]);
+        assert_eq!(machine.view("", &["home"], &[]), Vec::<String>::new());
+        assert_eq!(machine.view("home/bin", &[], &[]), ["home/bin", "home/lib"]);
+        assert_eq!(machine.view("", &["home/tool"], &[]), ["home/tool"]);
+    }
+
+    #[test]
+    fn what_is_around_a_secret_is_seen_without_it() {
+        let machine =
+            Machine::with(&["srv/a", "home/repo/.venv/bin", "home/state/run/tree", "home/x"]);
+        assert_eq!(machine.view("home/repo/.venv/bin", &[], &[]), Vec::<String>::new());
+        let seen = machine.view("", &["srv"], &["home/state/run/tree"]);
+        assert_eq!(seen, ["+home/state/run/tree", "srv"]);
+        let around = machine.at("");
+        let env = Variables::new();
+        let wanted = Wanted {
+            env: &env,
+            home: None,
+            secret: &[machine.at("home/repo")],
+            read: &[around],
+            write: &[],
+            devices: &[],
+        };
+        let seen = View::of(&wanted).seen;
+        let has = |path: &str| seen.iter().any(|one| *one.path == *machine.at(path).as_os_str());
+        assert!(has("home/state") && has("home/x") && has("srv"));
+        assert!(!has("home/repo") && !has("home") && !has(""));
+    }
+
+    #[test]
+    fn programs_are_seen_with_what_their_links_lead_to() {
+        let machine = Machine::with(&["home/.local/bin", "home/share/tool/versions/1/bin"]);
+        fs::write(machine.at("home/share/tool/versions/1/bin/tool"), "").unwrap();
+        let target = machine.at("home/share/tool/versions/1/bin/tool");
+        symlink(target, machine.at("home/.local/bin/tool")).unwrap();
+        assert_eq!(
+            machine.view("home/.local/bin", &[], &[]),
+            ["home/.local/bin", "home/share/tool/versions/1"]
+        );
+    }
+
+    #[test]
+    fn a_link_into_a_secret_shows_nothing_of_it() {
+        let machine = Machine::with(&["home/repo/scenarios", "srv"]);
+        symlink(machine.at("home/repo/scenarios"), machine.at("srv/link")).unwrap();
+        assert_eq!(machine.view("", &["srv/link"], &[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_not_there_or_secret_is_said() {
+        let machine = Machine::with(&["home/repo"]);
+        let wanted = Wanted {
+            env: &Variables::new(),
+            home: None,
+            secret: &[machine.at("home/repo")],
+            read: &[machine.at("none"), machine.at("home/repo")],
+            write: &[],
+            devices: &[],
+        };
+        assert_eq!(View::of(&wanted).left_out, [machine.at("home/repo"), machine.at("none")]);
+    }
+}
