@@ -67,7 +67,7 @@ impl Room {
             .env(variables())
             .limit(Duration::from_secs(60));
         let finished = run(&confined.wrap(call).unwrap(), &Cancel::never(), &mut |_, _| {});
-        (finished, confined.report())
+        (confined.tell(finished), confined.report())
     }
 
     #[track_caller]

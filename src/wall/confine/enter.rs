@@ -8,16 +8,16 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use rustix::io::Errno;
 use rustix::process::{
-    DumpableBehavior, Pid, Resource, Rlimit, Signal, WaitOptions, getpid, kill_process,
-    set_dumpable_behavior, set_parent_process_death_signal, setrlimit, wait,
+    DumpableBehavior, Pid, Signal, WaitOptions, getpid, set_dumpable_behavior,
+    set_parent_process_death_signal, wait,
 };
 
 use super::namespace;
@@ -125,19 +125,7 @@ fn outer(
     };
     command.arg(INNER).args(told).arg(program.program).args(program.args);
     let status = command.status()?;
-    Ok(mirror(status, Path::new(&start.report)))
-}
-
-/// Ends as the program did: with its code, or by its signal.
-fn mirror(status: ExitStatus, report: &Path) -> u8 {
-    let told = spec::report(report).and_then(|report| report.signal);
-    if let Some(signal) = told.or(status.signal()).and_then(Signal::from_named_raw) {
-        // One image of the memory, that of the program, is enough.
-        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
-        let _ = signal_hook::low_level::emulate_default_handler(signal.as_raw());
-        let _ = kill_process(getpid(), signal);
-    }
-    status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED)
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED))
 }
 
 fn inner(spec: &Spec, program: &Program<'_>, report: Option<&File>) -> io::Result<u8> {

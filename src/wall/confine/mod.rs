@@ -27,7 +27,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::process::{Call, resolve};
+use crate::process::{Call, Finished, resolve};
+use crate::verdict::Ending;
 
 pub use choose::{Chosen, NoneHolds, strongest};
 pub use enter::{INNER, OUTER, launch};
@@ -112,6 +113,28 @@ impl Confined {
     /// Returns what came of the last start; none where the launcher was killed before it could say.
     pub fn report(&self) -> Option<Report> {
         spec::report(Path::new(&self.report))
+    }
+
+    /// Makes of what came of the launcher what came of the program in it: how it ended, and whether it
+    /// left something.
+    pub fn tell(&self, launcher: Finished) -> Finished {
+        let by_itself = matches!(launcher.ending, Ending::Exited { .. } | Ending::Signalled { .. });
+        let report = self.report();
+        let ending = match (&report, launcher.ending) {
+            (Some(Report { failed: Some(why), .. }), _) => {
+                Ending::CouldNotStart { why: format!("it can't be confined: {why}") }
+            }
+            (Some(Report { signal: Some(signal), .. }), Ending::Exited { .. }) => {
+                Ending::Signalled { signal: *signal }
+            }
+            // Somebody ended the launcher before the program was over, and with it the program.
+            (None, Ending::Exited { code }) => Ending::CouldNotStart {
+                why: format!("what confines it exited with {code} and told nothing"),
+            },
+            (_, ending) => ending,
+        };
+        let left = report.is_some_and(|report| report.left > 0);
+        Finished { ending, leaked: launcher.leaked || (by_itself && left), ..launcher }
     }
 }
 

@@ -25,7 +25,7 @@ use super::loopback;
 use super::spec::{Network, Spec, Start, Step};
 use super::view::Use;
 
-const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 const LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
@@ -113,6 +113,8 @@ pub(super) fn enter(spec: &Spec, start: &Start) -> io::Result<()> {
     let root = Path::new(&spec.root);
     tmpfs(root, "mode=755,size=16m")?;
     let mut view = Building { root, shown: Vec::new() };
+    // A tree may lie in the memory of /dev/shm.
+    view.devices()?;
     let seen = spec.seen.iter().map(|seen| (&seen.path, &seen.path, seen.using));
     let places = start.places.iter().map(|(from, at)| (at, from, Use::Write));
     let mut all: Vec<_> = seen.chain(places).collect();
@@ -121,7 +123,6 @@ pub(super) fn enter(spec: &Spec, start: &Start) -> io::Result<()> {
     for (at, from, using) in all {
         view.show(Path::new(from), Path::new(at), using)?;
     }
-    view.devices()?;
     for (path, mode) in [("/proc", 0o755), ("/run", 0o755), ("/tmp", 0o1777), ("/var/tmp", 0o1777)] {
         view.dir(Path::new(path), mode)?;
     }
@@ -182,7 +183,7 @@ impl Building<'_> {
         self.dir(Path::new("/dev"), 0o755)?;
         for name in DEVICES {
             let path = Path::new("/dev").join(name);
-            // A container may lack one, and /dev/tty is not for those without a terminal.
+            // A container may lack one. There is no terminal in here.
             if fs::symlink_metadata(&path).is_ok() {
                 self.show(&path, &path, Use::Device)?;
             }
