@@ -67,6 +67,8 @@ impl Backend for Claude {
             env_extra,
             env_aliases: Vec::new(),
             home_dirs: vec![PathBuf::from(".claude")],
+            reads: Vec::new(),
+            confined: None,
         })
     }
 

@@ -57,6 +57,8 @@ impl Backend for Codex {
             env_aliases: vec![("CODEX_API_KEY", "OPENAI_API_KEY")],
             // codex refuses a CODEX_HOME that is not there.
             home_dirs: vec![PathBuf::from(".codex")],
+            reads: Vec::new(),
+            confined: None,
         })
     }
 

@@ -52,6 +52,8 @@ impl Backend for AnyCommand {
             env_extra: BTreeMap::new(),
             env_aliases: Vec::new(),
             home_dirs: Vec::new(),
+            reads: Vec::new(),
+            confined: None,
         })
     }
 

@@ -22,6 +22,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::config::{AgentSettings, Environment};
+use crate::wall::confine::Confined;
 
 pub use crate::event::Usage;
 pub use error::AgentError;
@@ -96,6 +97,10 @@ pub struct Launch {
     pub env_aliases: Vec<(&'static str, &'static str)>,
     /// Directories that the agent expects, made in its private home; relative to that.
     pub home_dirs: Vec<PathBuf>,
+    /// Files and directories that it reads beside its workspace, its home and what is installed.
+    pub reads: Vec<PathBuf>,
+    /// What keeps it in its view; a backend leaves that to its caller.
+    pub confined: Option<Confined>,
 }
 
 /// What an agent reads on its standard input.

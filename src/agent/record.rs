@@ -14,6 +14,7 @@ use super::{CrashPoint, TurnRecord};
 use crate::clock::Timestamp;
 use crate::journal::write_durably_private;
 use crate::process::survivors::Search;
+use crate::wall::confine::Confined;
 
 /// The variable that every process of a turn inherits, with the turn's token as its value.
 pub(super) const TOKEN_VARIABLE: &str = "DARK_FACTORY_TURN";
@@ -33,6 +34,8 @@ pub(super) struct Spec {
     pub(super) timeout: Duration,
     pub(super) idle: Duration,
     pub(super) die: Option<CrashPoint>,
+    /// What keeps the agent in its view; none leaves it as free as its user.
+    pub(super) confined: Option<Confined>,
 }
 
 /// Who supervises the turn.
@@ -163,6 +166,7 @@ mod tests {
             timeout: Duration::from_millis(1_500),
             idle: Duration::from_secs(1),
             die: Some(CrashPoint::BeforeEndedRecord),
+            confined: None,
         };
         let path = dir.path().join("spec.json");
         write_record(&path, &spec).unwrap();

@@ -48,6 +48,9 @@ impl Backend for Replay {
         if turn.settings.recording.is_empty() || !recording.is_dir() {
             return Err(AgentError::NoRecording(recording));
         }
+        // By its own name: on the way through another directory that may not be seen.
+        let recording = fs::canonicalize(&recording).unwrap_or(recording);
+        let reads = vec![turn.factory.to_owned(), recording.clone()];
         Ok(Launch {
             backend: self.name(),
             program: turn.factory.into(),
@@ -61,6 +64,8 @@ impl Backend for Replay {
             env_extra: BTreeMap::new(),
             env_aliases: Vec::new(),
             home_dirs: Vec::new(),
+            reads,
+            confined: None,
         })
     }
 

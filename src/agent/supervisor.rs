@@ -114,17 +114,27 @@ pub(super) fn supervise_call(spec: &Spec, cancel: &Cancel, adopts: bool) -> io::
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     }
 
+    let call = match &spec.confined {
+        Some(confined) => confined.wrap(call)?,
+        None => call,
+    };
     let finished = run(&call, cancel, &mut |stream, bytes| match stream {
         Stream::Stdout => sinks.stdout.take(bytes),
         Stream::Stderr => sinks.stderr.take(bytes),
     });
     let swept = survivors::sweep(search(&spec.token, adopts), SWEEP);
+    let (finished, left) = match &spec.confined {
+        Some(confined) => {
+            (confined.tell(finished), confined.report().map_or(0, |report| report.left))
+        }
+        None => (finished, 0),
+    };
 
     sinks.stdout.finish();
     sinks.stderr.finish();
     let stdout = whole(&record, &finished.stdout);
     let usage = named(&spec.backend).map(|backend| backend.usage(&stdout)).unwrap_or_default();
-    let reaped = swept.ended.max(usize::from(finished.leaked));
+    let reaped = (swept.ended + left as usize).max(usize::from(finished.leaked));
     let ended = EndedFile {
         v: VERSION,
         record: TurnRecord {

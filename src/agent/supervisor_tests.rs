@@ -37,6 +37,7 @@ fn stage(script: &str) -> Stage {
         timeout: Duration::from_secs(60),
         idle: Duration::from_secs(60),
         die: None,
+        confined: None,
     };
     Stage { dir, spec }
 }

@@ -228,6 +228,7 @@ fn spec(
         timeout: limits.timeout,
         idle: limits.idle,
         die: limits.crash,
+        confined: launch.confined.clone(),
     })
 }
 

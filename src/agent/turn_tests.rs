@@ -30,6 +30,8 @@ fn stage() -> Stage {
         env_extra: BTreeMap::from([("EXTRA".into(), "1".into())]),
         env_aliases: vec![("UNSET", "SET")],
         home_dirs: vec![".agent".into()],
+        reads: Vec::new(),
+        confined: None,
     };
     Stage { dir, paths, launch }
 }

@@ -74,7 +74,8 @@ pub struct Args {
     /// The answer to the question that the agent has asked
     #[arg(long, value_name = "TEXT", requires = "resume")]
     pub answer: Option<String>,
-    /// What must at least keep the holdout from the agent: copy or sandbox
+    /// What keeps the holdout from the agent, and what is judged in its place: copy or sandbox
+    /// [default: sandbox where it can be had]
     #[arg(long, value_name = "TIER", value_parser = parse_tier)]
     pub isolation: Option<Tier>,
     /// The root of the product [default: the top of the git repository]
@@ -183,6 +184,8 @@ fn settings(args: &Args, root: &std::path::Path) -> anyhow::Result<Config> {
         config.agent.model = Some(model.clone());
     }
     if let Some(tier) = args.isolation {
+        config.isolation.agent = Some(tier);
+        config.isolation.judge = Some(tier.max(Tier::Copy));
         config.isolation.require = Some(tier);
     }
     Ok(config)

@@ -6,6 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::model::{Config, FixtureScope, FixtureSettings, GateSettings, ReadyPort};
+use crate::event::Tier;
 use crate::scenario::{Diagnostic, check_of};
 use crate::text::{TreePath, line_column, nearest, why_no_regex, yaml};
 
@@ -232,12 +233,33 @@ impl Review<'_> {
             let message = "a run that is stalled after 0 iterations never begins";
             self.value("C003", "satisfaction.stalled_after", message, "write 1 or more");
         }
-        if let (Some(agent), Some(require)) = (config.isolation.agent, config.isolation.require)
-            && agent < require
+        let asked = [
+            ("isolation.agent", config.isolation.agent),
+            ("isolation.judge", config.isolation.judge),
+        ];
+        for (key, tier) in asked {
+            if let (Some(tier), Some(require)) = (tier, config.isolation.require)
+                && tier < require
+            {
+                let message =
+                    format!("isolation `{tier}` is weaker than `{require}`, which is required");
+                self.value("C003", key, message, "raise the one or lower the other");
+            }
+        }
+        if config.isolation.judge == Some(Tier::Move) {
+            let message = "what is judged has a tree of its own; nothing is moved away for it";
+            self.value("C003", "isolation.judge", message, "write `copy` or `sandbox`");
+        }
+        for (key, paths) in
+            [("read", &config.isolation.read), ("devices", &config.isolation.devices)]
         {
-            let message =
-                format!("isolation `{agent}` is weaker than `{require}`, which is required");
-            self.value("C003", "isolation.agent", message, "raise the one or lower the other");
+            for (index, path) in paths.iter().enumerate() {
+                if !path.starts_with('/') && !path.starts_with("~/") {
+                    let key = format!("isolation.{key}[{index}]");
+                    let message = format!("`{path}` is no absolute path");
+                    self.value("C003", &key, message, "begin it with `/` or `~/`");
+                }
+            }
         }
         self.directory("scenarios.dir", plain(&config.scenarios.dir));
         self.directory("agent.prompt", &config.agent.prompt);

@@ -131,6 +131,9 @@ pub struct GateSettings {
     /// Globs of the files that define what it checks; a change of one by the agent is flagged.
     #[serde(default)]
     pub definition: Vec<String>,
+    /// Whether it may use the machine's network, where what is judged is confined.
+    #[serde(default)]
+    pub network: bool,
     /// Its time limit.
     #[serde(default = "Span::minutes::<30>")]
     pub timeout: Span,
@@ -445,8 +448,15 @@ impl Default for Budget {
 pub struct Isolation {
     /// The tier for the agent; none means the strongest that there is.
     pub agent: Option<Tier>,
+    /// The tier for gates and scenarios; none means the strongest that there is.
+    pub judge: Option<Tier>,
     /// The tier below which the run is refused; none requires nothing.
     pub require: Option<Tier>,
+    /// Absolute paths, or paths below the person's home that begin with `~/`, that agent and product
+    /// can read as well in the tier `sandbox`.
+    pub read: Vec<String>,
+    /// Devices that the product can use as well there, such as `/dev/dri`.
+    pub devices: Vec<String>,
 }
 
 /// What the agent is told.

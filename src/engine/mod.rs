@@ -12,6 +12,7 @@ mod results;
 mod run;
 mod start;
 mod state;
+mod walls;
 
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub use results::trajectory;
 pub use run::{Run, RunSettings, Versioned};
 pub use start::{Request, Resume, StartError, Started, begin, keep_out_of_git, resume};
 pub use state::{Held, Lock, RepoState, RunPaths};
+pub use walls::Walls;
 
 /// Why a walk stopped before its end.
 #[derive(Debug, thiserror::Error)]

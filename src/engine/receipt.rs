@@ -37,11 +37,12 @@ pub(super) fn begin(
 ) -> Result<(), Halt> {
     let holdout = Holdout::of(&run.frozen.set);
     let name = run.summary().run.clone();
-    let mut enforced = Mechanism::COPY.to_vec();
+    let mut enforced = run.walls.mechanisms();
     if is_private() {
         enforced.push(Mechanism::PrivateMemory);
     }
-    let mut receipt = Receipt::begin(name, (turn, attempt), enforced, digests(run, handed)?);
+    let mut receipt =
+        Receipt::begin(name, run.walls.agent, (turn, attempt), enforced, digests(run, handed)?);
     receipt.withheld = handed.withheld;
     // Its files were searched as they were put there, each blob once in a run.
     receipt.searched.push(Searched {

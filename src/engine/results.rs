@@ -183,6 +183,7 @@ mod tests {
                 scenarios: 4,
                 agent: None,
                 tier: Tier::Copy,
+                judge_tier: Tier::Copy,
                 in_place: false,
                 frozen: blob.clone(),
             })),

@@ -13,14 +13,14 @@ use crate::event::{BlobRef, RunEvent, Summary};
 use crate::git::{GitError, Oid, Repo, Signature, Tree};
 use crate::id::NodeId;
 use crate::journal::{Record, RunsDir};
-use crate::judge::{EvidenceDir, Fixtures, Place};
+use crate::judge::{EvidenceDir, Fixtures, Judging, Place};
 use crate::pipeline::{Next, Phase, Walk};
 use crate::process::survivors::{self, Process, Search};
 use crate::process::{Cancel, Limited, mark};
 use crate::wall::{ManagedTree, TreeError};
 
 use super::state::Lock;
-use super::{Failure, Frozen, Halt, Host, Recorder, RepoState, RunPaths};
+use super::{Failure, Frozen, Halt, Host, Recorder, RepoState, RunPaths, Walls};
 
 /// What the caller wants of a run, beside what is frozen.
 #[derive(Debug, Clone)]
@@ -95,6 +95,10 @@ pub struct Run {
     pub versioned: Option<Versioned>,
     /// What scenarios need to have running; none before the first judgement.
     pub(super) fixtures: Option<Arc<Fixtures>>,
+    /// What is enforced.
+    pub walls: Walls,
+    /// How gates and scenarios are confined; none before the first judgement.
+    pub(super) judging: Option<Arc<Judging>>,
     /// Released when the run ends.
     pub(super) _lock: Option<Lock>,
     /// The turns that were taken before this process went on.
@@ -126,7 +130,7 @@ impl Run {
     pub fn place(&mut self) -> Result<Place, Halt> {
         if self.versioned.is_none() {
             let env = self.env.for_product(&self.frozen.config.env, &self.root, None, None);
-            return Ok(Place { root: self.root.clone(), env: env.into() });
+            return Ok(Place::open(&self.root, env));
         }
         self.sync_judge()?;
         let names = self.frozen.config.env.clone();
@@ -134,7 +138,9 @@ impl Run {
         let paths = &self.versioned()?.paths;
         let vars =
             env.for_product(&names, &paths.judge, Some(&paths.judge_home), Some(&paths.judge_tmp));
-        Ok(Place { root: paths.judge.clone(), env: vars.into() })
+        let root = paths.judge.clone();
+        let confined = self.judging(&vars)?;
+        Ok(Place { confined, ..Place::open(root, vars) })
     }
 
     /// Returns the fixtures of the run, which live in `place`.

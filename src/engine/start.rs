@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::agent::{self, AgentError, DEFAULT_PROMPT, PromptContext, PromptError};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Environment, EnvironmentError};
-use crate::event::{Ended, Label, RunEvent, RunStarted, Summary, Tier};
+use crate::config::{Config, Environment, EnvironmentError, Isolation};
+use crate::event::{Ended, Label, RunEvent, RunStarted, Summary};
 use crate::git::{GitError, Head, Oid, Repo};
 use crate::id::{NodeId, RunId};
 use crate::journal::{DirStore, Journal, RunsDir, StoreError};
@@ -21,7 +21,7 @@ use crate::wall::{ManagedTree, TreeError};
 use super::frozen::{read_earlier, read_specs};
 use super::run::{RunSettings, Versioned};
 use super::state::{Held, Lock, RepoState};
-use super::{Frozen, FrozenError, Halt, Recorder, Run};
+use super::{Frozen, FrozenError, Halt, Recorder, Run, Walls};
 
 /// What is asked for when a run begins.
 pub struct Request {
@@ -101,11 +101,11 @@ pub enum StartError {
     Lock(#[source] std::io::Error),
     /// A tier that is asked for can't be had.
     #[error(
-        "isolation `{tier}` is required and can't be had: this version enforces `copy`; set `isolation.require: copy`, or run the loop on a machine of its own"
+        "isolation `sandbox` is asked for and can't be had: {why}; `factory --help` and docs/isolation.md say how to get each, or set `--isolation copy` and run the loop on a machine of its own"
     )]
     Isolation {
-        /// The tier.
-        tier: Tier,
+        /// What was tried, and why it can't be had.
+        why: String,
     },
     /// The loop does not run in the checkout.
     #[error(
@@ -193,7 +193,6 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
         return Err(StartError::NoScenarios { dir: frozen.config.scenarios.dir });
     }
     let with_agent = !request.no_agent && !in_place;
-    let tier = tier(&frozen.config, with_agent)?;
     let agent = if with_agent { Some(check_agent(&frozen, &request.env)?) } else { None };
 
     let now = SystemClock.now();
@@ -203,7 +202,20 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
     let state = repo_state(&request.env, &root, repo.as_ref())?;
     let lock = lock(&state, &id)?;
 
-    let notices = notices(repo.as_ref(), head.as_ref(), branch.as_deref(), in_place)?;
+    let mut notices = notices(repo.as_ref(), head.as_ref(), branch.as_deref(), in_place)?;
+    let walls = if in_place {
+        Walls::none()
+    } else {
+        make_dir(state.dir())?;
+        let (walls, said) = Walls::raise(
+            &frozen.config.isolation,
+            &request.env,
+            &request.settings.factory,
+            state.dir(),
+        )?;
+        notices.extend(said);
+        walls
+    };
     keep_out_of_git(&root)?;
     let runs = RunsDir::of(&root);
     let store = Box::new(DirStore::open(&runs.run(&id))?);
@@ -231,7 +243,8 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
         max_iterations: frozen.config.budget.max_iterations,
         scenarios: frozen.set.entries.len(),
         agent,
-        tier,
+        tier: walls.agent,
+        judge_tier: walls.judge,
         in_place,
         frozen: frozen_blob,
     }));
@@ -240,7 +253,9 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
         return Err(StoreError::NotBegun { path: runs.run(&id) }.into());
     };
     let versioned = match repo {
-        Some(repo) if !in_place => Some(versioned(repo, state, &id, frozen.outputs())?),
+        Some(repo) if !in_place => {
+            Some(versioned(repo, state, &id, frozen.outputs(), walls.judge_user())?)
+        }
         _ => None,
     };
     let mut recorder = Recorder::new(
@@ -263,6 +278,8 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
         settings: request.settings,
         versioned,
         fixtures: None,
+        walls,
+        judging: None,
         _lock: Some(lock),
         turns_before: 0,
         known_clean: HashSet::new(),
@@ -307,7 +324,17 @@ pub fn resume(request: Request, asked: &Resume) -> Result<Started, StartError> {
     if summary.started.agent.is_some() {
         check_agent(&frozen, &request.env)?;
     }
-    let notices = base_moved(&repo, &summary)?;
+    let mut notices = base_moved(&repo, &summary)?;
+    // What was in force stays in force: a run does not go on with less.
+    let isolation = Isolation {
+        agent: Some(summary.started.tier),
+        judge: Some(summary.started.judge_tier),
+        ..frozen.config.isolation.clone()
+    };
+    make_dir(state.dir())?;
+    let (walls, said) =
+        Walls::raise(&isolation, &request.env, &request.settings.factory, state.dir())?;
+    notices.extend(said);
 
     let mut recorder = Recorder::new(
         journal,
@@ -322,7 +349,7 @@ pub fn resume(request: Request, asked: &Resume) -> Result<Started, StartError> {
         let answer = recorder.put(Label::Internal, answer.as_bytes())?;
         recorder.record(None, RunEvent::QuestionAnswered { answer })?;
     }
-    let versioned = versioned(repo, state, &id, frozen.outputs())?;
+    let versioned = versioned(repo, state, &id, frozen.outputs(), walls.judge_user())?;
     let turns_before = recorder.summary().turns_taken();
     let mut run = Run {
         root,
@@ -335,6 +362,8 @@ pub fn resume(request: Request, asked: &Resume) -> Result<Started, StartError> {
         settings: request.settings,
         versioned: Some(versioned),
         fixtures: None,
+        walls,
+        judging: None,
         _lock: Some(lock),
         turns_before,
         known_clean: HashSet::new(),
@@ -457,24 +486,6 @@ fn makefile_in(root: &Path) -> Option<String> {
     })
 }
 
-/// Returns the tier that is enforced.
-fn tier(config: &Config, with_agent: bool) -> Result<Tier, StartError> {
-    if with_agent {
-        for asked in [config.isolation.require, config.isolation.agent] {
-            match asked {
-                Some(Tier::Sandbox) => {
-                    return Err(StartError::Isolation { tier: Tier::Sandbox });
-                }
-                Some(Tier::Move) if asked == config.isolation.agent => {
-                    return Err(StartError::Move);
-                }
-                _ => {}
-            }
-        }
-    }
-    Ok(Tier::Copy)
-}
-
 /// Checks agent and prompt before anything is spent, and returns the backend's name.
 fn check_agent(frozen: &Frozen, env: &Environment) -> Result<String, StartError> {
     let backend = agent::backend(&frozen.config.agent)?;
@@ -520,12 +531,14 @@ fn versioned(
     state: RepoState,
     run: &RunId,
     kept: Vec<TreePath>,
+    owner: Option<(u32, u32)>,
 ) -> Result<Versioned, StartError> {
     repo.remove_leftovers();
     let paths = state.run(run);
     make_dir(&paths.dir)?;
     make_dir(&state.prepare_cache())?;
     let judge = ManagedTree::open(&paths.judge, &paths.judge_manifest)?.keeping(kept);
+    let judge = judge.owned_by(owner);
     Ok(Versioned { repo, state, paths, judge, judge_holds: None, listed: Vec::new() })
 }
 

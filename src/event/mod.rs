@@ -325,6 +325,9 @@ pub struct RunStarted {
     pub agent: Option<String>,
     /// What keeps the holdout from the agent.
     pub tier: Tier,
+    /// What keeps what is judged from the rest of the machine: `copy`, a tree of its own, or `sandbox`.
+    #[serde(default = "Tier::copy")]
+    pub judge_tier: Tier,
     /// Whether the person's own working tree is judged.
     pub in_place: bool,
     /// Scenarios, settings, gates and prompt as they were read, as JSON.

@@ -52,6 +52,18 @@ pub enum Mechanism {
     Import,
     /// What the factory has in memory and environment was not readable to others of the same user.
     PrivateMemory,
+    /// It saw a list of places on the disk, its own processes and its own network, by namespaces.
+    Namespaces,
+    /// The namespaces were made by `bwrap`.
+    Bubblewrap,
+    /// It ran as another user, who owns nothing else.
+    OtherUser,
+    /// It had no right beyond a plain user's, and no way to get one: no capability, no `sudo`.
+    NoPrivileges,
+    /// System calls that reach other processes or change its view were refused.
+    SystemCalls,
+    /// The kernel's rules about paths (Landlock) were on it.
+    Landlock,
 }
 
 impl Mechanism {
@@ -118,9 +130,10 @@ pub struct Leak {
 }
 
 impl Receipt {
-    /// Begins the receipt of an attempt at a turn, of the tier `copy`.
+    /// Begins the receipt of an attempt at a turn.
     pub fn begin(
         run: RunId,
+        tier: Tier,
         (turn, attempt): (u32, u32),
         enforced: Vec<Mechanism>,
         digests: Digests,
@@ -130,7 +143,7 @@ impl Receipt {
             run,
             turn,
             attempt,
-            tier: Tier::Copy,
+            tier,
             enforced,
             digests,
             withheld: 0,
@@ -172,7 +185,13 @@ mod tests {
             factory: digest,
             agent: None,
         };
-        Receipt::begin(RunId::parse("r").unwrap(), (2, 1), Mechanism::COPY.to_vec(), digests)
+        Receipt::begin(
+            RunId::parse("r").unwrap(),
+            Tier::Copy,
+            (2, 1),
+            Mechanism::COPY.to_vec(),
+            digests,
+        )
     }
 
     #[test]

@@ -502,6 +502,7 @@ mod tests {
             scenarios: 2,
             agent: Some("replay".into()),
             tier: Tier::Copy,
+            judge_tier: Tier::Copy,
             in_place: false,
             frozen: blob(),
         }));

@@ -216,6 +216,7 @@ mod tests {
             scenarios,
             agent: None,
             tier: Tier::Copy,
+            judge_tier: Tier::Copy,
             in_place: false,
             frozen: blob.clone(),
         }));

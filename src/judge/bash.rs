@@ -13,20 +13,30 @@ use tempfile::NamedTempFile;
 
 use crate::process::{self, Call, Cancel, Finished, Keep, Stream, Variables, find_program};
 use crate::verdict::Ending;
+use crate::wall::confine::Network;
+
+use super::Judging;
 
 /// The longest script that goes on the command line; the system takes 128 KiB an argument.
 const LONGEST_ARGUMENT: usize = 120 * 1024;
 
 /// Where something is judged.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Place {
     /// The root of the tree, absolute; every command starts there.
     pub root: PathBuf,
     /// The whole environment of every command.
     pub env: Arc<Variables>,
+    /// What confines the commands; none runs them as they are.
+    pub confined: Option<Arc<Judging>>,
 }
 
 impl Place {
+    /// Returns a place whose commands nothing confines.
+    pub fn open(root: impl Into<PathBuf>, env: impl Into<Arc<Variables>>) -> Self {
+        Self { root: root.into(), env: env.into(), confined: None }
+    }
+
     /// Runs `script` to its end, with `extra` set over the place's own environment.
     pub(super) fn bash(
         &self,
@@ -42,7 +52,15 @@ impl Place {
             .grace(limits.grace)
             .keep(limits.keep)
             .ending_strays();
-        if script.len() <= LONGEST_ARGUMENT {
+        let is_short = script.len() <= LONGEST_ARGUMENT;
+        if let Some(judging) = &self.confined {
+            if is_short {
+                call = call.args(by_argument(script));
+            }
+            let script = (!is_short).then_some(script);
+            return judging.run(call, script, limits.network, cancel, live);
+        }
+        if is_short {
             return process::run(&call.args(by_argument(script)), cancel, live);
         }
         match self.script_file(script) {
@@ -91,11 +109,13 @@ pub(super) fn by_argument(script: &str) -> [&str; 3] {
 }
 
 /// The bounds of one piece of bash.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Limits {
     pub(super) time: Duration,
     pub(super) grace: Duration,
     pub(super) keep: Keep,
+    /// The network that a confined one has.
+    pub(super) network: Network,
 }
 
 /// Returns the bash on the `PATH` of `env`, as it was found there first: to look through a long `PATH`

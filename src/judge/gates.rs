@@ -9,6 +9,7 @@ use crate::config::GateSettings;
 use crate::process::{Cancel, Keep, Stream};
 use crate::text::{one_line, tail};
 use crate::verdict::{Ending, GateResult, GateStatus};
+use crate::wall::confine::Network;
 
 use super::Place;
 use super::bash::Limits;
@@ -87,7 +88,9 @@ fn run_gate(
     writeln!(log, "=== gate {}: {}", gate.name, one_line(&gate.run, 200))?;
     log.flush()?;
     progress(GateProgress::Started(gate));
-    let limits = Limits { time: gate.timeout.0, grace: GRACE, keep: Keep { head: 0, tail: 0 } };
+    let network = if gate.network { Network::Open } else { Network::Own };
+    let keep = Keep { head: 0, tail: 0 };
+    let limits = Limits { time: gate.timeout.0, grace: GRACE, keep, network };
     let mut kept: Vec<u8> = Vec::new();
     let mut written = Ok(());
     let mut live = |_: Stream, bytes: &[u8]| {
@@ -146,12 +149,13 @@ mod tests {
 
     fn gate(name: &str, run: &str) -> GateSettings {
         let timeout = Span::seconds(60);
-        GateSettings { name: name.into(), run: run.into(), definition: Vec::new(), timeout }
+        let definition = Vec::new();
+        GateSettings { name: name.into(), run: run.into(), definition, network: false, timeout }
     }
 
     fn place(dir: &tempfile::TempDir) -> Place {
         let env = BTreeMap::from([("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())]);
-        Place { root: dir.path().to_owned(), env: env.into() }
+        Place::open(dir.path(), env)
     }
 
     /// Runs the gates; returns their results and the log, times made `T`.

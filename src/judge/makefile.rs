@@ -41,6 +41,7 @@ pub fn default_gates(makefile: &str) -> Vec<GateSettings> {
         .into_iter()
         .filter(|target| targets.contains(*target))
         .map(|target| GateSettings {
+            network: false,
             name: target.to_owned(),
             run: format!("make {target}"),
             // All names, since make prefers another one that is added.

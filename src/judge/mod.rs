@@ -27,7 +27,7 @@
 //!
 //! // Where: the root of the tree, and the whole environment.
 //! let env = BTreeMap::from([("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())]);
-//! let place = Place { root: product.path().to_owned(), env: env.into() };
+//! let place = Place::open(product.path(), env);
 //!
 //! // What they need to have running: nothing.
 //! let cancel = Cancel::never();
@@ -56,6 +56,7 @@
 //! ```
 
 mod bash;
+mod confined;
 mod discover;
 mod evidence;
 mod fixtures;
@@ -67,6 +68,7 @@ mod record;
 mod scenarios;
 
 pub use bash::Place;
+pub use confined::Judging;
 pub use discover::{DiscoverError, discover};
 pub use fixtures::{Died, Fixtures, NotReady, check_needs, end_leftovers};
 pub use gates::{GateProgress, run_gates};

@@ -23,7 +23,7 @@ pub(super) fn receipt_line(receipt: &Receipt) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Digests, Place, Searched};
+    use crate::event::{Digests, Place, Searched, Tier};
     use crate::id::{Digest, RunId, ScenarioId};
 
     #[test]
@@ -37,7 +37,8 @@ mod tests {
             factory: digest(),
             agent: None,
         };
-        let mut receipt = Receipt::begin(RunId::parse("r").unwrap(), (1, 1), Vec::new(), digests);
+        let mut receipt =
+            Receipt::begin(RunId::parse("r").unwrap(), Tier::Copy, (1, 1), Vec::new(), digests);
         for place in [Place::Prompt, Place::Stream] {
             receipt.searched.push(Searched { place, items: 1, bytes: Some(1), found: Vec::new() });
         }

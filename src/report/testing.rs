@@ -68,6 +68,7 @@ impl TestRun {
             scenarios: 4,
             agent: Some("replay".into()),
             tier: Tier::Copy,
+            judge_tier: Tier::Copy,
             in_place: false,
             frozen: run.put(Label::Holdout, "{}"),
         };

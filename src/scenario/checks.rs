@@ -68,7 +68,7 @@ pub const CHECKS: &[Check] = &[
         "S009",
         "front matter that can't be read",
         "The YAML between two lines of `---` at the head of the file must be a mapping of known \
-         keys: tags, timeout, weight, critical, slow, serial, needs, retries, \
+         keys: tags, timeout, weight, critical, slow, serial, network, needs, retries, \
          visibility, env.",
     ),
     error(

@@ -170,6 +170,8 @@ pub struct FrontMatter {
     pub slow: bool,
     /// Whether nothing else runs while it does.
     pub serial: bool,
+    /// Whether it may use the machine's network, where what is judged is confined.
+    pub network: bool,
     /// The fixtures that it needs, by name.
     pub needs: Vec<String>,
     /// How many more attempts a failure gets.
@@ -189,6 +191,7 @@ impl Default for FrontMatter {
             critical: false,
             slow: false,
             serial: false,
+            network: false,
             needs: Vec::new(),
             retries: 0,
             visibility: Visibility::Holdout,

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
 
 /// How deep directories may nest. Each level of a walk holds an open directory.
 pub(super) const MAX_DEPTH: usize = 128;
@@ -283,12 +284,18 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
 /// The open directories from a root down to where work goes on. Meant for sorted paths.
 pub(super) struct Dirs {
     root: OwnedFd,
+    /// Whose what is made becomes; none leaves it this user's.
+    owner: Owner,
     open: Vec<(Vec<u8>, OwnedFd)>,
 }
 
 impl Dirs {
     pub(super) fn new(root: OwnedFd) -> Self {
-        Self { root, open: Vec::new() }
+        Self { root, owner: None, open: Vec::new() }
+    }
+
+    pub(super) fn owned_by(self, owner: Owner) -> Self {
+        Self { owner, ..self }
     }
 
     /// Returns the directory that holds `path`, and its last component; none where a directory on
@@ -311,7 +318,8 @@ impl Dirs {
         path: &'p [u8],
         trash: &Trash,
     ) -> io::Result<(BorrowedFd<'_>, &'p [u8])> {
-        let name = self.enter(path, &mut |parent, name| make_dir(parent, name, trash))?;
+        let owner = self.owner;
+        let name = self.enter(path, &mut |parent, name| make_dir(parent, name, trash, owner))?;
         Ok((self.top(), name))
     }
 
@@ -338,7 +346,12 @@ impl Dirs {
 }
 
 /// Opens the directory `name` in `parent`, made if it is not there.
-pub(super) fn make_dir(parent: BorrowedFd<'_>, name: &[u8], trash: &Trash) -> io::Result<OwnedFd> {
+pub(super) fn make_dir(
+    parent: BorrowedFd<'_>,
+    name: &[u8],
+    trash: &Trash,
+    owner: Owner,
+) -> io::Result<OwnedFd> {
     match stat(parent, name)? {
         Some(found) if found.kind == Kind::Directory => {
             unlock(parent, name, &found)?;
@@ -348,7 +361,18 @@ pub(super) fn make_dir(parent: BorrowedFd<'_>, name: &[u8], trash: &Trash) -> io
         None => {}
     }
     rustix::fs::mkdirat(parent, name, permissions(0o777))?;
+    give(parent, name, owner)?;
     open_dir(parent, name)
+}
+
+/// Whom something belongs to, user and group.
+pub(super) type Owner = Option<(u32, u32)>;
+
+/// Gives `name` in `parent`, a link itself where it is one, to `owner`.
+pub(super) fn give(parent: BorrowedFd<'_>, name: &[u8], owner: Owner) -> io::Result<()> {
+    let Some((user, group)) = owner else { return Ok(()) };
+    let (user, group) = (Some(Uid::from_raw(user)), Some(Gid::from_raw(group)));
+    Ok(rustix::fs::chownat(parent, name, user, group, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 fn is_no_directory(error: &io::Error) -> bool {

@@ -43,6 +43,7 @@ impl Room {
             home: None,
             secret: &[self.path("secret"), self.path("state")],
             read: &[],
+            handed: &[],
             write: &tree,
             devices: &[],
         });

@@ -25,7 +25,7 @@ fn has(program: &str) -> bool {
 
 fn place(root: &Path) -> Place {
     let env = Environment::read().unwrap().for_product(&[], root, None, None);
-    Place { root: root.to_owned(), env: env.into() }
+    Place::open(root, env)
 }
 
 /// Returns the living processes of which `/proc` says in their environment that they have `text`.

@@ -559,6 +559,7 @@ fn every_key_of_a_gate_and_of_a_set_up_command_is_documented() {
     };
     check("## An item of `prepare`", &serde_json::to_value(step).unwrap(), "prepare");
     let gate = GateSettings {
+        network: false,
         name: String::new(),
         run: String::new(),
         definition: Vec::new(),

@@ -113,7 +113,7 @@ fn take_turn(node: &Node, run: &mut Run, turn: u32, attempt: u32) -> Result<(), 
     write_durably(&paths.prompt_file, prompt.as_bytes()).map_err(|error| {
         Failure::of("disk", format!("writing {} failed", paths.prompt_file.display()), error)
     })?;
-    let launch = chosen
+    let mut launch = chosen
         .launch(&Turn {
             settings,
             root: &run.root,
@@ -131,6 +131,7 @@ fn take_turn(node: &Node, run: &mut Run, turn: u32, attempt: u32) -> Result<(), 
         crash: run.settings.crash.take(),
     };
 
+    launch.confined = run.confined_agent(&launch, &env, &paths)?;
     let handed =
         Handed { prompt: &prompt, launch: &launch, env: &env, paths: &paths, files, withheld };
     receipt::begin(node, run, (turn, attempt), &handed)?;
@@ -200,11 +201,13 @@ fn set_up_workspace(node: &Node, run: &mut Run) -> Result<(usize, usize), Halt> 
     }
     let withheld = withhold_copies(run, &mut tree)?;
     let files = tree.len();
+    let owner = run.walls.agent_user();
     let versioned = run.versioned()?;
     let mut workspace =
         ManagedTree::open(&versioned.paths.workspace, &versioned.paths.workspace_manifest)
             .map_err(tree_failure("the agent's workspace"))?
-            .keeping(frozen.outputs());
+            .keeping(frozen.outputs())
+            .owned_by(owner);
     workspace.sync(&versioned.repo, &tree).map_err(tree_failure("the agent's workspace"))?;
     place_in_workspace(run)?;
     let paths = match withheld.as_slice() {

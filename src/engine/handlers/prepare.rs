@@ -19,6 +19,7 @@ use crate::journal::write_durably;
 use crate::pipeline::{Node, NodeOutcome, Status};
 use crate::process::{self, Call, Keep};
 use crate::verdict::{Ending, GateResult, GateStatus};
+use crate::wall::confine::hand_over;
 use crate::wall::copy_tree;
 
 /// See the module.
@@ -78,7 +79,7 @@ fn prepare(
         return finish(node, run, index, true, 0, None);
     }
     if !step.inputs.is_empty() && !step.outputs.is_empty() && cached.is_dir() {
-        place_outputs(step, &cached, &judge)?;
+        place_outputs(step, &cached, &judge, run.walls.judge_user())?;
         applied.insert(step.name.clone(), key);
         write_applied(&applied_file, &applied)?;
         return finish(node, run, index, true, 0, None);
@@ -90,11 +91,29 @@ fn prepare(
         .limit(step.timeout.0)
         .keep(Keep { head: 0, tail: 20_000 });
     let mut output = Vec::new();
-    let done = process::run(&call, &run.cancel, &mut |_, bytes| {
+    let mut live = |_, bytes: &[u8]| {
         output.extend_from_slice(bytes);
         let excess = output.len().saturating_sub(20_000);
         output.drain(..excess);
-    });
+    };
+    let done = match run.confined_prepare(&call.env)? {
+        Some(confined) => {
+            let confine = |error| Failure::of("isolation", "confining a step failed", error);
+            // It installs as the factory's user does, into a tree that is that user's meanwhile.
+            let all = [&paths.judge, &paths.judge_home, &paths.judge_tmp];
+            let hand = |user: Option<(u32, u32)>| match user {
+                Some(user) => all.iter().try_for_each(|path| hand_over(path, user)),
+                None => Ok(()),
+            };
+            let user = run.walls.judge_user();
+            hand(user.map(|_| (0, 0))).map_err(confine)?;
+            let call = confined.wrap(call).map_err(confine)?;
+            let done = confined.tell(process::run(&call, &run.cancel, &mut live));
+            hand(user).map_err(confine)?;
+            done
+        }
+        None => process::run(&call, &run.cancel, &mut live),
+    };
     run.check_cancel()?;
     let text = String::from_utf8_lossy(&output).into_owned();
     let ms = u64::try_from(done.duration.as_millis()).unwrap_or(u64::MAX);
@@ -229,6 +248,7 @@ pub(super) fn place_in_workspace(run: &mut Run) -> Result<(), Halt> {
     let frozen = run.frozen.clone();
     let candidate = run.summary().candidate.0.clone();
     let tree = run.files_of(&candidate)?;
+    let owner = run.walls.agent_user();
     let versioned = run.versioned()?;
     let file = versioned.paths.dir.join("prepare-workspace.json");
     let mut applied = read_applied(&file);
@@ -240,7 +260,7 @@ pub(super) fn place_in_workspace(run: &mut Run) -> Result<(), Halt> {
         if step.outputs.is_empty() || placed || !cached.is_dir() {
             continue;
         }
-        place_outputs(step, &cached, workspace)?;
+        place_outputs(step, &cached, workspace, owner)?;
         applied.insert(step.name.clone(), key);
     }
     write_applied(&file, &applied)
@@ -293,12 +313,22 @@ fn are_there(step: &PrepareSettings, kept: &Path, tree: &Path) -> bool {
 }
 
 /// Replaces a step's outputs in a tree by copies of the kept ones.
-fn place_outputs(step: &PrepareSettings, from: &Path, to: &Path) -> Result<(), Halt> {
+fn place_outputs(
+    step: &PrepareSettings,
+    from: &Path,
+    to: &Path,
+    owner: Option<(u32, u32)>,
+) -> Result<(), Halt> {
     for output in &step.outputs {
         let (source, target) = (from.join(output), to.join(output));
         remove(&target)?;
         if source.symlink_metadata().is_ok() {
             copy(&source, &target)?;
+            // With the directories that were made on the way to it.
+            let first = Path::new(output).iter().next().map(|first| to.join(first));
+            if let (Some(owner), Some(first)) = (owner, first) {
+                hand_over(&first, owner).map_err(disk("handing over", &first))?;
+            }
         }
     }
     Ok(())
@@ -381,7 +411,7 @@ mod tests {
         keep_outputs(&step(), &tree, &kept).unwrap();
         std::fs::write(tree.join("node_modules/a/x"), "spoilt").unwrap();
         std::fs::write(tree.join("node_modules/stray"), "2").unwrap();
-        place_outputs(&step(), &kept, &tree).unwrap();
+        place_outputs(&step(), &kept, &tree, None).unwrap();
         assert_eq!(std::fs::read(tree.join("node_modules/a/x")).unwrap(), b"1");
         assert!(!tree.join("node_modules/stray").exists());
     }

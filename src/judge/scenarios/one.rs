@@ -13,6 +13,8 @@ use crate::verdict::{
     of_ending, of_unmet_precondition,
 };
 
+use crate::wall::confine::Network;
+
 use super::super::bash::Limits;
 use super::super::evidence::collect;
 use super::super::look::look_at;
@@ -178,7 +180,9 @@ impl Judge<'_> {
         live: &mut dyn FnMut(Stream, &[u8]),
     ) -> Finished {
         let keep = if has_checks(scenario) { KEEP_FOR_CRITERIA } else { KEEP };
-        let limits = Limits { time: self.limit(scenario), grace: self.settings.grace, keep };
+        let network = if scenario.front.network { Network::Open } else { Network::Own };
+        let grace = self.settings.grace;
+        let limits = Limits { time: self.limit(scenario), grace, keep, network };
         self.work.place.bash(script, variables, limits, self.cancel, live)
     }
 

@@ -72,7 +72,7 @@ impl Bench {
         cancel: &Cancel,
         progress: &mut (dyn FnMut(Progress<'_>) + Send),
     ) -> Vec<Judged> {
-        let place = Place { root: self.dir.path().to_owned(), env: self.env.clone().into() };
+        let place = Place::open(self.dir.path(), self.env.clone());
         let entries: Vec<&Entry> = entries.iter().collect();
         let logs = self.dir.path().with_extension("logs");
         let fixtures = Fixtures::new(&self.fixtures, &place, &logs, cancel).unwrap();

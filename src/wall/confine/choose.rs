@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -126,6 +127,7 @@ fn attempt(
         home: None,
         secret: std::slice::from_ref(&outside),
         read: &[],
+        handed: &[],
         write: std::slice::from_ref(&inside),
         devices: &[],
     });
@@ -148,13 +150,37 @@ impl Confined {
     /// # Errors
     /// `dir` can't be written.
     pub fn begin(dir: &Path, launcher: &Path, chosen: &Chosen, view: View) -> io::Result<Self> {
+        Self::begin_as(dir, launcher, chosen, view, chosen.user())
+    }
+
+    /// Does what [`Confined::begin`] does for programs that run as the factory's own user, though
+    /// without any right beyond that.
+    ///
+    /// # Errors
+    /// `dir` can't be written.
+    pub fn begin_as_self(
+        dir: &Path,
+        launcher: &Path,
+        chosen: &Chosen,
+        view: View,
+    ) -> io::Result<Self> {
+        Self::begin_as(dir, launcher, chosen, view, None)
+    }
+
+    fn begin_as(
+        dir: &Path,
+        launcher: &Path,
+        chosen: &Chosen,
+        view: View,
+        user: Option<(u32, u32)>,
+    ) -> io::Result<Self> {
         let root = dir.join("view");
-        fs::create_dir_all(&root)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
         let spec = Spec {
             step: chosen.step,
             seen: view.seen,
             root: fs::canonicalize(root)?.into(),
-            user: chosen.user(),
+            user,
             landlock: chosen.landlock,
             bwrap: chosen.bwrap.clone().map(Into::into),
         };

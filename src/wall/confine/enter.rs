@@ -35,15 +35,8 @@ pub const INNER: &str = "confine-inner";
 pub(super) const SELF_TEST: &str = "the self-test";
 
 /// What programs without a terminal use, where there is no `/dev` of their own.
-const DEVICES: [&str; 7] = [
-    "/dev/null",
-    "/dev/zero",
-    "/dev/full",
-    "/dev/random",
-    "/dev/urandom",
-    "/dev/pts",
-    "/dev/ptmx",
-];
+const DEVICES: [&str; 7] =
+    ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/pts", "/dev/ptmx"];
 
 /// What the launcher exits with when it could not start the program; the report says why.
 const FAILED: u8 = 125;
@@ -69,7 +62,10 @@ pub fn launch(args: &[OsString]) -> u8 {
         Ok(code) => code,
         Err(error) => {
             if let Ok(file) = report {
-                write_report(&file, &Report { failed: Some(error.to_string()), ..Report::default() });
+                write_report(
+                    &file,
+                    &Report { failed: Some(error.to_string()), ..Report::default() },
+                );
             }
             FAILED
         }
@@ -199,6 +195,9 @@ fn inside(spec: &Spec, start: &Start) -> Vec<(PathBuf, Right)> {
     let mut rules: Vec<_> =
         written.chain(places).map(|path| (path.clone().into(), Right::Write)).collect();
     rules.push(("/".into(), Right::Read));
-    rules.extend(["/dev", "/proc"].map(|path| (path.into(), Right::Write)));
+    rules.push(("/dev".into(), Right::Write));
+    // To root, without any right, the switches of the machine in there would still belong.
+    let proc = if namespace::is_root(spec) { Right::Read } else { Right::Write };
+    rules.push(("/proc".into(), proc));
     rules
 }

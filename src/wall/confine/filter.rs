@@ -134,9 +134,7 @@ fn refused(without_unix_sockets: bool) -> io::Result<BTreeMap<c_long, Vec<Seccom
 }
 
 /// Returns a rule that holds where all of `conditions` do: of an argument, by its first 32 bits.
-fn rule(
-    conditions: impl IntoIterator<Item = (u8, SeccompCmpOp, u64)>,
-) -> io::Result<SeccompRule> {
+fn rule(conditions: impl IntoIterator<Item = (u8, SeccompCmpOp, u64)>) -> io::Result<SeccompRule> {
     let conditions = conditions
         .into_iter()
         .map(|(argument, is, value)| {

@@ -14,9 +14,8 @@ use rustix::mount::{
 };
 use rustix::process::{Gid, Uid, chdir, getgid, getuid, pivot_root};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, LinkNameSpaceType, UnshareFlags,
-    capability_is_in_bounding_set, clear_ambient_capability_set,
-    configure_capability_in_ambient_set, move_into_link_name_space,
+    CapabilitySet, CapabilitySets, LinkNameSpaceType, UnshareFlags, capability_is_in_bounding_set,
+    clear_ambient_capability_set, configure_capability_in_ambient_set, move_into_link_name_space,
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs, set_thread_groups,
     set_thread_res_gid, set_thread_res_uid,
 };
@@ -89,7 +88,10 @@ fn join(pid: i32, kind: &str, which: LinkNameSpaceType) -> io::Result<()> {
 
 fn leave(flags: UnshareFlags) -> io::Result<()> {
     // What makes the function unsound is sharing descriptors, which it is not asked to stop.
-    #[expect(deprecated, reason = "its successor is unsafe for the sake of a flag that is not used")]
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe for the sake of a flag that is not used"
+    )]
     Ok(rustix::thread::unshare(flags)?)
 }
 
@@ -123,16 +125,25 @@ pub(super) fn enter(spec: &Spec, start: &Start) -> io::Result<()> {
     for (at, from, using) in all {
         view.show(Path::new(from), Path::new(at), using)?;
     }
-    for (path, mode) in [("/proc", 0o755), ("/run", 0o755), ("/tmp", 0o1777), ("/var/tmp", 0o1777)] {
+    for (path, mode) in [("/proc", 0o755), ("/run", 0o755), ("/tmp", 0o1777), ("/var/tmp", 0o1777)]
+    {
         view.dir(Path::new(path), mode)?;
     }
     let none = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     naming("/proc", mount("proc", view.at(Path::new("/proc")), "proc", none, None))?;
+    if is_root(spec) {
+        view.lock_switches()?;
+    }
     view.close()?;
     chdir(root)?;
     naming("the root", pivot_root(".", "."))?;
     unmount(".", UnmountFlags::DETACH)?;
     Ok(chdir("/")?)
+}
+
+/// Returns whether the program will have root's number, though none of its rights.
+pub(super) fn is_root(spec: &Spec) -> bool {
+    spec.step == Step::Root && spec.user.is_none()
 }
 
 struct Building<'a> {
@@ -199,6 +210,15 @@ impl Building<'_> {
         let options = c"newinstance,ptmxmode=0666,mode=620";
         let pts = self.at(Path::new("/dev/pts"));
         naming("/dev/pts", mount("devpts", pts, "devpts", none, Some(options)))
+    }
+
+    /// Takes away the switches of the machine that belong to root's number, whatever its rights.
+    fn lock_switches(&mut self) -> io::Result<()> {
+        let at = self.at(Path::new("/proc/sys"));
+        naming("/proc/sys", mount_bind_recursive(&at, &at))?;
+        self.shown.push((at, true));
+        let trigger = self.at(Path::new("/proc/sysrq-trigger"));
+        naming("/proc/sysrq-trigger", mount_bind_recursive("/dev/null", trigger))
     }
 
     /// Makes what is read alone unwritable, whatever is mounted within, and the frame around it.

@@ -153,10 +153,7 @@ mod tests {
     fn what_was_reached_is_named_before_what_does_not_work() {
         let broken = || Some(io::Error::other("no /usr"));
         assert_eq!(describe(&[], None), None);
-        assert_eq!(
-            describe(&["a", "b"], broken()).unwrap(),
-            "it did not keep a, b out of reach"
-        );
+        assert_eq!(describe(&["a", "b"], broken()).unwrap(), "it did not keep a, b out of reach");
         assert_eq!(describe(&[], broken()).unwrap(), "nothing could be done in it: no /usr");
     }
 }

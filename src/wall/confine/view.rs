@@ -85,6 +85,8 @@ pub struct Wanted<'a> {
     pub secret: &'a [PathBuf],
     /// More that is read.
     pub read: &'a [PathBuf],
+    /// What is read though it is within what must not be seen: files that the factory hands over.
+    pub handed: &'a [PathBuf],
     /// What is written: the tree, its home, its directory for temporary files.
     pub write: &'a [PathBuf],
     /// Devices.
@@ -111,7 +113,8 @@ impl View {
                 Err(_) => left_out.push(path.clone()),
             }
         }
-        let more = [(wanted.devices, Use::Device), (wanted.write, Use::Write)];
+        let more =
+            [(wanted.handed, Use::Read), (wanted.devices, Use::Device), (wanted.write, Use::Write)];
         for (path, using) in
             more.iter().flat_map(|(paths, using)| paths.iter().map(move |path| (path, *using)))
         {
@@ -264,6 +267,7 @@ mod tests {
                 secret: &all(&["home/repo", "home/state"]),
                 read: &all(read),
                 write: &all(write),
+                handed: &[],
                 devices: &[],
             });
             let base = self.at("");
@@ -299,6 +303,7 @@ mod tests {
             home: None,
             secret: &[machine.at("home/repo")],
             read: &[around],
+            handed: &[],
             write: &[],
             devices: &[],
         };
@@ -335,6 +340,7 @@ mod tests {
             home: None,
             secret: &[machine.at("home/repo")],
             read: &[machine.at("none"), machine.at("home/repo")],
+            handed: &[],
             write: &[],
             devices: &[],
         };

@@ -20,7 +20,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use self::manifest::{Manifest, with_suffix};
-use super::at::{self, Dirs, Kind, MAX_DEPTH, Trash};
+use super::at::{self, Dirs, Kind, MAX_DEPTH, Owner, Trash};
 use crate::git::GitError;
 use crate::text::TreePath;
 
@@ -38,6 +38,8 @@ pub struct ManagedTree {
     manifest: Option<Manifest>,
     /// Untracked paths that stay, though no pattern names them.
     kept: Vec<TreePath>,
+    /// Whom it is written for.
+    owner: Owner,
 }
 
 /// Why a tree could not be set, compared or read.
@@ -130,6 +132,7 @@ impl ManagedTree {
             trash: Trash::at(with_suffix(manifest, ".trash")),
             manifest: Manifest::load(manifest).map_err(fail("read", manifest))?,
             kept: Vec::new(),
+            owner: None,
         })
     }
 
@@ -138,6 +141,13 @@ impl ManagedTree {
     #[must_use]
     pub fn keeping(self, paths: Vec<TreePath>) -> Self {
         Self { kept: paths, ..self }
+    }
+
+    /// Gives what [`ManagedTree::sync`] writes, and the directory itself, to a user and a group; none
+    /// leaves it this user's.
+    #[must_use]
+    pub fn owned_by(self, owner: Option<(u32, u32)>) -> Self {
+        Self { owner, ..self }
     }
 
     /// Returns the directory.

@@ -15,7 +15,7 @@ use super::source::{POINTER_LIMIT, Pointer, Wanted, Wants};
 use super::{ManagedTree, TreeError, is_git_directory, shown};
 use crate::git::{Mode, ObjectFormat, Oid, Repo, Tree, blob_id, blob_id_of};
 use crate::text::{TreePath, plural};
-use crate::wall::at::{self, Dirs, Kind, MAX_DEPTH, Stat, Trash};
+use crate::wall::at::{self, Dirs, Kind, MAX_DEPTH, Owner, Stat, Trash};
 
 /// What setting a tree came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,12 +57,14 @@ impl ManagedTree {
             return Err(TreeError::CaseCollision { root: self.root.clone(), first, second });
         }
         let root = self.open_root()?;
+        at::give(root.as_fd(), b".", self.owner).map_err(beside)?;
         let old = self.manifest.take().filter(|manifest| manifest.format == repo.format());
         let mut sync = Sync {
             wants: &wants,
             old: old.as_ref(),
             format: repo.format(),
             trash: &self.trash,
+            owner: self.owner,
             kept: &self.kept,
             done: vec![None; wants.files.0.len()],
             ignored: Vec::new(),
@@ -113,6 +115,7 @@ struct Sync<'a> {
     old: Option<&'a Manifest>,
     format: ObjectFormat,
     trash: &'a Trash,
+    owner: Owner,
     kept: &'a [TreePath],
     /// What is in place, by the index of what is wanted.
     done: Vec<Option<Entry>>,
@@ -150,8 +153,10 @@ impl Sync<'_> {
         self.write(root, &rest)?;
         for (path, ()) in &self.wants.empty.0 {
             let inside = [path, &b"/."[..]].concat();
-            Dirs::new(duplicate(root)?).make(&inside, self.trash).map_err(|source| {
-                TreeError::Io { doing: format!("make `{}`", shown(path)), source }
+            let mut dirs = Dirs::new(duplicate(root)?).owned_by(self.owner);
+            dirs.make(&inside, self.trash).map_err(|source| TreeError::Io {
+                doing: format!("make `{}`", shown(path)),
+                source,
             })?;
         }
         Ok(())
@@ -323,7 +328,7 @@ impl Sync<'_> {
         for (source, indices) in missing {
             let repo = &self.wants.sources[source];
             let blobs = indices.iter().map(|index| self.wants.files.0[*index].1.oid.clone());
-            let mut dirs = Dirs::new(duplicate(root)?);
+            let mut dirs = Dirs::new(duplicate(root)?).owned_by(self.owner);
             let mut failure = None;
             let read = repo.stream_blobs(blobs, &mut |number, size, from| {
                 let index = indices[number];
@@ -331,6 +336,7 @@ impl Sync<'_> {
                 let mut put = Put {
                     format: self.format,
                     trash: self.trash,
+                    owner: self.owner,
                     repo,
                     wanted,
                     pointers: &mut self.pointers,
@@ -374,6 +380,7 @@ struct Level {
 struct Put<'a> {
     format: ObjectFormat,
     trash: &'a Trash,
+    owner: Owner,
     repo: &'a Repo,
     wanted: &'a Wanted,
     pointers: &'a mut Vec<Vec<u8>>,
@@ -395,6 +402,7 @@ impl Put<'_> {
             self.fresh(parent, name, &mut || {
                 Ok(rustix::fs::symlinkat(target.as_slice(), parent, name)?)
             })?;
+            at::give(parent, name, self.owner)?;
             let signature = at::stat(parent, name)?.map(|stat| stat.signature);
             let content = oid.clone();
             return Ok(Entry { mode: Mode::Symlink, oid, content, pointer: false, signature });
@@ -421,6 +429,7 @@ impl Put<'_> {
         } else {
             io::copy(from, &mut file)?;
         }
+        at::give(parent, name, self.owner)?;
         let signature = Some(at::stat_open(&file)?.signature);
         Ok(Entry { mode: self.wanted.mode, oid, content, pointer, signature })
     }

@@ -1,0 +1,268 @@
+//! What a run enforces: which tier for the agent and for what is judged, and the views of both.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::agent::{Launch, TurnPaths};
+use crate::config::{ALLOWED, Audience, Config, Environment, Isolation};
+use crate::event::{Mechanism, Tier};
+use crate::judge::Judging;
+use crate::process::Variables;
+use crate::wall::confine::{Chosen, Confined, Step, View, Wanted, hand_over, strongest};
+
+use super::{Failure, Halt, Run, StartError};
+
+/// What is enforced in a run.
+#[derive(Debug, Clone)]
+pub struct Walls {
+    /// What keeps the holdout from the agent.
+    pub agent: Tier,
+    /// What keeps what is judged from the rest of the machine: `copy` or `sandbox`.
+    pub judge: Tier,
+    /// How this machine confines; none where nothing is confined.
+    pub chosen: Option<Chosen>,
+}
+
+impl Walls {
+    /// Returns those of a run in which nothing is confined.
+    pub(super) fn none() -> Self {
+        Self { agent: Tier::Copy, judge: Tier::Copy, chosen: None }
+    }
+
+    /// Finds out what this machine can enforce of what the settings ask for, and what the person should
+    /// know of it. `dir` is a directory of the factory's own.
+    ///
+    /// # Errors
+    /// What is asked for by name can't be had.
+    pub(super) fn raise(
+        asked: &Isolation,
+        env: &Environment,
+        launcher: &Path,
+        dir: &Path,
+    ) -> Result<(Self, Vec<String>), StartError> {
+        if asked.agent == Some(Tier::Move) {
+            return Err(StartError::Move);
+        }
+        let confines = |tier: Option<Tier>| tier.is_none_or(|tier| tier == Tier::Sandbox);
+        if !confines(asked.agent) && !confines(asked.judge) {
+            return Ok((Self::none(), Vec::new()));
+        }
+        let without: Vec<String> = env
+            .get("DARK_FACTORY_WITHOUT")
+            .map(|names| names.to_string_lossy().split([',', ' ']).map(str::to_owned).collect())
+            .unwrap_or_default();
+        let chosen = match strongest(dir, launcher, &env.for_tools(), &without) {
+            Ok(chosen) => chosen,
+            Err(none) => {
+                let by_name = [asked.agent, asked.judge, asked.require];
+                if by_name.contains(&Some(Tier::Sandbox)) {
+                    return Err(StartError::Isolation { why: none.to_string() });
+                }
+                let notice = format!("isolation is `copy`: {none}");
+                return Ok((Self::none(), vec![notice]));
+            }
+        };
+        let tier = |tier| if confines(tier) { Tier::Sandbox } else { Tier::Copy };
+        let (agent, judge) = (tier(asked.agent), tier(asked.judge));
+        let notices = chosen
+            .passed_over
+            .iter()
+            .map(|(step, why)| {
+                format!("confined by `{}`, since `{step}` can't be had: {why}", chosen.step)
+            })
+            .collect();
+        Ok((Self { agent, judge, chosen: Some(chosen) }, notices))
+    }
+
+    /// Returns whom the agent's files belong to; none where they are the factory's user's.
+    pub fn agent_user(&self) -> Option<(u32, u32)> {
+        self.chosen.as_ref().filter(|_| self.agent == Tier::Sandbox)?.user()
+    }
+
+    /// Returns whom the files of what is judged belong to, likewise.
+    pub fn judge_user(&self) -> Option<(u32, u32)> {
+        self.chosen.as_ref().filter(|_| self.judge == Tier::Sandbox)?.user()
+    }
+
+    /// Returns what keeps the exam from the agent, in a fixed order.
+    pub(super) fn mechanisms(&self) -> Vec<Mechanism> {
+        let mut all = Mechanism::COPY.to_vec();
+        let Some(chosen) = self.chosen.as_ref().filter(|_| self.agent == Tier::Sandbox) else {
+            return all;
+        };
+        match chosen.step {
+            Step::Root => all.extend([Mechanism::Namespaces, Mechanism::OtherUser]),
+            Step::UserNamespace => all.push(Mechanism::Namespaces),
+            Step::Bubblewrap => all.extend([Mechanism::Namespaces, Mechanism::Bubblewrap]),
+            Step::Landlock => {}
+        }
+        all.extend([Mechanism::NoPrivileges, Mechanism::SystemCalls]);
+        if chosen.landlock {
+            all.push(Mechanism::Landlock);
+        }
+        all
+    }
+}
+
+/// Expands what people write of a path; nothing where it begins with `~/` and there is no home.
+fn expand(path: &str, home: Option<&Path>) -> Option<PathBuf> {
+    match path.strip_prefix("~/") {
+        Some(rest) => home.map(|home| home.join(rest)),
+        None => Some(path.into()),
+    }
+}
+
+fn all(paths: &[String], home: Option<&Path>) -> Vec<PathBuf> {
+    paths.iter().filter_map(|path| expand(path, home)).collect()
+}
+
+/// The stores of toolchains, to which the product's own set-up commands install.
+fn stores(env: &Variables) -> Vec<PathBuf> {
+    ALLOWED
+        .iter()
+        .filter(|(_, audience)| *audience == Audience::Product)
+        .filter_map(|(name, _)| env.get(OsStr::new(name)).map(PathBuf::from))
+        .filter(|path| path.is_absolute() && path.is_dir())
+        .collect()
+}
+
+impl Run {
+    /// Returns what must not be seen by what is confined.
+    fn secret(&mut self) -> Result<Vec<PathBuf>, Halt> {
+        let mut secret = vec![self.root.clone()];
+        secret.extend(self.env.state_dir().ok());
+        let versioned = self.versioned()?;
+        secret.extend([versioned.repo.common_dir().to_owned(), versioned.state.dir().to_owned()]);
+        Ok(secret)
+    }
+
+    /// Returns how gates and scenarios are confined, made once; none where they are not.
+    pub(super) fn judging(&mut self, env: &Variables) -> Result<Option<Arc<Judging>>, Halt> {
+        let Some(chosen) = self.walls.chosen.clone().filter(|_| self.walls.judge == Tier::Sandbox)
+        else {
+            return Ok(None);
+        };
+        if let Some(judging) = &self.judging {
+            return Ok(Some(judging.clone()));
+        }
+        let (view, paths, config) = self.view_of_judged(env, &[])?;
+        if let Some(first) = view.left_out.iter().find(|path| asked(&config, self.env.home(), path))
+        {
+            let message = format!(
+                "`isolation` names {}, which is not there, or is not to be seen by what is judged",
+                first.display()
+            );
+            return Err(Failure::plain("settings", message).into());
+        }
+        let dir = paths.dir.join("judging");
+        let launcher = self.settings.factory.clone();
+        let judging =
+            Judging::begin(&dir, &launcher, &chosen, view, &paths.judge_home, &paths.judge_tmp)
+                .map_err(|error| {
+                    Failure::of("isolation", format!("making {} failed", dir.display()), error)
+                })?;
+        Ok(Some(self.judging.insert(Arc::new(judging)).clone()))
+    }
+
+    fn view_of_judged(
+        &mut self,
+        env: &Variables,
+        more: &[PathBuf],
+    ) -> Result<(View, super::RunPaths, Config), Halt> {
+        let (secret, home) = (self.secret()?, self.env.home());
+        let config = self.frozen.config.clone();
+        let paths = self.versioned()?.paths.clone();
+        let mut write = vec![paths.judge.clone()];
+        write.extend_from_slice(more);
+        let view = View::of(&Wanted {
+            env,
+            home: home.as_deref(),
+            secret: &secret,
+            read: &all(&config.isolation.read, home.as_deref()),
+            handed: &[],
+            write: &write,
+            devices: &all(&config.isolation.devices, home.as_deref()),
+        });
+        Ok((view, paths, config))
+    }
+
+    /// Returns how the product's own set-up commands are confined: they have the network, and write to
+    /// the stores of toolchains; none where they are not.
+    pub(super) fn confined_prepare(&mut self, env: &Variables) -> Result<Option<Confined>, Halt> {
+        let Some(chosen) = self.walls.chosen.clone().filter(|_| self.walls.judge == Tier::Sandbox)
+        else {
+            return Ok(None);
+        };
+        let paths = self.versioned()?.paths.clone();
+        let mut more = stores(env);
+        more.extend([paths.judge_home.clone(), paths.judge_tmp.clone()]);
+        let (view, paths, _) = self.view_of_judged(env, &more)?;
+        let dir = paths.dir.join("preparing");
+        let launcher = self.settings.factory.clone();
+        let confined = Confined::begin_as_self(&dir, &launcher, &chosen, view);
+        let confined = confined.map_err(|error| {
+            Failure::of("isolation", format!("making {} failed", dir.display()), error)
+        })?;
+        Ok(Some(confined.showing(&paths.judge_tmp, Path::new("/tmp"))))
+    }
+
+    /// Returns how the agent's turn is confined; none where it is not.
+    pub(super) fn confined_agent(
+        &mut self,
+        launch: &Launch,
+        env: &Variables,
+        turn: &TurnPaths,
+    ) -> Result<Option<Confined>, Halt> {
+        let Some(chosen) = self.walls.chosen.clone().filter(|_| self.walls.agent == Tier::Sandbox)
+        else {
+            return Ok(None);
+        };
+        let failed = |error| Failure::of("isolation", "confining the agent failed", error);
+        let (secret, home) = (self.secret()?, self.env.home());
+        let config = self.frozen.config.clone();
+        let mut handed = vec![turn.prompt_file.clone()];
+        handed.extend(launch.reads.iter().cloned());
+        let named = std::iter::once(&launch.program).chain(&launch.args);
+        handed.extend(
+            named
+                .filter(|text| text.as_bytes().starts_with(b"/"))
+                .map(PathBuf::from)
+                .filter(|path| path.is_file()),
+        );
+        let mut write = vec![turn.workspace.clone(), turn.home.clone(), turn.tmp.clone()];
+        // A login that the CLI renews is written where it lies.
+        write.extend(config.agent.home.iter().filter_map(|entry| {
+            let path = home.as_deref()?.join(entry.strip_prefix("~/").unwrap_or(entry));
+            fs::canonicalize(path).ok()
+        }));
+        let view = View::of(&Wanted {
+            env,
+            home: home.as_deref(),
+            secret: &secret,
+            read: &all(&config.isolation.read, home.as_deref()),
+            handed: &handed,
+            write: &write,
+            devices: &[],
+        });
+        if let Some(user) = chosen.user() {
+            // The workspace's own files were written for it.
+            for path in [&turn.home, &turn.tmp] {
+                hand_over(path, user).map_err(failed)?;
+            }
+        }
+        let dir = turn.record.join("confined");
+        let launcher = self.settings.factory.clone();
+        let confined = Confined::begin(&dir, &launcher, &chosen, view).map_err(failed)?;
+        Ok(Some(confined.showing(&turn.tmp, Path::new("/tmp"))))
+    }
+}
+
+/// Returns whether the person asked for `path` to be seen.
+fn asked(config: &Config, home: Option<PathBuf>, path: &Path) -> bool {
+    let isolation = &config.isolation;
+    let named = isolation.read.iter().chain(&isolation.devices);
+    named.filter_map(|text| expand(text, home.as_deref())).any(|named| named == path)
+}
