@@ -87,6 +87,7 @@ fn write_journal(path: &Path, run: &RunId) -> u64 {
             scenarios: SCENARIOS,
             agent: Some("command".into()),
             tier: Tier::Copy,
+            judge_tier: Tier::Copy,
             in_place: false,
             frozen: blob("frozen", Label::Holdout),
         })),
