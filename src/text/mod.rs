@@ -1,5 +1,6 @@
 //! Text and bytes: cutting with a notice, paths in a tree, what is safe on a terminal.
 
+mod base64;
 mod cut;
 mod nearest;
 mod place;
@@ -8,6 +9,7 @@ mod regex;
 mod tree_path;
 pub mod yaml;
 
+pub use base64::base64;
 pub use cut::{first_line, head, listed, one_line, plural, tail, visible};
 pub use nearest::nearest;
 pub use place::{Lines, line_column, line_span};
