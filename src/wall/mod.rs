@@ -1,6 +1,7 @@
 //! What keeps the holdout from the agent.
 
 mod at;
+pub mod broker;
 pub mod canary;
 pub mod confine;
 mod copy;

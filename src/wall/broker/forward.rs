@@ -1,0 +1,74 @@
+//! The inside half: what connects to a port of the sandbox's loopback is carried to the broker's
+//! socket. It decides nothing.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use super::pump::{Plan, pump};
+use super::slots::Slots;
+use super::socket::answer;
+
+/// How many connections are carried at once; the next waits until one ends. More than the broker
+/// takes by default, so that its answer to one too many is heard.
+const MOST: usize = 160;
+const STACK: usize = 128 * 1024;
+/// Longer than the broker's times, so that it is the broker who ends a connection.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// Carries each connection that `listener` accepts to the unix socket at `socket`, both ways,
+/// until the process ends. Where nobody listens there, a connection is answered with 502.
+///
+/// # Errors
+/// `listener` can't accept any more.
+pub fn forward(listener: &TcpListener, socket: &Path) -> io::Result<Infallible> {
+    const PAUSE: Duration = Duration::from_millis(50);
+    let slots = Slots::new(MOST);
+    loop {
+        slots.wait_for_room();
+        let client = match listener.accept() {
+            Ok((client, _)) => client,
+            // What the listener itself is the reason of.
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => return Err(e),
+            // One connection that ended early, or no descriptor left.
+            Err(_) => {
+                std::thread::sleep(PAUSE);
+                continue;
+            }
+        };
+        let slot = slots.take();
+        let socket = socket.to_owned();
+        // Where there is no thread, the client is dropped, and sees its connection end.
+        let _ = std::thread::Builder::new().name("forward".to_owned()).stack_size(STACK).spawn(
+            move || {
+                // A client that is gone needs no answer.
+                let _ = carry(&client, &socket);
+                drop((client, slot));
+            },
+        );
+    }
+}
+
+fn carry(client: &TcpStream, socket: &Path) -> io::Result<()> {
+    client.set_nonblocking(true)?;
+    client.set_nodelay(true)?;
+    match UnixStream::connect(socket) {
+        Ok(broker) => {
+            broker.set_nonblocking(true)?;
+            let plan = Plan {
+                to_server: Vec::new(),
+                to_client: Vec::new(),
+                request: None,
+                idle: IDLE,
+                half: IDLE,
+                until_answered: false,
+            };
+            pump(client, &broker, plan, None);
+        }
+        Err(e) => answer(client, 502, &format!("the factory's broker does not answer: {e}"), None),
+    }
+    Ok(())
+}
