@@ -185,7 +185,7 @@ fn begin(client: UnixStream, shared: &Arc<Shared>) {
     // Where there is no thread, the client is dropped, and sees its connection end.
     let _ =
         std::thread::Builder::new().name("broker".to_owned()).stack_size(STACK).spawn(move || {
-            shared.serve(&client, Arc::new(slot));
+            shared.serve(&client, &Arc::new(slot));
             drop((client, shared));
             drop(serving);
         });
@@ -219,7 +219,7 @@ impl Refusal {
 }
 
 impl Shared {
-    fn serve(&self, client: &UnixStream, slot: Arc<Slot>) {
+    fn serve(&self, client: &UnixStream, slot: &Arc<Slot>) {
         let begun = Instant::now();
         if client.set_nonblocking(true).is_err() {
             return;
@@ -273,11 +273,11 @@ impl Shared {
         client: &UnixStream,
         request: &Request,
         rest: Vec<u8>,
-        slot: Arc<Slot>,
+        slot: &Arc<Slot>,
     ) -> Told {
         let result = match &request.kind {
-            Kind::Tunnel => self.tunnel(client, &request.target, rest, &slot),
-            Kind::Plain(plain) => self.plain(client, request, plain, rest, &slot),
+            Kind::Tunnel => self.tunnel(client, &request.target, rest, slot),
+            Kind::Plain(plain) => self.plain(client, request, plain, rest, slot),
         };
         result.unwrap_or_else(|refusal| {
             answer(client, refusal.status, &refusal.reason, Some(&self.stop));
