@@ -52,6 +52,24 @@ pub fn forward(listener: &TcpListener, socket: &Path) -> io::Result<Infallible> 
     }
 }
 
+/// Returns the variables by which programs of the sandbox find the forwarder at `port`; what they
+/// say to each other on the loopback does not go through it.
+pub fn proxy_variables(port: u16) -> [(&'static str, String); 7] {
+    let proxy = format!("http://127.0.0.1:{port}");
+    let inside = "localhost,127.0.0.1,::1".to_owned();
+    [
+        ("HTTP_PROXY", proxy.clone()),
+        ("HTTPS_PROXY", proxy.clone()),
+        ("NO_PROXY", inside.clone()),
+        // Some programs read these alone.
+        ("http_proxy", proxy.clone()),
+        ("https_proxy", proxy),
+        ("no_proxy", inside),
+        // Node asks for its consent.
+        ("NODE_USE_ENV_PROXY", "1".to_owned()),
+    ]
+}
+
 fn carry(client: &TcpStream, socket: &Path) -> io::Result<()> {
     client.set_nonblocking(true)?;
     client.set_nodelay(true)?;

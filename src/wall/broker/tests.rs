@@ -228,6 +228,22 @@ fn a_host_that_says_nothing_is_said_to() {
 }
 
 #[test]
+fn a_body_that_is_shorter_than_said_ends_for_the_host_too() {
+    let (send, told) = channel();
+    let (address, server) = host(1, move |mut stream| {
+        head(&mut stream);
+        send.send(rest(&mut stream)).unwrap();
+    });
+    let bench = Bench::new(&[address.to_string()]);
+    let mut stream = bench.connect();
+    write!(stream, "PUT http://{address}/ HTTP/1.1\r\nContent-Length: 10\r\n\r\nfour").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "four");
+    assert!(rest(&mut stream).starts_with("HTTP/1.1 502 "));
+    server.join().unwrap();
+}
+
+#[test]
 fn a_host_that_cannot_be_reached_is_a_failure_with_its_reason() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let bench = Bench::new(&[free.to_string(), "nowhere.invalid".to_owned()]);
@@ -437,6 +453,24 @@ fn an_agent_that_leaves_takes_its_connection_with_it() {
     drop(stream);
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "");
     server.join().unwrap();
+}
+
+#[test]
+fn the_variables_of_the_inside_are_read_as_everybody_reads_them() {
+    let variables = proxy_variables(4321);
+    let inside = Upstream::from_variables(|name| {
+        variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone())
+    })
+    .unwrap();
+    let proxy = |text: &str| {
+        let target = Target::parse(text, None).unwrap();
+        let proxies = [inside.to(&target, true), inside.to(&target, false)];
+        proxies.map(|proxy| proxy.map(|proxy| proxy.target.to_string()))
+    };
+    assert_eq!(proxy("crates.io:443"), [(); 2].map(|()| Some("127.0.0.1:4321".to_owned())));
+    for own in ["localhost:80", "127.0.0.1:80", "[::1]:80"] {
+        assert_eq!(proxy(own), [None, None]);
+    }
 }
 
 /// Starts the inside half; it ends with the tests.
