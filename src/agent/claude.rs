@@ -28,6 +28,10 @@ impl Backend for Claude {
         &["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"]
     }
 
+    fn hosts(&self) -> &'static [&'static str] {
+        &["api.anthropic.com:443", "platform.claude.com:443", "claude.ai:443"]
+    }
+
     fn check(&self, settings: &AgentSettings, env: &Environment) -> Result<(), AgentError> {
         check_installed("claude", HINT, env)?;
         check_login(self, settings, env, ".claude/.credentials.json")
@@ -69,6 +73,7 @@ impl Backend for Claude {
             home_dirs: vec![PathBuf::from(".claude")],
             reads: Vec::new(),
             confined: None,
+            way_out: None,
         })
     }
 

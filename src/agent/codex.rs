@@ -26,6 +26,10 @@ impl Backend for Codex {
         &["CODEX_API_KEY", "OPENAI_API_KEY"]
     }
 
+    fn hosts(&self) -> &'static [&'static str] {
+        &["api.openai.com:443", "chatgpt.com:443", "auth.openai.com:443"]
+    }
+
     fn check(&self, settings: &AgentSettings, env: &Environment) -> Result<(), AgentError> {
         check_installed("codex", HINT, env)?;
         check_login(self, settings, env, ".codex/auth.json")
@@ -59,6 +63,7 @@ impl Backend for Codex {
             home_dirs: vec![PathBuf::from(".codex")],
             reads: Vec::new(),
             confined: None,
+            way_out: None,
         })
     }
 

@@ -26,6 +26,10 @@ impl Backend for AnyCommand {
         &[]
     }
 
+    fn hosts(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     fn check(&self, settings: &AgentSettings, env: &Environment) -> Result<(), AgentError> {
         check_installed(program(settings)?, "install it, or correct `agent.command`", env)
     }
@@ -54,6 +58,7 @@ impl Backend for AnyCommand {
             home_dirs: Vec::new(),
             reads: Vec::new(),
             confined: None,
+            way_out: None,
         })
     }
 

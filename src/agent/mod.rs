@@ -16,6 +16,7 @@ mod redact;
 mod replay;
 mod supervisor;
 mod turn;
+mod way_out;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -33,6 +34,7 @@ pub use redact::is_secret;
 pub use replay::replay_main;
 pub use supervisor::supervise;
 pub use turn::{CrashPoint, Ended, TurnLimits, TurnRecord, run_turn};
+pub use way_out::WayOut;
 
 /// The directories and files of one turn, all absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +103,8 @@ pub struct Launch {
     pub reads: Vec<PathBuf>,
     /// What keeps it in its view; a backend leaves that to its caller.
     pub confined: Option<Confined>,
+    /// Whom it reaches by way of the broker, where it is confined; likewise.
+    pub way_out: Option<WayOut>,
 }
 
 /// What an agent reads on its standard input.
@@ -120,6 +124,10 @@ pub trait Backend: Sync {
     /// Returns the names of the variables that a login can stand in; the agent gets them where
     /// `agent.env` is unset. Empty where the backend has no login of its own.
     fn login_variables(&self) -> &'static [&'static str];
+
+    /// Returns the hosts of its model and its login, as `network.allow` writes them; empty where it has
+    /// none of its own.
+    fn hosts(&self) -> &'static [&'static str];
 
     /// Checks that the agent is installed and has a login, without starting it.
     ///

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{CrashPoint, TurnRecord};
+use super::{CrashPoint, TurnRecord, WayOut};
 use crate::clock::Timestamp;
 use crate::journal::write_durably_private;
 use crate::process::survivors::Search;
@@ -36,6 +36,8 @@ pub(super) struct Spec {
     pub(super) die: Option<CrashPoint>,
     /// What keeps the agent in its view; none leaves it as free as its user.
     pub(super) confined: Option<Confined>,
+    /// Whom the agent reaches by way of the broker; none where it has no broker.
+    pub(super) way_out: Option<WayOut>,
 }
 
 /// Who supervises the turn.
@@ -78,6 +80,10 @@ pub(super) struct Record<'a>(pub(super) &'a Path);
 impl Record<'_> {
     pub(super) fn spec(&self) -> PathBuf {
         self.0.join("spec.json")
+    }
+
+    pub(super) fn way_out(&self) -> PathBuf {
+        self.0.join("way-out")
     }
 
     pub(super) fn stdout(&self) -> PathBuf {
@@ -167,6 +173,7 @@ mod tests {
             idle: Duration::from_secs(1),
             die: Some(CrashPoint::BeforeEndedRecord),
             confined: None,
+            way_out: None,
         };
         let path = dir.path().join("spec.json");
         write_record(&path, &spec).unwrap();

@@ -32,6 +32,10 @@ impl Backend for Replay {
         &[]
     }
 
+    fn hosts(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     fn check(&self, settings: &AgentSettings, _env: &Environment) -> Result<(), AgentError> {
         if settings.recording.is_empty() {
             return Err(AgentError::Missing {
@@ -66,6 +70,7 @@ impl Backend for Replay {
             home_dirs: Vec::new(),
             reads,
             confined: None,
+            way_out: None,
         })
     }
 

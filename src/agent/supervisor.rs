@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use super::record::{EndedFile, Record, Spec, Started, Status, VERSION, search};
 use super::redact::Redactor;
+use super::way_out::{self, Exit};
 use super::{CrashPoint, Ended, TurnRecord, named};
 use crate::clock::{Clock as _, SystemClock};
 use crate::process::survivors;
@@ -114,16 +115,21 @@ pub(super) fn supervise_call(spec: &Spec, cancel: &Cancel, adopts: bool) -> io::
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     }
 
-    let call = match &spec.confined {
-        Some(confined) => confined.wrap(call)?,
-        None => call,
+    let (call, confined, exit) = match &spec.confined {
+        Some(confined) => {
+            let (call, confined, exit) =
+                way_out::open(spec.way_out.as_ref(), &record, call, confined)?;
+            (confined.wrap(call)?, Some(confined), exit)
+        }
+        None => (call, None, None),
     };
     let finished = run(&call, cancel, &mut |stream, bytes| match stream {
         Stream::Stdout => sinks.stdout.take(bytes),
         Stream::Stderr => sinks.stderr.take(bytes),
     });
     let swept = survivors::sweep(search(&spec.token, adopts), SWEEP);
-    let (finished, left) = match &spec.confined {
+    let contacted = exit.map(Exit::close).unwrap_or_default();
+    let (finished, left) = match &confined {
         Some(confined) => {
             (confined.tell(finished), confined.report().map_or(0, |report| report.left))
         }
@@ -145,6 +151,7 @@ pub(super) fn supervise_call(spec: &Spec, cancel: &Cancel, adopts: bool) -> io::
             stdout_bytes: finished.stdout.total,
             stderr_bytes: finished.stderr.total,
             reaped: u32::try_from(reaped).unwrap_or(u32::MAX),
+            contacted,
         },
         survivors: swept.left,
     };

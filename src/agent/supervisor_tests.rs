@@ -38,6 +38,7 @@ fn stage(script: &str) -> Stage {
         idle: Duration::from_secs(60),
         die: None,
         confined: None,
+        way_out: None,
     };
     Stage { dir, spec }
 }

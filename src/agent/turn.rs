@@ -16,7 +16,7 @@ use super::record::{Record, Spec, Status, TOKEN_VARIABLE, with_token, write_reco
 use super::supervisor::{GRACE, SWEEP};
 use super::{AgentError, Launch, LaunchStdin, Recovered, TurnPaths, recover};
 use crate::clock::{Instant, Timestamp};
-use crate::event::Usage;
+use crate::event::{Contact, Usage};
 use crate::process::{Call, Cancel, Piped, Variables};
 use crate::verdict::Ending;
 
@@ -102,6 +102,9 @@ pub struct TurnRecord {
     pub stderr_bytes: u64,
     /// How many processes it had left, which were ended.
     pub reaped: u32,
+    /// Whom it asked for by way of the broker, by host and port.
+    #[serde(default)]
+    pub contacted: Vec<Contact>,
 }
 
 /// The limits of one turn.
@@ -229,6 +232,7 @@ fn spec(
         idle: limits.idle,
         die: limits.crash,
         confined: launch.confined.clone(),
+        way_out: launch.way_out.clone(),
     })
 }
 

@@ -32,6 +32,7 @@ fn stage() -> Stage {
         home_dirs: vec![".agent".into()],
         reads: Vec::new(),
         confined: None,
+        way_out: None,
     };
     Stage { dir, paths, launch }
 }

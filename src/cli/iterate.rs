@@ -225,6 +225,7 @@ fn start_failure(error: StartError) -> anyhow::Error {
         | StartError::Prompt(_)
         | StartError::Frozen(_)
         | StartError::Move
+        | StartError::Allow(_)
         | StartError::Over { .. }
         | StartError::InPlace { .. }
         | StartError::NoAnswer { .. }

@@ -42,6 +42,8 @@ pub struct Config {
     pub env: Vec<String>,
     /// What keeps the holdout from the agent.
     pub isolation: Isolation,
+    /// What of the network the agent reaches.
+    pub network: Network,
     /// What the agent is told.
     pub feedback: FeedbackSettings,
 }
@@ -62,6 +64,7 @@ impl Default for Config {
             protected: Vec::new(),
             env: Vec::new(),
             isolation: Isolation::default(),
+            network: Network::default(),
             feedback: FeedbackSettings::default(),
         }
     }
@@ -457,6 +460,30 @@ pub struct Isolation {
     pub read: Vec<String>,
     /// Devices that the product can use as well there, such as `/dev/dri`.
     pub devices: Vec<String>,
+}
+
+/// What of the network the agent reaches in the tier `sandbox`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Network {
+    /// How far it gets.
+    pub access: Access,
+    /// Hosts that it reaches beside those of its model: `crates.io`, `*.example.com`, with or without
+    /// `:PORT`.
+    pub allow: Vec<String>,
+}
+
+/// How far the agent gets into the network.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// Nowhere.
+    None,
+    /// To the hosts of its model and those that are allowed, by the broker.
+    #[default]
+    Agent,
+    /// Everywhere.
+    Open,
 }
 
 /// What the agent is told.

@@ -37,7 +37,7 @@ pub(super) fn begin(
 ) -> Result<(), Halt> {
     let holdout = Holdout::of(&run.frozen.set);
     let name = run.summary().run.clone();
-    let mut enforced = run.walls.mechanisms();
+    let mut enforced = run.walls.mechanisms(run.frozen.config.network.access);
     if is_private() {
         enforced.push(Mechanism::PrivateMemory);
     }
@@ -99,6 +99,9 @@ pub(super) fn end(
     let delivered = delivered.iter().map(|(path, bytes)| (path.clone(), bytes.as_slice()));
     receipt.searched.push(search(Place::Delivery, delivered, |bytes| holdout.find(bytes).cloned()));
     receipt.reaped = Some(turn.reaped);
+    if let Some(contacted) = &turn.contacted {
+        receipt.contacted = run.recorder.get_json(contacted)?;
+    }
     let contaminated = receipt.contamination().is_some();
     let blob: BlobRef = run.recorder.put_json(Label::Internal, &receipt)?;
     run.recorder.record(

@@ -16,6 +16,7 @@ use crate::pipeline::Graph;
 use crate::process::Cancel;
 use crate::report::Reporter;
 use crate::text::{Redaction, TreePath, plural};
+use crate::wall::broker::{AllowError, Policy};
 use crate::wall::{ManagedTree, TreeError};
 
 use super::frozen::{read_earlier, read_specs};
@@ -107,6 +108,9 @@ pub enum StartError {
         /// What was tried, and why it can't be had.
         why: String,
     },
+    /// A host that is allowed makes no sense.
+    #[error("`network.allow`: {0}")]
+    Allow(#[from] AllowError),
     /// The loop does not run in the checkout.
     #[error(
         "isolation `move` is for agents that you start in the checkout yourself, between `shuffle-scenarios hide` and `restore`; `iterate` gives a copy, which keeps more"
@@ -194,6 +198,7 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
     }
     let with_agent = !request.no_agent && !in_place;
     let agent = if with_agent { Some(check_agent(&frozen, &request.env)?) } else { None };
+    Policy::parse(&frozen.config.network.allow)?;
 
     let now = SystemClock.now();
     let mark = u32::try_from(now.unix_millis().unsigned_abs() % 1_000).unwrap_or(0) * 64

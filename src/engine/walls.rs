@@ -6,12 +6,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::agent::{Launch, TurnPaths};
-use crate::config::{ALLOWED, Audience, Config, Environment, Isolation};
+use crate::agent::{Backend, Launch, TurnPaths, WayOut};
+use crate::config::{ALLOWED, Access, Audience, Config, Environment, Isolation, PROXIES};
 use crate::event::{Mechanism, Tier};
 use crate::judge::Judging;
 use crate::process::Variables;
-use crate::wall::confine::{Chosen, Confined, Step, View, Wanted, hand_over, strongest};
+use crate::wall::confine::{Chosen, Confined, Network, Step, View, Wanted, hand_over, strongest};
 
 use super::{Failure, Halt, Run, StartError};
 
@@ -88,7 +88,7 @@ impl Walls {
     }
 
     /// Returns what keeps the exam from the agent, in a fixed order.
-    pub(super) fn mechanisms(&self) -> Vec<Mechanism> {
+    pub(super) fn mechanisms(&self, access: Access) -> Vec<Mechanism> {
         let mut all = Mechanism::COPY.to_vec();
         let Some(chosen) = self.chosen.as_ref().filter(|_| self.agent == Tier::Sandbox) else {
             return all;
@@ -102,6 +102,11 @@ impl Walls {
         all.extend([Mechanism::NoPrivileges, Mechanism::SystemCalls]);
         if chosen.landlock {
             all.push(Mechanism::Landlock);
+        }
+        // Rules of ports alone leave everything open where there is no broker.
+        let by_rules = chosen.step == Step::Landlock;
+        if access == Access::Agent || (access == Access::None && !by_rules) {
+            all.push(Mechanism::Network);
         }
         all
     }
@@ -256,7 +261,29 @@ impl Run {
         let dir = turn.record.join("confined");
         let launcher = self.settings.factory.clone();
         let confined = Confined::begin(&dir, &launcher, &chosen, view).map_err(failed)?;
-        Ok(Some(confined.showing(&turn.tmp, Path::new("/tmp"))))
+        let network = match config.network.access {
+            Access::None | Access::Agent => Network::Own,
+            Access::Open => Network::Open,
+        };
+        let confined = confined.on(network);
+        Ok(Some(
+            ["/tmp", "/var/tmp"]
+                .iter()
+                .fold(confined, |confined, at| confined.showing(&turn.tmp, Path::new(at))),
+        ))
+    }
+
+    /// Returns whom the agent reaches by way of the broker; none where it has no broker.
+    pub(super) fn way_out(&self, backend: &dyn Backend) -> Option<WayOut> {
+        let network = &self.frozen.config.network;
+        let allow = backend.hosts().iter().map(|&host| host.to_owned());
+        let proxies = PROXIES
+            .iter()
+            .filter_map(|&name| Some((name.to_owned(), self.env.get(name)?.to_str()?.to_owned())));
+        (network.access == Access::Agent).then(|| WayOut {
+            allow: allow.chain(network.allow.iter().cloned()).collect(),
+            proxies: proxies.collect(),
+        })
     }
 }
 

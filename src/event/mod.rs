@@ -18,7 +18,7 @@ use crate::pipeline::NodeOutcome;
 pub use crate::convergence::Judgement;
 pub use blob::{Audience, BlobRef, Label};
 pub use line::{Envelope, LineError};
-pub use receipt::{Digests, Leak, Mechanism, Place, Receipt, Searched};
+pub use receipt::{Contact, Digests, Leak, Mechanism, Place, Receipt, Searched};
 pub use summary::{Ended, Summary, Turn, TurnDelivery, Visit};
 pub use tier::Tier;
 
@@ -198,6 +198,9 @@ pub enum RunEvent {
         /// Its last words, where the backend can tell; none else.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         says: Option<BlobRef>,
+        /// Whom it asked for by way of the broker, as JSON; none where it asked for nobody.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        contacted: Option<BlobRef>,
     },
     /// The factory died during a turn; what it had cost is not known.
     #[serde(rename = "agent.interrupted")]

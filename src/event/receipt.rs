@@ -30,10 +30,30 @@ pub struct Receipt {
     pub digests: Digests,
     /// How many files were kept from the agent since an evaluation stands in them.
     pub withheld: usize,
+    /// Whom the agent asked for by way of the broker, by host and port; empty where it has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contacted: Vec<Contact>,
     /// Where the exam was looked for, in the order in which that was done.
     pub searched: Vec<Searched>,
     /// Processes that the agent left and that were ended; none before its end.
     pub reaped: Option<u32>,
+}
+
+/// A host that an agent asked for, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contact {
+    /// The host as it was named.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// `allowed`, `denied` or `failed`.
+    pub outcome: String,
+    /// How many connections there were.
+    pub connections: u64,
+    /// How many bytes the agent sent.
+    pub sent: u64,
+    /// How many it received.
+    pub received: u64,
 }
 
 /// What keeps the exam from an agent, or its hands from the judge.
@@ -64,6 +84,8 @@ pub enum Mechanism {
     SystemCalls,
     /// The kernel's rules about paths (Landlock) were on it.
     Landlock,
+    /// It reached the network by the broker alone, or not at all.
+    Network,
 }
 
 impl Mechanism {
@@ -147,6 +169,7 @@ impl Receipt {
             enforced,
             digests,
             withheld: 0,
+            contacted: Vec::new(),
             searched: Vec::new(),
             reaped: None,
         }

@@ -85,6 +85,8 @@ pub struct Turn {
     pub usage: Usage,
     /// Processes that the last attempt had left and that were ended.
     pub reaped: u32,
+    /// Whom the last attempt asked for by way of the broker; none where it asked for nobody.
+    pub contacted: Option<BlobRef>,
     /// The receipt as it was begun for the last attempt; none in runs of earlier versions.
     pub begun: Option<BlobRef>,
     /// The receipt; none before the turn has ended.
@@ -276,9 +278,10 @@ impl Summary {
                 turn.attempts = *attempt;
                 turn.class = None;
             }
-            RunEvent::AgentFinished { turn, class, ms, usage, reaped, .. } => {
+            RunEvent::AgentFinished { turn, class, ms, usage, reaped, contacted, .. } => {
                 let turn = self.turn(*turn);
                 turn.reaped = *reaped;
+                turn.contacted.clone_from(contacted);
                 turn.class = Some(class.clone());
                 turn.ms += ms;
                 turn.usage = turn.usage.plus(*usage);

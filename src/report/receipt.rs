@@ -15,7 +15,20 @@ pub(super) fn receipt_line(receipt: &Receipt) -> String {
             let places: Vec<String> =
                 receipt.searched.iter().map(|searched| searched.place.to_string()).collect();
             let places = places.join(", ");
-            format!("tier {}; nothing of the exam in {places}", receipt.tier)
+            let denied: Vec<&str> = receipt
+                .contacted
+                .iter()
+                .filter(|one| one.outcome == "denied" && !one.host.is_empty())
+                .map(|one| one.host.as_str())
+                .collect();
+            let denied = match denied.as_slice() {
+                [] => String::new(),
+                hosts => {
+                    let hosts = one_line(&visible(&hosts.join(", ")), 200);
+                    format!("; asked for {hosts}, which `network.allow` does not name")
+                }
+            };
+            format!("tier {}; nothing of the exam in {places}{denied}", receipt.tier)
         }
     }
 }

@@ -175,6 +175,7 @@ impl TestRun {
             usage: Usage { cost_usd: Some(0.25), ..Usage::default() },
             reaped: 0,
             says,
+            contacted: None,
         })
     }
 

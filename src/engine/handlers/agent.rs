@@ -132,6 +132,9 @@ fn take_turn(node: &Node, run: &mut Run, turn: u32, attempt: u32) -> Result<(), 
     };
 
     launch.confined = run.confined_agent(&launch, &env, &paths)?;
+    if launch.confined.is_some() {
+        launch.way_out = run.way_out(chosen);
+    }
     let handed =
         Handed { prompt: &prompt, launch: &launch, env: &env, paths: &paths, files, withheld };
     receipt::begin(node, run, (turn, attempt), &handed)?;
@@ -172,6 +175,10 @@ fn finished(
     let stdout = std::fs::read(paths.stdout_file()).unwrap_or_default();
     let says =
         chosen.says(&stdout).map(|says| run.recorder.put(Label::Internal, says)).transpose()?;
+    let contacted = match record.contacted.as_slice() {
+        [] => None,
+        some => Some(run.recorder.put_json(Label::Internal, &some)?),
+    };
     run.recorder.record(
         Some(&node.id),
         RunEvent::AgentFinished {
@@ -182,6 +189,7 @@ fn finished(
             usage: record.usage,
             reaped: record.reaped,
             says,
+            contacted,
         },
     )
 }

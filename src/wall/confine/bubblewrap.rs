@@ -78,6 +78,7 @@ mod tests {
             report: "/s/report".into(),
             places: vec![("/s/tmp".into(), "/tmp".into())],
             network: Network::Own,
+            way_out: None,
             env: Vec::new(),
             name: "bash".into(),
         };

@@ -186,6 +186,6 @@ impl Confined {
         };
         let file = dir.join("view.json");
         spec::write(&file, &spec)?;
-        Ok(Self::of(launcher, &file, &dir.join("report.json")))
+        Ok(Self::of(launcher, chosen.step, &file, &dir.join("report.json")))
     }
 }

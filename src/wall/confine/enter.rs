@@ -3,11 +3,12 @@
 //! The outer one makes the namespaces and waits; signals that are meant for the program do not end it.
 //! The inner one is the first process in there: it puts the view together, gives away every right,
 //! starts the program, collects what that orphans, reports how it ended, and with it ends everything
-//! else. Both have one thread, and neither reads anything of the product's.
+//! else. Neither reads anything of the product's.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,11 +21,13 @@ use rustix::process::{
     set_parent_process_death_signal, wait,
 };
 
+use super::WAY_OUT;
 use super::namespace;
 use super::ruleset::{self, Right};
-use super::spec::{self, Report, Spec, Start, Step};
+use super::spec::{self, Network, Report, Spec, Start, Step};
 use super::view::Use;
 use super::{bubblewrap, filter, selftest};
+use crate::wall::broker::forward;
 
 /// The hidden subcommand by which the launcher is started.
 pub const OUTER: &str = "confine";
@@ -91,8 +94,12 @@ impl Program<'_> {
     /// Confines this process and has it become the program.
     fn become_it(&self, spec: &Spec) -> io::Result<u8> {
         namespace::give_up_rights(None)?;
-        ruleset::apply(&rules(spec, self.start))?;
-        filter::apply(true)?;
+        let port = match self.start.network {
+            Network::Open => None,
+            Network::Own | Network::Shared(_) => self.start.way_out,
+        };
+        ruleset::apply(&rules(spec, self.start), port)?;
+        filter::apply(true, port.is_some())?;
         if self.program == SELF_TEST {
             return Ok(selftest::probe(self.args, self.start, None));
         }
@@ -134,9 +141,13 @@ fn inner(spec: &Spec, program: &Program<'_>, report: Option<&File>) -> io::Resul
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     namespace::give_up_rights(spec.user)?;
     if spec.landlock {
-        ruleset::apply(&inside(spec, program.start))?;
+        ruleset::apply(&inside(spec, program.start), None)?;
     }
-    filter::apply(false)?;
+    filter::apply(false, false)?;
+    if let Some(port) = program.start.way_out {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        std::thread::spawn(move || forward(&listener, Path::new(WAY_OUT)));
+    }
     if program.program == SELF_TEST {
         return Ok(selftest::probe(program.args, program.start, Some(report)));
     }

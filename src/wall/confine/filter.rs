@@ -86,15 +86,16 @@ const X32_OWN: [c_long; 4] = [521, 539, 540, 528];
 
 /// Puts the filter on this process and on all that it starts, for good. `without_unix_sockets` says
 /// whether sockets of the file system and of abstract names are refused as well, where no namespace
-/// keeps them apart.
+/// keeps them apart; `only_streams` whether no datagram leaves, where rules hold for TCP alone.
 ///
 /// # Errors
 /// The kernel has no filters, or this architecture has none here.
-pub(super) fn apply(without_unix_sockets: bool) -> io::Result<()> {
+pub(super) fn apply(without_unix_sockets: bool, only_streams: bool) -> io::Result<()> {
     // Two, since each refuses in one way: a program that is told that `clone3` does not exist takes
     // `clone`, whose arguments can be looked at.
     let absent = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
-    for (rules, code) in [(absent, libc::ENOSYS), (refused(without_unix_sockets)?, libc::EPERM)] {
+    let refused = refused(without_unix_sockets, only_streams)?;
+    for (rules, code) in [(absent, libc::ENOSYS), (refused, libc::EPERM)] {
         let code = u32::try_from(code).unwrap_or_default();
         let program = compile(rules, code)?;
         apply_filter(&program).map_err(io::Error::other)?;
@@ -109,7 +110,10 @@ fn compile(rules: BTreeMap<c_long, Vec<SeccompRule>>, code: u32) -> io::Result<B
         .map_err(io::Error::other)
 }
 
-fn refused(without_unix_sockets: bool) -> io::Result<BTreeMap<c_long, Vec<SeccompRule>>> {
+fn refused(
+    without_unix_sockets: bool,
+    only_streams: bool,
+) -> io::Result<BTreeMap<c_long, Vec<SeccompRule>>> {
     let mut rules: BTreeMap<c_long, Vec<SeccompRule>> =
         REFUSED.iter().map(|call| (*call, Vec::new())).collect();
     let mut namespaces = Vec::new();
@@ -123,7 +127,18 @@ fn refused(without_unix_sockets: bool) -> io::Result<BTreeMap<c_long, Vec<Seccom
     rules.insert(libc::SYS_ioctl, vec![rule([(1, SeccompCmpOp::Eq, libc::TIOCSTI)])?]);
     let allowed = FAMILIES.iter().filter(|one| !(without_unix_sockets && **one == libc::AF_UNIX));
     let other = allowed.map(|family| (0, SeccompCmpOp::Ne, u64::from(family.cast_unsigned())));
-    rules.insert(libc::SYS_socket, vec![rule(other)?]);
+    let mut sockets = vec![rule(other)?];
+    if only_streams {
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            let of_family = (0, SeccompCmpOp::Eq, u64::from(family.cast_unsigned()));
+            // Beside the kind stand flags.
+            for kind in [libc::SOCK_DGRAM, libc::SOCK_RAW, libc::SOCK_SEQPACKET] {
+                let kind = u64::from(kind.cast_unsigned());
+                sockets.push(rule([of_family.clone(), (1, SeccompCmpOp::MaskedEq(0xf), kind)])?);
+            }
+        }
+    }
+    rules.insert(libc::SYS_socket, sockets);
     #[cfg(target_arch = "x86_64")]
     {
         let own = X32_OWN.iter().map(|call| (X32 | *call, Vec::new()));
@@ -152,7 +167,7 @@ mod tests {
     #[test]
     fn both_filters_compile_within_what_the_kernel_takes() {
         for strict in [false, true] {
-            let program = compile(refused(strict).unwrap(), 1).unwrap();
+            let program = compile(refused(strict, strict).unwrap(), 1).unwrap();
             assert!((50..4096).contains(&program.len()), "{}", program.len());
         }
     }
@@ -160,7 +175,7 @@ mod tests {
     #[test]
     #[cfg(target_arch = "x86_64")]
     fn the_calls_of_x32_are_refused_as_well() {
-        let rules = refused(false).unwrap();
+        let rules = refused(false, false).unwrap();
         for call in [X32 | 521, X32 | libc::SYS_mount, X32 | libc::SYS_unshare] {
             assert!(rules.contains_key(&call), "{call}");
         }

@@ -32,6 +32,7 @@ use crate::verdict::Ending;
 
 pub use choose::{Chosen, NoneHolds, strongest};
 pub use enter::{INNER, OUTER, launch};
+pub use selftest::listen;
 pub use spec::{Network, Report, Step};
 pub use view::{Seen, Use, View, Wanted};
 
@@ -45,17 +46,45 @@ pub struct Confined {
     report: OsString,
     places: Vec<(OsString, OsString)>,
     network: Network,
+    way_out: Option<u16>,
+    step: Step,
 }
 
+/// Where the broker's socket is seen in a view.
+const WAY_OUT: &str = "/run/dark-factory/way-out";
+/// The port on which it is reached there: on a loopback of its own nobody else has taken it.
+const WAY_OUT_PORT: u16 = 3128;
+
 impl Confined {
-    fn of(launcher: &Path, spec: &Path, report: &Path) -> Self {
+    fn of(launcher: &Path, step: Step, spec: &Path, report: &Path) -> Self {
         Self {
             launcher: launcher.into(),
             spec: spec.into(),
             report: report.into(),
             places: Vec::new(),
             network: Network::Own,
+            way_out: None,
+            step,
         }
+    }
+
+    /// Returns itself with the broker's `socket` as the only way out, and the port of the loopback on
+    /// which the program finds it. `outside` makes a forwarder to it on the machine's own loopback and
+    /// returns its port, for a step that gives the program no loopback of its own.
+    ///
+    /// # Errors
+    /// That of `outside`.
+    pub fn with_way_out(
+        mut self,
+        socket: &Path,
+        outside: impl FnOnce() -> io::Result<u16>,
+    ) -> io::Result<(Self, u16)> {
+        let port = if self.step == Step::Landlock { outside()? } else { WAY_OUT_PORT };
+        self.way_out = Some(port);
+        if self.step != Step::Landlock {
+            self = self.showing(socket, Path::new(WAY_OUT));
+        }
+        Ok((self, port))
     }
 
     /// Returns itself, on another network.
@@ -90,6 +119,7 @@ impl Confined {
             report: self.report.clone(),
             places: self.places.clone(),
             network: self.network.clone(),
+            way_out: self.way_out,
             env: Vec::new(),
             name: call.program.clone(),
         };

@@ -67,20 +67,6 @@ pub(super) fn unshare(step: Step, network: &Network) -> io::Result<()> {
     Ok(())
 }
 
-/// Holds a network of its own for others to join: makes it, brings its loopback up.
-pub(super) fn unshare_network(step: Step) -> io::Result<()> {
-    if step == Step::UserNamespace {
-        let (user, group) = (getuid().as_raw(), getgid().as_raw());
-        leave(UnshareFlags::NEWUSER | UnshareFlags::NEWNET)?;
-        fs::write("/proc/self/setgroups", "deny")?;
-        fs::write("/proc/self/gid_map", format!("{group} {group} 1"))?;
-        fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
-    } else {
-        leave(UnshareFlags::NEWNET)?;
-    }
-    loopback::up()
-}
-
 fn join(pid: i32, kind: &str, which: LinkNameSpaceType) -> io::Result<()> {
     let file = File::open(format!("/proc/{pid}/ns/{kind}"))?;
     Ok(move_into_link_name_space(file.as_fd(), Some(which))?)

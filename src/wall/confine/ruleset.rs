@@ -4,8 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd,
-    Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus, Scope,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort,
+    PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus, Scope,
 };
 
 /// What a path may be used for.
@@ -18,12 +18,12 @@ pub(super) enum Right {
 }
 
 /// Confines this process, and all that it starts, to `rules`: below each path what its right says, and
-/// nothing elsewhere. Abstract sockets and signals do not leave the domain, where the kernel knows
+/// nothing elsewhere. With a `port` it connects to no other, by TCP. Abstract sockets and signals do not leave the domain, where the kernel knows
 /// how. A path that is not there gives no right.
 ///
 /// # Errors
-/// The kernel has no Landlock, or it is switched off.
-pub(super) fn apply(rules: &[(PathBuf, Right)]) -> io::Result<()> {
+/// The kernel has no Landlock, or it is switched off, or it knows no ports.
+pub(super) fn apply(rules: &[(PathBuf, Right)], port: Option<u16>) -> io::Result<()> {
     // What is older lets files be cut short that may not be written.
     let needed = AccessFs::from_all(ABI::V3);
     let all = AccessFs::from_all(ABI::V5);
@@ -31,7 +31,11 @@ pub(super) fn apply(rules: &[(PathBuf, Right)]) -> io::Result<()> {
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(needed)
-        .map_err(io::Error::other)?
+        .map_err(io::Error::other)?;
+    if port.is_some() {
+        ruleset = ruleset.handle_access(AccessNet::ConnectTcp).map_err(io::Error::other)?;
+    }
+    let mut ruleset = ruleset
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(all)
         .map_err(io::Error::other)?
@@ -39,6 +43,10 @@ pub(super) fn apply(rules: &[(PathBuf, Right)]) -> io::Result<()> {
         .map_err(io::Error::other)?
         .create()
         .map_err(io::Error::other)?;
+    if let Some(port) = port {
+        let rule = NetPort::new(port, AccessNet::ConnectTcp);
+        ruleset = ruleset.add_rule(rule).map_err(io::Error::other)?;
+    }
     for (path, right) in rules {
         let access = match right {
             Right::Read => read,

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -51,7 +52,7 @@ impl Laid {
         let parent = getpid().as_raw_nonzero().get();
         let name = format!("dark-factory-{parent}-{}", dir.display());
         let _ = fs::remove_file(&socket);
-        let by_path = UnixListener::bind(&socket)?;
+        let by_path = listen(&socket)?;
         let by_name = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let bait = Bait {
@@ -76,6 +77,18 @@ impl Laid {
     fn within_reach(&self) -> Vec<&'static str> {
         found(&self.bait)
     }
+}
+
+/// Listens at `path`, however long that is: the system takes no more than a hundred bytes of it.
+///
+/// # Errors
+/// The directory is not there, or something stands at the path.
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    let (dir, name) = match (path.parent(), path.file_name()) {
+        (Some(dir), Some(name)) => (File::open(dir)?, name),
+        _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "no path of a socket")),
+    };
+    UnixListener::bind(Path::new(&format!("/proc/self/fd/{}", dir.as_raw_fd())).join(name))
 }
 
 /// Tries everything from inside and writes the report; returns the exit code.

@@ -47,6 +47,8 @@ pub(super) struct Start {
     /// Directories that are seen elsewhere, with where that is; both are written.
     pub(super) places: Vec<(OsString, OsString)>,
     pub(super) network: Network,
+    /// The port of the loopback on which the broker is reached; none where there is no way out.
+    pub(super) way_out: Option<u16>,
     /// Variables that the launcher itself must not be started with.
     pub(super) env: Vec<(OsString, OsString)>,
     /// What the program sees as its own name.

@@ -1,0 +1,157 @@
+//! The agent's way out of its sandbox: the broker, run by the supervisor, and who was asked for.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::record::Record;
+use crate::config::PROXIES;
+use crate::event::Contact;
+use crate::process::Call;
+use crate::wall::broker::{
+    Broker, Entry, Limits, Outcome, Policy, Upstream, forward, proxy_variables,
+};
+use crate::wall::confine::{Confined, listen};
+
+/// How many hosts are kept by name; what is beyond is counted together, under no name.
+const MOST: usize = 200;
+
+/// Whom a confined agent reaches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WayOut {
+    /// The hosts, as `network.allow` writes them.
+    pub allow: Vec<String>,
+    /// The person's own proxies, by the variables that name them; these may hold a login.
+    pub proxies: BTreeMap<String, String>,
+}
+
+/// A broker at work.
+pub(super) struct Exit {
+    broker: Broker,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What was asked for, by host, port and outcome.
+type Seen = BTreeMap<(String, u16, &'static str), Contact>;
+
+/// Starts the broker, and returns the call and its confinement with the way to it.
+///
+/// # Errors
+/// The socket can't be made, or a host or proxy makes no sense.
+pub(super) fn open(
+    way_out: Option<&WayOut>,
+    record: &Record<'_>,
+    mut call: Call,
+    confined: &Confined,
+) -> io::Result<(Call, Confined, Option<Exit>)> {
+    let Some(way_out) = way_out else { return Ok((call, confined.clone(), None)) };
+    let policy = Policy::parse(&way_out.allow).map_err(io::Error::other)?;
+    let upstream = Upstream::from_variables(|name| way_out.proxies.get(name).cloned());
+    let socket = record.way_out();
+    let listener = listen(&socket)?;
+    // It is seen by the agent alone, which may be another user.
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o666))?;
+    let seen = Arc::<Mutex<Seen>>::default();
+    let sink = Arc::clone(&seen);
+    let broker = Broker::start(
+        listener,
+        policy,
+        upstream.map_err(io::Error::other)?,
+        Limits::default(),
+        move |entry| add(&mut sink.lock().unwrap_or_else(PoisonError::into_inner), entry),
+    )?;
+    let (confined, port) = confined.clone().with_way_out(&socket, || {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let port = listener.local_addr()?.port();
+        let socket = socket.clone();
+        std::thread::Builder::new()
+            .name("way-out".to_owned())
+            .spawn(move || forward(&listener, &socket))?;
+        Ok(port)
+    })?;
+    let variables = Arc::make_mut(&mut call.env);
+    variables.retain(|name, _| !PROXIES.iter().any(|proxy| name == proxy));
+    variables.extend(proxy_variables(port).map(|(name, value)| (name.into(), value.into())));
+    Ok((call, confined, Some(Exit { broker, seen })))
+}
+
+impl Exit {
+    /// Ends the broker, and returns who was asked for, by host and port.
+    pub(super) fn close(self) -> Vec<Contact> {
+        self.broker.stop();
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.values().cloned().collect()
+    }
+}
+
+fn add(seen: &mut Seen, entry: Entry) {
+    let outcome = match entry.outcome {
+        Outcome::Allowed => "allowed",
+        Outcome::Denied => "denied",
+        Outcome::Failed => "failed",
+    };
+    let mut key = (entry.host, entry.port, outcome);
+    if seen.len() >= MOST && !seen.contains_key(&key) {
+        key = (String::new(), 0, outcome);
+    }
+    let (host, port) = (key.0.clone(), key.1);
+    let contact = seen.entry(key).or_insert_with(|| Contact {
+        host,
+        port,
+        outcome: outcome.to_owned(),
+        connections: 0,
+        sent: 0,
+        received: 0,
+    });
+    contact.connections += 1;
+    contact.sent += entry.sent;
+    contact.received += entry.received;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(host: &str, outcome: Outcome) -> Entry {
+        Entry {
+            host: host.to_owned(),
+            port: 443,
+            method: "CONNECT".to_owned(),
+            sent: 2,
+            received: 3,
+            ms: 1,
+            outcome,
+            reason: None,
+        }
+    }
+
+    #[test]
+    fn connections_are_added_up_by_host_and_outcome() {
+        let mut seen = Seen::new();
+        for (host, outcome) in
+            [("a", Outcome::Allowed), ("b", Outcome::Denied), ("a", Outcome::Allowed)]
+        {
+            add(&mut seen, entry(host, outcome));
+        }
+        let told: Vec<_> = seen
+            .values()
+            .map(|one| (one.host.as_str(), one.outcome.as_str(), one.connections, one.sent))
+            .collect();
+        assert_eq!(told, [("a", "allowed", 2, 4), ("b", "denied", 1, 2)]);
+    }
+
+    #[test]
+    fn names_that_an_agent_makes_up_do_not_fill_the_record() {
+        let mut seen = Seen::new();
+        for number in 0..10_000 {
+            add(&mut seen, entry(&format!("{number}.example"), Outcome::Denied));
+        }
+        assert!(seen.len() <= MOST + 1);
+        assert_eq!(seen.values().map(|one| one.connections).sum::<u64>(), 10_000);
+    }
+}
