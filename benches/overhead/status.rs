@@ -161,6 +161,7 @@ fn write_journal(path: &Path, run: &RunId) -> u64 {
                 usage: Usage { input_tokens: Some(90_000), ..Usage::default() },
                 reaped: 0,
                 says: None,
+                contacted: None,
             },
         ];
         node("agent", "deliver", done(), taken);
