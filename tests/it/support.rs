@@ -153,9 +153,12 @@ impl Product {
         self
     }
 
-    /// Writes `dark-factory.yaml`.
+    /// Writes `dark-factory.yaml`. Where that says nothing of isolation neither the agent nor what is
+    /// judged is confined, so that both can write beside the product what a test looks at.
     pub(crate) fn config(self, yaml: &str) -> Self {
-        self.file("dark-factory.yaml", yaml)
+        let open = "isolation: {agent: copy, judge: copy}\n";
+        let more = if yaml.contains("isolation:") { "" } else { open };
+        self.file("dark-factory.yaml", format!("{yaml}{more}"))
     }
 
     /// Writes `scenarios/NAME.md` with the bash text of its evaluation.
