@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use crate::judge;
 use crate::wall::confine;
 
 /// Runs a hidden subcommand if the arguments name one, and returns its exit code; none where they
@@ -18,6 +19,11 @@ pub fn hidden(args: impl Iterator<Item = OsString>) -> Option<u8> {
         [name, recording, number, workspace] if *name == "replay-turn" => {
             let number = number.to_str()?.parse().ok()?;
             Some(crate::agent::replay_main(Path::new(recording), number, Path::new(workspace)))
+        }
+        [name, step] if *name == confine::HOLD => Some(confine::hold(step.to_str()?)),
+        [name, rest @ ..] if *name == judge::LOOK => {
+            let rest: Option<Vec<&str>> = rest.iter().map(|text| text.to_str()).collect();
+            Some(judge::look_inside(&rest?))
         }
         [kind, ..] if *kind == confine::OUTER || *kind == confine::INNER => {
             Some(confine::launch(&args))

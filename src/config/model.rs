@@ -237,6 +237,10 @@ pub struct FixtureSettings {
     /// Variables for its own commands.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// Whether it may use the machine's network, where what is judged is confined; what needs it then
+    /// may, too.
+    #[serde(default)]
+    pub network: bool,
     /// Names of the ports that it gets beside its first.
     #[serde(default)]
     pub ports: Vec<String>,

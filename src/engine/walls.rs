@@ -164,8 +164,16 @@ impl Run {
         }
         let dir = paths.dir.join("judging");
         let launcher = self.settings.factory.clone();
+        let homes = [paths.judge_home.as_path(), paths.judge_tmp.as_path()];
+        // Whoever needs a fixture is on its network, and there is one for all.
+        let is_open = config.fixtures.iter().any(|fixture| fixture.network)
+            || self.frozen.set.entries.iter().any(|entry| {
+                entry.scenario.as_ref().is_ok_and(|scenario| {
+                    scenario.front.network && !scenario.front.needs.is_empty()
+                })
+            });
         let judging =
-            Judging::begin(&dir, &launcher, &chosen, view, &paths.judge_home, &paths.judge_tmp)
+            Judging::begin(&dir, &launcher, &chosen, view, homes, is_open)
                 .map_err(|error| {
                     Failure::of("isolation", format!("making {} failed", dir.display()), error)
                 })?;

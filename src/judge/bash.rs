@@ -58,7 +58,8 @@ impl Place {
                 call = call.args(by_argument(script));
             }
             let script = (!is_short).then_some(script);
-            return judging.run(call, script, limits.network, cancel, live);
+            let network = (limits.network, limits.shown.as_slice());
+            return judging.run(call, script, network, cancel, live);
         }
         if is_short {
             return process::run(&call.args(by_argument(script)), cancel, live);
@@ -116,6 +117,8 @@ pub(super) struct Limits {
     pub(super) keep: Keep,
     /// The network that a confined one has.
     pub(super) network: Network,
+    /// What a confined one sees as well, and writes.
+    pub(super) shown: Vec<PathBuf>,
 }
 
 /// Returns the bash on the `PATH` of `env`, as it was found there first: to look through a long `PATH`

@@ -5,18 +5,32 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::process::{self, Call, Cancel, Finished, Stream};
 use crate::verdict::Ending;
-use crate::wall::confine::{Chosen, Confined, Network, Step, View, hand_over};
+use crate::wall::confine::{
+    Chosen, Confined, Loopback, Network, Seen, Step, Use, View, hand_over,
+};
 use crate::wall::{copy_tree, remove_tree};
+
+/// The hidden subcommand that looks for a server on a loopback of its own, see `fixtures`.
+pub const LOOK: &str = "look-inside";
 
 /// How what is judged in a tree is confined.
 #[derive(Debug)]
 pub struct Judging {
     base: Confined,
+    /// For fixtures, which share a home and a directory for temporary files.
+    fixtures: Confined,
+    launcher: PathBuf,
     chosen: Chosen,
+    /// The loopback of fixtures and of what needs them, once it is asked for; none where they are on the
+    /// machine's.
+    loopback: OnceLock<Option<Loopback>>,
+    /// Whether fixtures may use the machine's network.
+    is_open: bool,
     /// Where each evaluation gets a directory, as long as it runs.
     dir: PathBuf,
     /// The home that evaluations see as theirs; what is in it each begins with.
@@ -33,7 +47,8 @@ struct Room {
 impl Judging {
     /// Begins judging in `view`, with what it needs for that in `dir`, which is of the factory alone and
     /// which no view has. `home` and `tmp` are those that the environment of what is judged names; each
-    /// evaluation sees directories of its own there.
+    /// evaluation sees directories of its own there. `is_open` says whether fixtures may use the
+    /// machine's network.
     ///
     /// # Errors
     /// `dir` can't be made or written.
@@ -42,16 +57,29 @@ impl Judging {
         launcher: &Path,
         chosen: &Chosen,
         view: View,
-        home: &Path,
-        tmp: &Path,
+        [home, tmp]: [&Path; 2],
+        is_open: bool,
     ) -> io::Result<Self> {
         let rooms = dir.join("rooms");
         // What a killed factory left.
         remove_tree(&rooms)?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&rooms)?;
+        let mut with_homes = view.clone();
+        with_homes.seen.extend(
+            [home, tmp].map(|path| Seen { path: path.into(), using: Use::Write }),
+        );
+        if let Some(user) = chosen.user() {
+            hand_over(home, user)?;
+            hand_over(tmp, user)?;
+        }
+        let fixtures = Confined::begin(&dir.join("fixtures"), launcher, chosen, with_homes)?;
         Ok(Self {
             base: Confined::begin(dir, launcher, chosen, view)?,
+            fixtures: fixtures.showing(tmp, Path::new("/tmp")).showing(tmp, Path::new("/var/tmp")),
+            launcher: launcher.to_owned(),
             chosen: chosen.clone(),
+            loopback: OnceLock::new(),
+            is_open,
             dir: rooms,
             home: home.to_owned(),
             tmp: tmp.to_owned(),
@@ -65,13 +93,15 @@ impl Judging {
         &self,
         call: Call,
         script: Option<&str>,
-        network: Network,
+        (network, shown): (Network, &[PathBuf]),
         cancel: &Cancel,
         live: &mut dyn FnMut(Stream, &[u8]),
     ) -> Finished {
         let prepared = self.room().and_then(|room| {
             let (confined, call) = self.within(&room, call, script)?;
-            let confined = confined.on(network);
+            let confined = shown
+                .iter()
+                .fold(confined.on(network), |confined, dir| confined.showing(dir, dir));
             Ok((room, confined.wrap(call)?, confined))
         });
         match prepared {
@@ -80,6 +110,57 @@ impl Judging {
                 why: format!("there is no place to run it in: {error}"),
             }),
         }
+    }
+
+    /// Returns the network of fixtures and of what needs them.
+    ///
+    /// # Errors
+    /// It can't be made.
+    pub(super) fn network_of_fixtures(&self) -> io::Result<Network> {
+        Ok(self.loopback()?.map_or(Network::Open, Loopback::network))
+    }
+
+    fn loopback(&self) -> io::Result<Option<&Loopback>> {
+        if self.is_open {
+            return Ok(None);
+        }
+        // Two that ask at the same time may both make one; the later one is dropped.
+        if self.loopback.get().is_none() {
+            let made = Loopback::make(&self.launcher, self.chosen.step)?;
+            let _ = self.loopback.set(made);
+        }
+        Ok(self.loopback.get().and_then(Option::as_ref))
+    }
+
+    /// Returns the call of a fixture's command, which sees the directories `dirs` as well and may go on
+    /// in the background where it `starts` the fixture.
+    ///
+    /// # Errors
+    /// Its network or its report can't be made.
+    pub(super) fn fixture(&self, call: Call, dirs: &[PathBuf], starts: bool) -> io::Result<Call> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let report = self.dir.join(format!("fixture-{number}"));
+        let confined = self.fixtures.clone().on(self.network_of_fixtures()?).reporting_to(&report);
+        let confined = dirs.iter().fold(confined, |confined, dir| confined.showing(dir, dir));
+        if starts { confined.going_on() } else { confined }.wrap(call)
+    }
+
+    /// Gives a directory that was made for a fixture to whom that runs as.
+    ///
+    /// # Errors
+    /// This process may not.
+    pub(super) fn give(&self, dir: &Path) -> io::Result<()> {
+        self.chosen.user().map_or(Ok(()), |user| hand_over(dir, user))
+    }
+
+    /// Returns the call of the program that looks for a server on the fixtures' loopback, to be followed
+    /// by what it looks for; none where that is the machine's.
+    ///
+    /// # Errors
+    /// The loopback can't be made.
+    pub(super) fn looker(&self) -> io::Result<Option<Call>> {
+        let looker = |on: &Loopback| Call::new(&self.launcher, "/").arg(LOOK).args(on.arguments());
+        Ok(self.loopback()?.map(looker))
     }
 
     fn room(&self) -> io::Result<Room> {

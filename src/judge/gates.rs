@@ -90,7 +90,7 @@ fn run_gate(
     progress(GateProgress::Started(gate));
     let network = if gate.network { Network::Open } else { Network::Own };
     let keep = Keep { head: 0, tail: 0 };
-    let limits = Limits { time: gate.timeout.0, grace: GRACE, keep, network };
+    let limits = Limits { time: gate.timeout.0, grace: GRACE, keep, network, shown: Vec::new() };
     let mut kept: Vec<u8> = Vec::new();
     let mut written = Ok(());
     let mut live = |_: Stream, bytes: &[u8]| {

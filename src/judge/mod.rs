@@ -68,9 +68,9 @@ mod record;
 mod scenarios;
 
 pub use bash::Place;
-pub use confined::Judging;
+pub use confined::{Judging, LOOK};
 pub use discover::{DiscoverError, discover};
-pub use fixtures::{Died, Fixtures, NotReady, check_needs, end_leftovers};
+pub use fixtures::{Died, Fixtures, NotReady, check_needs, end_leftovers, look_inside};
 pub use gates::{GateProgress, run_gates};
 pub use history::{HistoryError, read_history, remember};
 pub use look::look_at;

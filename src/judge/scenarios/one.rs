@@ -1,6 +1,7 @@
 //! Judges one scenario: its preconditions, then its attempts.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -180,10 +181,23 @@ impl Judge<'_> {
         live: &mut dyn FnMut(Stream, &[u8]),
     ) -> Finished {
         let keep = if has_checks(scenario) { KEEP_FOR_CRITERIA } else { KEEP };
-        let network = if scenario.front.network { Network::Open } else { Network::Own };
+        let place = self.work.place;
+        let network = match &place.confined {
+            Some(judging) if !scenario.front.needs.is_empty() => judging.network_of_fixtures(),
+            _ if scenario.front.network => Ok(Network::Open),
+            _ => Ok(Network::Own),
+        };
+        let network = match network {
+            Ok(network) => network,
+            Err(error) => {
+                return Finished::never_began(Ending::CouldNotStart { why: error.to_string() });
+            }
+        };
+        let of_fixtures = variables.iter().filter(|(name, _)| name.starts_with("FACTORY_DIR_"));
+        let shown = of_fixtures.map(|(_, dir)| PathBuf::from(dir)).collect();
         let grace = self.settings.grace;
-        let limits = Limits { time: self.limit(scenario), grace, keep, network };
-        self.work.place.bash(script, variables, limits, self.cancel, live)
+        let limits = Limits { time: self.limit(scenario), grace, keep, network, shown };
+        place.bash(script, variables, limits, self.cancel, live)
     }
 
     fn limit(&self, scenario: &Scenario) -> Duration {

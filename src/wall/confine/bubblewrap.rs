@@ -79,6 +79,7 @@ mod tests {
             places: vec![("/s/tmp".into(), "/tmp".into())],
             network: Network::Own,
             way_out: None,
+            going_on: None,
             env: Vec::new(),
             name: "bash".into(),
         };

@@ -9,15 +9,18 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{
-    DumpableBehavior, Pid, Signal, WaitOptions, getpid, set_dumpable_behavior,
+    DumpableBehavior, Pid, PidfdFlags, Signal, WaitOptions, getpid, pidfd_open, set_dumpable_behavior,
     set_parent_process_death_signal, wait,
 };
 
@@ -70,6 +73,8 @@ pub fn launch(args: &[OsString]) -> u8 {
                     &Report { failed: Some(error.to_string()), ..Report::default() },
                 );
             }
+            // For whoever reads a log, and no report.
+            let _ = writeln!(io::stderr(), "dark-factory: it can't be confined: {error}");
             FAILED
         }
     }
@@ -127,13 +132,47 @@ fn outer(
         }
     };
     command.arg(INNER).args(told).arg(program.program).args(program.args);
-    let status = command.status()?;
+    let pipe = match &start.going_on {
+        // Without waiting for whoever writes to it.
+        Some(path) => {
+            let flags = OFlags::NONBLOCK | OFlags::CLOEXEC;
+            Some(openat(CWD, Path::new(path), flags, Mode::empty())?)
+        }
+        None => None,
+    };
+    let mut child = command.spawn()?;
+    if let Some(pipe) = pipe
+        && goes_on(&child, &pipe)?
+    {
+        return Ok(0);
+    }
+    let status = child.wait()?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED))
+}
+
+/// Waits until the inner launcher has exited, or says that its program has and something goes on.
+fn goes_on(child: &Child, pipe: &OwnedFd) -> io::Result<bool> {
+    let exit = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    let mut fds = [PollFd::new(&exit, PollFlags::IN), PollFd::new(pipe, PollFlags::IN)];
+    while let Err(error) = poll(&mut fds, None) {
+        if error != Errno::INTR {
+            return Err(error.into());
+        }
+    }
+    let mut byte = [0];
+    Ok(rustix::io::read(pipe, &mut byte).is_ok_and(|length| length == 1))
 }
 
 fn inner(spec: &Spec, program: &Program<'_>, report: Option<&File>) -> io::Result<u8> {
     let report = report.ok_or_else(|| io::Error::other("the report can't be written"))?;
-    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let mut pipe = match &program.start.going_on {
+        Some(path) => Some(OpenOptions::new().write(true).open(path)?),
+        // What goes on outlives the outer launcher; nothing else does.
+        None => {
+            set_parent_process_death_signal(Some(Signal::KILL))?;
+            None
+        }
+    };
     let dir = std::env::current_dir()?;
     if spec.step != Step::Bubblewrap {
         namespace::enter(spec, program.start)?;
@@ -159,13 +198,23 @@ fn inner(spec: &Spec, program: &Program<'_>, report: Option<&File>) -> io::Resul
         let (ended, status) = match wait(WaitOptions::empty()) {
             Ok(Some(one)) => one,
             Ok(None) | Err(Errno::INTR) => continue,
+            // The last of what went on has ended.
+            Err(Errno::CHILD) => return Ok(0),
             Err(error) => return Err(error.into()),
         };
         if ended != child {
             continue;
         }
         let (code, signal) = (status.exit_status(), status.terminating_signal());
-        write_report(report, &Report { failed: None, signal, left: left_of(child) });
+        let left = left_of(child);
+        write_report(report, &Report { failed: None, signal, left });
+        if code == Some(0)
+            && left > 0
+            && let Some(mut pipe) = pipe.take()
+        {
+            pipe.write_all(&[1])?;
+            continue;
+        }
         return Ok(match (code, signal) {
             (Some(code), _) => u8::try_from(code & 0xff).unwrap_or(FAILED),
             (None, signal) => u8::try_from(128 + signal.unwrap_or(0)).unwrap_or(FAILED),

@@ -9,6 +9,7 @@ mod bubblewrap;
 mod choose;
 mod enter;
 mod filter;
+mod hold;
 mod loopback;
 mod namespace;
 mod ruleset;
@@ -25,6 +26,7 @@ use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::{CWD, Mode, mkfifoat};
 use serde::{Deserialize, Serialize};
 
 use crate::process::{Call, Finished, resolve};
@@ -32,6 +34,7 @@ use crate::verdict::Ending;
 
 pub use choose::{Chosen, NoneHolds, strongest};
 pub use enter::{INNER, OUTER, launch};
+pub use hold::{HOLD, Loopback, hold, join};
 pub use selftest::listen;
 pub use spec::{Network, Report, Step};
 pub use view::{Seen, Use, View, Wanted};
@@ -48,6 +51,7 @@ pub struct Confined {
     network: Network,
     way_out: Option<u16>,
     step: Step,
+    may_go_on: bool,
 }
 
 /// Where the broker's socket is seen in a view.
@@ -65,6 +69,7 @@ impl Confined {
             network: Network::Own,
             way_out: None,
             step,
+            may_go_on: false,
         }
     }
 
@@ -101,6 +106,14 @@ impl Confined {
         self
     }
 
+    /// Returns itself for a program that may go on in the background once it has exited with 0, as a
+    /// server does; in the steps without namespaces that is so in any case.
+    #[must_use]
+    pub fn going_on(mut self) -> Self {
+        self.may_go_on = true;
+        self
+    }
+
     /// Returns itself with its report in `path`, which no other start that lasts has.
     #[must_use]
     pub fn reporting_to(mut self, path: &Path) -> Self {
@@ -120,9 +133,17 @@ impl Confined {
             places: self.places.clone(),
             network: self.network.clone(),
             way_out: self.way_out,
+            going_on: None,
             env: Vec::new(),
             name: call.program.clone(),
         };
+        if self.may_go_on && matches!(self.step, Step::Root | Step::UserNamespace) {
+            let mut pipe = self.report.clone();
+            pipe.push(".pipe");
+            let _ = fs::remove_file(&pipe);
+            mkfifoat(CWD, Path::new(&pipe), Mode::RUSR | Mode::WUSR)?;
+            start.going_on = Some(pipe);
+        }
         if call.env.keys().any(|name| steers_the_loader(name)) {
             // The launcher runs before anything is confined, and is not to load what is named there.
             Arc::make_mut(&mut call.env).retain(|name, value| {

@@ -44,12 +44,7 @@ pub(super) fn unshare(step: Step, network: &Network) -> io::Result<()> {
     let as_user = step == Step::UserNamespace;
     match network {
         Network::Own => flags |= UnshareFlags::NEWNET,
-        Network::Shared(pid) => {
-            if as_user {
-                join(*pid, "user", LinkNameSpaceType::User)?;
-            }
-            join(*pid, "net", LinkNameSpaceType::Network)?;
-        }
+        Network::Shared(pid) => join_network(step, *pid)?,
         Network::Open => {}
     }
     if as_user && !matches!(network, Network::Shared(_)) {
@@ -65,6 +60,28 @@ pub(super) fn unshare(step: Step, network: &Network) -> io::Result<()> {
         keep_rights()?;
     }
     Ok(())
+}
+
+/// Holds a network of its own for others to join: makes it, brings its loopback up.
+pub(super) fn unshare_network(step: Step) -> io::Result<()> {
+    if step == Step::UserNamespace {
+        let (user, group) = (getuid().as_raw(), getgid().as_raw());
+        leave(UnshareFlags::NEWUSER | UnshareFlags::NEWNET)?;
+        fs::write("/proc/self/setgroups", "deny")?;
+        fs::write("/proc/self/gid_map", format!("{group} {group} 1"))?;
+        fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
+    } else {
+        leave(UnshareFlags::NEWNET)?;
+    }
+    loopback::up()
+}
+
+/// Joins this process to the network that the process `pid` holds.
+pub(super) fn join_network(step: Step, pid: i32) -> io::Result<()> {
+    if step == Step::UserNamespace {
+        join(pid, "user", LinkNameSpaceType::User)?;
+    }
+    join(pid, "net", LinkNameSpaceType::Network)
 }
 
 fn join(pid: i32, kind: &str, which: LinkNameSpaceType) -> io::Result<()> {

@@ -1,0 +1,84 @@
+//! A loopback that several confined programs share: a server and those that ask it.
+
+use std::ffi::OsString;
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+
+use rustix::process::getpid;
+
+use crate::process::{Call, Piped};
+
+use super::namespace;
+use super::spec::{Network, Step};
+
+/// The hidden subcommand of the process that holds the loopback.
+pub const HOLD: &str = "hold-loopback";
+
+/// A loopback apart from the machine's. It is gone once this is dropped and nobody on it is left.
+#[derive(Debug)]
+pub struct Loopback {
+    pid: i32,
+    step: Step,
+    /// At the end of its input the holder ends.
+    _holder: Piped,
+}
+
+impl Loopback {
+    /// Makes one; none where the step has no networks to itself, and all are on the machine's.
+    ///
+    /// # Errors
+    /// The holder can't be started, or may not make it.
+    pub fn make(launcher: &Path, step: Step) -> io::Result<Option<Self>> {
+        let name = match step {
+            Step::Root | Step::UserNamespace => serde_json::to_string(&step)?,
+            Step::Bubblewrap | Step::Landlock => return Ok(None),
+        };
+        let mut holder = Piped::open(&Call::new(launcher, "/").arg(HOLD).arg(name))?;
+        let mut line = [0; 32];
+        let length = holder.stdout.read(&mut line)?;
+        let text = std::str::from_utf8(&line[..length]).unwrap_or_default();
+        match text.trim().parse() {
+            Ok(pid) => Ok(Some(Self { pid, step, _holder: holder })),
+            Err(_) => {
+                let (_, said) = holder.finish()?;
+                Err(io::Error::other(format!("no network of its own can be made: {}", said.trim())))
+            }
+        }
+    }
+
+    /// Returns the network of those that share it.
+    pub fn network(&self) -> Network {
+        Network::Shared(self.pid)
+    }
+
+    /// Returns the arguments by which [`join`] finds it.
+    pub fn arguments(&self) -> [OsString; 2] {
+        let step = serde_json::to_string(&self.step).unwrap_or_default();
+        [step.into(), self.pid.to_string().into()]
+    }
+}
+
+/// Runs the hidden subcommand [`HOLD`], until its input ends; returns its exit code.
+pub fn hold(step: &str) -> u8 {
+    let held = serde_json::from_str(step)
+        .map_err(io::Error::from)
+        .and_then(namespace::unshare_network)
+        .and_then(|()| writeln!(io::stdout(), "{}", getpid().as_raw_nonzero()));
+    if let Err(error) = held {
+        // Whoever started it reads this.
+        let _ = writeln!(io::stderr(), "{error}");
+        return 1;
+    }
+    let mut byte = [0];
+    while !matches!(io::stdin().read(&mut byte), Ok(0) | Err(_)) {}
+    0
+}
+
+/// Joins this process, which has one thread, to the loopback that [`Loopback::arguments`] names.
+///
+/// # Errors
+/// It is gone, or this process may not.
+pub fn join(step: &str, pid: &str) -> io::Result<()> {
+    let pid = pid.parse().map_err(|_| io::Error::other("no number of a process"))?;
+    namespace::join_network(serde_json::from_str(step)?, pid)
+}
