@@ -38,17 +38,18 @@ impl Backend for Claude {
     }
 
     fn launch(&self, turn: &Turn<'_>) -> Result<Launch, AgentError> {
-        // Edits are allowed, and of commands only the gates' own `make`; `agent.args` widens that.
-        let mut args: Vec<OsString> = [
-            ["-p", "--output-format"],
-            ["stream-json", "--verbose"],
-            ["--permission-mode", "acceptEdits"],
-            ["--allowedTools", "Bash(make:*)"],
-        ]
-        .concat()
-        .into_iter()
-        .map(OsString::from)
-        .collect();
+        // Unconfined, edits are allowed, and of commands only the gates' own `make`; `agent.args` widens
+        // that.
+        let permissions: &[&str] = if turn.confined {
+            &["--permission-mode", "bypassPermissions"]
+        } else {
+            &["--permission-mode", "acceptEdits", "--allowedTools", "Bash(make:*)"]
+        };
+        let mut args: Vec<OsString> = ["-p", "--output-format", "stream-json", "--verbose"]
+            .iter()
+            .chain(permissions)
+            .map(OsString::from)
+            .collect();
         if let Some(model) = turn.model {
             args.extend(["--model".into(), model.into()]);
         }
@@ -62,6 +63,9 @@ impl Backend for Claude {
             ]
             .map(|(name, value)| (OsString::from(name), OsString::from(value))),
         );
+        if turn.confined {
+            env_extra.insert("IS_SANDBOX".into(), "1".into());
+        }
         env_extra.insert("CLAUDE_CONFIG_DIR".into(), turn.paths.home.join(".claude").into());
         Ok(Launch {
             backend: self.name(),

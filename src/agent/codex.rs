@@ -40,7 +40,8 @@ impl Backend for Codex {
             ["exec", "--json", "--skip-git-repo-check", "--ephemeral", "--color", "never"]
                 .map(OsString::from)
                 .into();
-        args.extend(["-s".into(), "workspace-write".into()]);
+        let sandbox = if turn.confined { "danger-full-access" } else { "workspace-write" };
+        args.extend(["-s".into(), sandbox.into()]);
         args.extend(["-C".into(), turn.paths.workspace.clone().into()]);
         if let Some(model) = turn.model {
             args.extend(["-m".into(), model.into()]);

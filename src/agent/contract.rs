@@ -49,6 +49,7 @@ impl Sample {
             paths: &self.paths,
             number: 2,
             model: self.model,
+            confined: false,
         }
     }
 }

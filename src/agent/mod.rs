@@ -80,6 +80,9 @@ pub struct Turn<'a> {
     pub number: u32,
     /// The model, as the agent names it.
     pub model: Option<&'a str>,
+    /// Whether it is confined by the factory: then its own sandbox, which can't be within another, is
+    /// switched off, and it need not ask before it runs a command.
+    pub confined: bool,
 }
 
 /// How an agent is started. Holds no secret: those stand in the environment alone.

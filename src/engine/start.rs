@@ -197,7 +197,6 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
         return Err(StartError::NoScenarios { dir: frozen.config.scenarios.dir });
     }
     let with_agent = !request.no_agent && !in_place;
-    let agent = if with_agent { Some(check_agent(&frozen, &request.env)?) } else { None };
     Policy::parse(&frozen.config.network.allow)?;
 
     let now = SystemClock.now();
@@ -221,6 +220,7 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
         notices.extend(said);
         walls
     };
+    let agent = if with_agent { Some(check_agent(&frozen, &request.env)?) } else { None };
     keep_out_of_git(&root)?;
     let runs = RunsDir::of(&root);
     let store = Box::new(DirStore::open(&runs.run(&id))?);

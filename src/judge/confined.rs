@@ -97,18 +97,18 @@ impl Judging {
         cancel: &Cancel,
         live: &mut dyn FnMut(Stream, &[u8]),
     ) -> Finished {
-        let prepared = self.room().and_then(|room| {
-            let (confined, call) = self.within(&room, call, script)?;
+        let no_place = |error: io::Error| format!("there is no place to run it in: {error}");
+        let prepared = self.room().map_err(no_place).and_then(|room| {
+            let (confined, call) = self.within(&room, call, script).map_err(no_place)?;
             let confined = shown
                 .iter()
                 .fold(confined.on(network), |confined, dir| confined.showing(dir, dir));
-            Ok((room, confined.wrap(call)?, confined))
+            let call = confined.wrap(call).map_err(|error| error.to_string())?;
+            Ok((room, call, confined))
         });
         match prepared {
             Ok((_room, call, confined)) => confined.tell(process::run(&call, cancel, live)),
-            Err(error) => Finished::never_began(Ending::CouldNotStart {
-                why: format!("there is no place to run it in: {error}"),
-            }),
+            Err(why) => Finished::never_began(Ending::CouldNotStart { why }),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::engine::handlers::prepare::place_in_workspace;
 use crate::engine::receipt::{self, Handed};
 use crate::engine::run::{git, private_dir, tree_failure};
 use crate::engine::{Failure, Halt, Handler, Run};
-use crate::event::{Label, RunEvent};
+use crate::event::{Label, RunEvent, Tier};
 use crate::git::{Mode, Tree, TreeEntry};
 use crate::id::Digest;
 use crate::journal::write_durably;
@@ -121,6 +121,7 @@ fn take_turn(node: &Node, run: &mut Run, turn: u32, attempt: u32) -> Result<(), 
             paths: &paths,
             number: turn,
             model: settings.model.as_deref(),
+            confined: run.walls.agent == Tier::Sandbox,
         })
         .map_err(agent_failure)?;
     let names = agent::variables(chosen, settings);

@@ -23,7 +23,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, lchown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{CWD, Mode, mkfifoat};
@@ -127,7 +127,15 @@ impl Confined {
     /// The file of the report can't be made.
     pub fn wrap(&self, mut call: Call) -> io::Result<Call> {
         File::create(&self.report)?;
-        let program = resolve(&call.program, &call.dir, &call.env);
+        let program = match resolve(&call.program, &call.dir, &call.env) {
+            Some(program) => program.into_os_string(),
+            None if call.program == enter::SELF_TEST => call.program.clone(),
+            None => {
+                let name = Path::new(&call.program).display();
+                let message = format!("`{name}` is not installed, or not on PATH");
+                return Err(io::Error::new(io::ErrorKind::NotFound, message));
+            }
+        };
         let mut start = Start {
             report: self.report.clone(),
             places: self.places.clone(),
@@ -156,7 +164,7 @@ impl Confined {
         }
         let start = serde_json::to_string(&start)?;
         let mut args: Vec<OsString> = vec![OUTER.into(), self.spec.clone(), start.into()];
-        args.push(program.map_or_else(|| call.program.clone(), PathBuf::into_os_string));
+        args.push(program);
         args.append(&mut call.args);
         Ok(Call { program: self.launcher.clone(), args, ..call })
     }
