@@ -5,7 +5,6 @@
 //! `ended.json` only once everything of the turn is dead. Its standard input is a pipe that the
 //! factory holds: at its end the factory is gone, and so is the agent.
 
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -19,7 +18,9 @@ use super::way_out::{self, Exit};
 use super::{CrashPoint, Ended, TurnRecord, named};
 use crate::clock::{Clock as _, SystemClock};
 use crate::process::survivors;
-use crate::process::{Call, Cancel, Captured, Keep, Signal, Stdin, Stream, Variables, run};
+use crate::process::{
+    Call, Cancel, Captured, Keep, Signal, Stdin, Stream, Variables, closing, inherited, run,
+};
 
 /// The time between TERM and KILL.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
@@ -168,11 +169,7 @@ fn call(spec: &Spec, adopts: bool) -> Call {
         Call::new(&spec.program, &spec.workspace)
     } else {
         // Whoever started the factory left descriptors open; the agent shall not find them.
-        let close: Vec<String> = open.iter().map(|fd| format!("{fd}<&-")).collect();
-        let script = format!("exec {}; exec \"$@\"", close.join(" "));
-        Call::new("bash", &spec.workspace)
-            .args(["--noprofile", "--norc", "-c", &script, "bash"].map(OsString::from))
-            .arg(&spec.program)
+        Call::new("bash", &spec.workspace).args(closing(&open)).arg(&spec.program)
     };
     call.args(&spec.args)
         .env(env)
@@ -181,27 +178,6 @@ fn call(spec: &Spec, adopts: bool) -> Call {
         .idle(spec.idle)
         .grace(GRACE)
         .keep(Keep { head: 0, tail: TAIL })
-}
-
-/// Returns the descriptors beyond the first three that a child of this process would inherit.
-fn inherited() -> Vec<u32> {
-    const CLOSE_ON_EXEC: u32 = 0o2_000_000;
-    let Ok(entries) = fs::read_dir("/proc/self/fdinfo") else { return Vec::new() };
-    let mut open: Vec<u32> = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|fd| *fd > 2)
-        .filter(|fd| {
-            fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).is_ok_and(|text| {
-                text.lines()
-                    .find_map(|line| line.strip_prefix("flags:"))
-                    .and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok())
-                    .is_some_and(|flags| flags & CLOSE_ON_EXEC == 0)
-            })
-        })
-        .collect();
-    open.sort_unstable();
-    open
 }
 
 /// Returns what is stored of stdout, and behind it the end of a longer one.

@@ -1,6 +1,7 @@
 //! The supervisor's core, called within the test's own process: it adopts nothing here, so that
 //! what leaves the agent's group is found by the token alone.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU32;
 

@@ -243,7 +243,7 @@ fn judge(
 ) -> anyhow::Result<Exit> {
     let set = &chosen.set;
     let variables = env.for_product(&config.env, root, None, None);
-    let place = Place::open(&root, variables);
+    let place = Place::open(root.clone(), variables);
     let entries: Vec<&Entry> = set.entries.iter().collect();
     let reports = args.reports.plan(args.format, args.quiet, env)?;
     let path = match &args.output {

@@ -154,8 +154,9 @@ impl Run {
             return Ok(Some(judging.clone()));
         }
         let (view, paths, config) = self.view_of_judged(env, &[])?;
-        if let Some(first) = view.left_out.iter().find(|path| asked(&config, self.env.home(), path))
-        {
+        let home = self.env.home();
+        let is_asked = |path: &&PathBuf| asked(&config, home.as_deref(), path);
+        if let Some(first) = view.left_out.iter().find(is_asked) {
             let message = format!(
                 "`isolation` names {}, which is not there, or is not to be seen by what is judged",
                 first.display()
@@ -173,10 +174,9 @@ impl Run {
                 })
             });
         let judging =
-            Judging::begin(&dir, &launcher, &chosen, view, homes, is_open)
-                .map_err(|error| {
-                    Failure::of("isolation", format!("making {} failed", dir.display()), error)
-                })?;
+            Judging::begin(&dir, &launcher, &chosen, view, homes, is_open).map_err(|error| {
+                Failure::of("isolation", format!("making {} failed", dir.display()), error)
+            })?;
         Ok(Some(self.judging.insert(Arc::new(judging)).clone()))
     }
 
@@ -296,8 +296,8 @@ impl Run {
 }
 
 /// Returns whether the person asked for `path` to be seen.
-fn asked(config: &Config, home: Option<PathBuf>, path: &Path) -> bool {
+fn asked(config: &Config, home: Option<&Path>, path: &Path) -> bool {
     let isolation = &config.isolation;
     let named = isolation.read.iter().chain(&isolation.devices);
-    named.filter_map(|text| expand(text, home.as_deref())).any(|named| named == path)
+    named.filter_map(|text| expand(text, home)).any(|named| named == path)
 }

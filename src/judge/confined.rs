@@ -10,9 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::process::{self, Call, Cancel, Finished, Stream};
 use crate::verdict::Ending;
-use crate::wall::confine::{
-    Chosen, Confined, Loopback, Network, Seen, Step, Use, View, hand_over,
-};
+use crate::wall::confine::{Chosen, Confined, Loopback, Network, Seen, Step, Use, View, hand_over};
 use crate::wall::{copy_tree, remove_tree};
 
 /// The hidden subcommand that looks for a server on a loopback of its own, see `fixtures`.
@@ -65,9 +63,9 @@ impl Judging {
         remove_tree(&rooms)?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&rooms)?;
         let mut with_homes = view.clone();
-        with_homes.seen.extend(
-            [home, tmp].map(|path| Seen { path: path.into(), using: Use::Write }),
-        );
+        with_homes
+            .seen
+            .extend([home, tmp].map(|path| Seen { path: path.into(), using: Use::Write }));
         if let Some(user) = chosen.user() {
             hand_over(home, user)?;
             hand_over(tmp, user)?;
@@ -100,9 +98,8 @@ impl Judging {
         let no_place = |error: io::Error| format!("there is no place to run it in: {error}");
         let prepared = self.room().map_err(no_place).and_then(|room| {
             let (confined, call) = self.within(&room, call, script).map_err(no_place)?;
-            let confined = shown
-                .iter()
-                .fold(confined.on(network), |confined, dir| confined.showing(dir, dir));
+            let confined =
+                shown.iter().fold(confined.on(network), |confined, dir| confined.showing(dir, dir));
             let call = confined.wrap(call).map_err(|error| error.to_string())?;
             Ok((room, call, confined))
         });

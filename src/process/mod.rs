@@ -8,6 +8,7 @@
 mod call;
 mod cancel;
 mod capture;
+mod inherited;
 mod leader;
 mod limited;
 pub(crate) mod mark;
@@ -23,6 +24,7 @@ pub(crate) mod survivors;
 pub use call::{Call, Keep, Stdin, Variables};
 pub use cancel::{Cancel, Signal, is_interrupt_ignored};
 pub use capture::{Captured, Stream};
+pub(crate) use inherited::{closing, inherited};
 pub use leader::{find_program, resolve};
 pub use limited::Limited;
 pub use pause::pause_with_the_terminal;

@@ -255,7 +255,8 @@ fn an_agent_must_be_chosen_known_installed_and_logged_in() {
 
 #[test]
 fn isolation_that_cannot_be_had_is_refused_before_anything_starts() {
-    let words = ["isolation `sandbox` is asked for and can't be had", "landlock: it is switched off"];
+    let words =
+        ["isolation `sandbox` is asked for and can't be had", "landlock: it is switched off"];
     let settings = "agent:\n  backend: command\n  command: [sh, -c, touch /tmp/never]\n";
     let without = [("DARK_FACTORY_WITHOUT", "root,user-namespace,bubblewrap,landlock")];
     let by_flag = product().config(settings).committed();

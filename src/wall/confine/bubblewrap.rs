@@ -81,6 +81,7 @@ mod tests {
             way_out: None,
             going_on: None,
             env: Vec::new(),
+            dir: "/w/tree".into(),
             name: "bash".into(),
         };
         let told = arguments(&spec, &start, OsStr::new("/s/spec"), Path::new("/f"));

@@ -20,8 +20,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{
-    DumpableBehavior, Pid, PidfdFlags, Signal, WaitOptions, getpid, pidfd_open, set_dumpable_behavior,
-    set_parent_process_death_signal, wait,
+    DumpableBehavior, Pid, PidfdFlags, Signal, WaitOptions, getpid, pidfd_open,
+    set_dumpable_behavior, set_parent_process_death_signal, wait,
 };
 
 use super::WAY_OUT;
@@ -30,6 +30,7 @@ use super::ruleset::{self, Right};
 use super::spec::{self, Network, Report, Spec, Start, Step};
 use super::view::Use;
 use super::{bubblewrap, filter, selftest};
+use crate::process::{closing, inherited};
 use crate::wall::broker::forward;
 
 /// The hidden subcommand by which the launcher is started.
@@ -89,9 +90,22 @@ struct Program<'a> {
 
 impl Program<'_> {
     fn command(&self) -> Command {
+        let open = inherited();
         #[expect(clippy::disallowed_methods, reason = "the launcher is started through `process`")]
-        let mut command = Command::new(self.program);
-        command.arg0(&self.start.name).args(self.args);
+        let mut command = match open.as_slice() {
+            [] => {
+                let mut command = Command::new(self.program);
+                command.arg0(&self.start.name);
+                command
+            }
+            // Whoever started the factory left descriptors open; the program shall not find them.
+            open => {
+                let mut command = Command::new("bash");
+                command.args(closing(open)).arg(self.program);
+                command
+            }
+        };
+        command.args(self.args);
         command.envs(self.start.env.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -173,7 +187,6 @@ fn inner(spec: &Spec, program: &Program<'_>, report: Option<&File>) -> io::Resul
             None
         }
     };
-    let dir = std::env::current_dir()?;
     if spec.step != Step::Bubblewrap {
         namespace::enter(spec, program.start)?;
     }
@@ -191,7 +204,7 @@ fn inner(spec: &Spec, program: &Program<'_>, report: Option<&File>) -> io::Resul
         return Ok(selftest::probe(program.args, program.start, Some(report)));
     }
     let mut command = program.command();
-    command.current_dir(&dir);
+    command.current_dir(&program.start.dir);
     let child = Pid::from_child(&command.spawn()?);
     loop {
         // Whatever the program orphans becomes a child of this process.

@@ -5,14 +5,31 @@
 //! of ours, which confines itself and then starts the program; what it had to say is in its report.
 //! Which programs are confined, and what they may see, is the caller's to say.
 
+#[cfg(target_os = "linux")]
 mod bubblewrap;
+#[cfg(target_os = "linux")]
 mod choose;
+#[cfg(not(target_os = "linux"))]
+#[path = "choose_elsewhere.rs"]
+mod choose;
+#[cfg(target_os = "linux")]
 mod enter;
+#[cfg(not(target_os = "linux"))]
+#[path = "enter_elsewhere.rs"]
+mod enter;
+#[cfg(target_os = "linux")]
 mod filter;
 mod hold;
+#[cfg(target_os = "linux")]
 mod loopback;
+#[cfg(target_os = "linux")]
 mod namespace;
+#[cfg(not(target_os = "linux"))]
+#[path = "namespace_elsewhere.rs"]
+mod namespace;
+#[cfg(target_os = "linux")]
 mod ruleset;
+#[cfg(target_os = "linux")]
 mod selftest;
 mod spec;
 mod view;
@@ -21,12 +38,13 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, lchown};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{CWD, Mode, mkfifoat};
 use serde::{Deserialize, Serialize};
 
 use crate::process::{Call, Finished, resolve};
@@ -35,7 +53,6 @@ use crate::verdict::Ending;
 pub use choose::{Chosen, NoneHolds, strongest};
 pub use enter::{INNER, OUTER, launch};
 pub use hold::{HOLD, Loopback, hold, join};
-pub use selftest::listen;
 pub use spec::{Network, Report, Step};
 pub use view::{Seen, Use, View, Wanted};
 
@@ -143,13 +160,14 @@ impl Confined {
             way_out: self.way_out,
             going_on: None,
             env: Vec::new(),
+            dir: call.dir.clone().into(),
             name: call.program.clone(),
         };
         if self.may_go_on && matches!(self.step, Step::Root | Step::UserNamespace) {
             let mut pipe = self.report.clone();
             pipe.push(".pipe");
             let _ = fs::remove_file(&pipe);
-            mkfifoat(CWD, Path::new(&pipe), Mode::RUSR | Mode::WUSR)?;
+            namespace::make_pipe(Path::new(&pipe))?;
             start.going_on = Some(pipe);
         }
         if call.env.keys().any(|name| steers_the_loader(name)) {
@@ -200,6 +218,18 @@ impl Confined {
 /// Returns whether the dynamic loader, or the C library, would take orders from the variable.
 fn steers_the_loader(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b"LD_") || name == "GLIBC_TUNABLES"
+}
+
+/// Listens at `path`, however long that is: the system takes no more than a hundred bytes of it.
+///
+/// # Errors
+/// The directory is not there, or something stands at the path.
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    let (dir, name) = match (path.parent(), path.file_name()) {
+        (Some(dir), Some(name)) => (File::open(dir)?, name),
+        _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "no path of a socket")),
+    };
+    UnixListener::bind(Path::new(&format!("/proc/self/fd/{}", dir.as_raw_fd())).join(name))
 }
 
 /// Gives everything below `path`, itself included, to a user and group; links are not followed.

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, symlink};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change,
     mount_remount, unmount,
@@ -298,6 +299,11 @@ fn unescape(text: &[u8]) -> OsString {
         }
     }
     OsStr::from_bytes(&out).to_owned()
+}
+
+/// Makes a pipe with a name, for this user alone.
+pub(super) fn make_pipe(path: &Path) -> io::Result<()> {
+    Ok(mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR)?)
 }
 
 /// Gives up every right there is beyond that of a plain user, for good, and becomes `user`.

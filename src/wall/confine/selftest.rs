@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd as _;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -14,6 +13,7 @@ use std::time::Duration;
 use rustix::process::{Pid, getpid, test_kill_process};
 use serde::{Deserialize, Serialize};
 
+use super::listen;
 use super::spec::{Report, Start};
 
 /// How long a connection may take that is not refused.
@@ -77,18 +77,6 @@ impl Laid {
     fn within_reach(&self) -> Vec<&'static str> {
         found(&self.bait)
     }
-}
-
-/// Listens at `path`, however long that is: the system takes no more than a hundred bytes of it.
-///
-/// # Errors
-/// The directory is not there, or something stands at the path.
-pub fn listen(path: &Path) -> io::Result<UnixListener> {
-    let (dir, name) = match (path.parent(), path.file_name()) {
-        (Some(dir), Some(name)) => (File::open(dir)?, name),
-        _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "no path of a socket")),
-    };
-    UnixListener::bind(Path::new(&format!("/proc/self/fd/{}", dir.as_raw_fd())).join(name))
 }
 
 /// Tries everything from inside and writes the report; returns the exit code.

@@ -54,6 +54,8 @@ pub(super) struct Start {
     pub(super) going_on: Option<OsString>,
     /// Variables that the launcher itself must not be started with.
     pub(super) env: Vec<(OsString, OsString)>,
+    /// The directory that the program starts in.
+    pub(super) dir: OsString,
     /// What the program sees as its own name.
     pub(super) name: OsString,
 }
