@@ -27,7 +27,10 @@ pub(super) fn command(spec: &Spec, start: &Start, told: &OsStr) -> io::Result<Co
 /// Returns the arguments that make the view; the launcher's own files are read, its report written.
 fn arguments(spec: &Spec, start: &Start, told: &OsStr, own: &Path) -> Vec<OsString> {
     let mut out: Vec<OsString> =
-        ["--unshare-all", "--die-with-parent", "--cap-drop", "ALL"].map(OsString::from).into();
+        ["--unshare-all", "--as-pid-1", "--cap-drop", "ALL"].map(OsString::from).into();
+    if start.going_on.is_none() {
+        out.push("--die-with-parent".into());
+    }
     if start.network != Network::Own {
         out.push("--share-net".into());
     }
@@ -47,11 +50,11 @@ fn arguments(spec: &Spec, start: &Start, told: &OsStr, own: &Path) -> Vec<OsStri
             (Use::Device, None) => out.extend(["--dev-bind".into(), from.clone(), at.clone()]),
         }
     }
-    for (kind, path, at) in [
-        ("--ro-bind", own.as_os_str(), LAUNCHER.as_ref()),
-        ("--ro-bind", told, told),
-        ("--bind", start.report.as_os_str(), start.report.as_os_str()),
-    ] {
+    let launcher = ("--ro-bind", own.as_os_str(), OsStr::new(LAUNCHER));
+    let told = ("--ro-bind", told, told);
+    let written = [Some(&start.report), start.going_on.as_ref()].into_iter().flatten();
+    let written = written.map(|path| ("--bind", path.as_os_str(), path.as_os_str()));
+    for (kind, path, at) in [launcher, told].into_iter().chain(written) {
         out.extend([kind.into(), path.to_owned(), at.to_owned()]);
     }
     out
@@ -88,7 +91,7 @@ mod tests {
         let text = told.iter().map(|one| one.to_str().unwrap()).collect::<Vec<_>>().join(" ");
         assert_eq!(
             text,
-            "--unshare-all --die-with-parent --cap-drop ALL --tmpfs /run --proc /proc --dev /dev \
+            "--unshare-all --as-pid-1 --cap-drop ALL --die-with-parent --tmpfs /run --proc /proc --dev /dev \
              --bind /s/tmp /tmp --ro-bind /usr /usr --bind /w/tree /w/tree \
              --ro-bind /f /run/dark-factory/launcher --ro-bind /s/spec /s/spec \
              --bind /s/report /s/report"

@@ -139,7 +139,7 @@ fn attempt(
         Some(report) => report.failed,
         None => {
             let said = finished.stderr.text();
-            Some(format!("the launcher ended with {:?}: {}", finished.ending, said.trim()))
+            Some(format!("the self-test ended without a word: {}", said.trim()))
         }
     })
 }

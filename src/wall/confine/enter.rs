@@ -60,7 +60,7 @@ pub fn launch(args: &[OsString]) -> u8 {
     let result = spec::read(Path::new(spec_file)).and_then(|spec| {
         let program = Program { program, args, start: &start };
         match (kind.to_str(), spec.step) {
-            (Some(OUTER), Step::Landlock) => program.become_it(&spec),
+            (Some(OUTER), Step::Landlock) => program.become_it(&spec, report.as_ref().ok()),
             (Some(OUTER), _) => outer(&spec, &start, [spec_file, start_text], &program),
             _ => inner(&spec, &program, report.as_ref().ok()),
         }
@@ -111,7 +111,8 @@ impl Program<'_> {
     }
 
     /// Confines this process and has it become the program.
-    fn become_it(&self, spec: &Spec) -> io::Result<u8> {
+    fn become_it(&self, spec: &Spec, report: Option<&File>) -> io::Result<u8> {
+        let report = there(report)?;
         namespace::give_up_rights(None)?;
         let port = match self.start.network {
             Network::Open => None,
@@ -120,8 +121,10 @@ impl Program<'_> {
         ruleset::apply(&rules(spec, self.start), port)?;
         filter::apply(true, port.is_some())?;
         if self.program == SELF_TEST {
-            return Ok(selftest::probe(self.args, self.start, None));
+            return Ok(selftest::probe(self.args, report));
         }
+        // From here on there is nobody to write it.
+        write_report(report, &Report::default());
         Err(self.command().exec())
     }
 }
@@ -178,7 +181,7 @@ fn goes_on(child: &Child, pipe: &OwnedFd) -> io::Result<bool> {
 }
 
 fn inner(spec: &Spec, program: &Program<'_>, report: Option<&File>) -> io::Result<u8> {
-    let report = report.ok_or_else(|| io::Error::other("the report can't be written"))?;
+    let report = there(report)?;
     let mut pipe = match &program.start.going_on {
         Some(path) => Some(OpenOptions::new().write(true).open(path)?),
         // What goes on outlives the outer launcher; nothing else does.
@@ -201,7 +204,7 @@ fn inner(spec: &Spec, program: &Program<'_>, report: Option<&File>) -> io::Resul
         std::thread::spawn(move || forward(&listener, Path::new(WAY_OUT)));
     }
     if program.program == SELF_TEST {
-        return Ok(selftest::probe(program.args, program.start, Some(report)));
+        return Ok(selftest::probe(program.args, report));
     }
     let mut command = program.command();
     command.current_dir(&program.start.dir);
@@ -241,6 +244,10 @@ fn left_of(child: Pid) -> u32 {
     let table = crate::process::survivors::table();
     let left = table.iter().filter(|one| !own.contains(&one.pid) && !one.zombie).count();
     u32::try_from(left).unwrap_or(u32::MAX)
+}
+
+fn there(report: Option<&File>) -> io::Result<&File> {
+    report.ok_or_else(|| io::Error::other("the report can't be written"))
 }
 
 fn write_report(mut file: &File, report: &Report) {

@@ -124,7 +124,7 @@ impl Confined {
     }
 
     /// Returns itself for a program that may go on in the background once it has exited with 0, as a
-    /// server does; in the steps without namespaces that is so in any case.
+    /// server does; in the step without namespaces that is so in any case.
     #[must_use]
     pub fn going_on(mut self) -> Self {
         self.may_go_on = true;
@@ -163,7 +163,7 @@ impl Confined {
             dir: call.dir.clone().into(),
             name: call.program.clone(),
         };
-        if self.may_go_on && matches!(self.step, Step::Root | Step::UserNamespace) {
+        if self.may_go_on && self.step != Step::Landlock {
             let mut pipe = self.report.clone();
             pipe.push(".pipe");
             let _ = fs::remove_file(&pipe);

@@ -14,7 +14,7 @@ use rustix::process::{Pid, getpid, test_kill_process};
 use serde::{Deserialize, Serialize};
 
 use super::listen;
-use super::spec::{Report, Start};
+use super::spec::Report;
 
 /// How long a connection may take that is not refused.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -80,7 +80,7 @@ impl Laid {
 }
 
 /// Tries everything from inside and writes the report; returns the exit code.
-pub(super) fn probe(args: &[OsString], start: &Start, report: Option<&File>) -> u8 {
+pub(super) fn probe(args: &[OsString], mut report: &File) -> u8 {
     let bait = args.first().and_then(|text| serde_json::from_str(text.to_str()?).ok());
     let failed = match bait {
         Some(bait) => describe(&found(&bait), usable(&bait).err()),
@@ -89,10 +89,7 @@ pub(super) fn probe(args: &[OsString], start: &Start, report: Option<&File>) -> 
     let code = u8::from(failed.is_some());
     let bytes = serde_json::to_vec(&Report { failed, ..Report::default() }).unwrap_or_default();
     // Without a report the step counts as one that does not hold.
-    let _ = match report {
-        Some(mut file) => file.write_all(&bytes),
-        None => fs::write(&start.report, &bytes),
-    };
+    let _ = report.write_all(&bytes);
     code
 }
 
