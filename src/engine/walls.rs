@@ -95,7 +95,7 @@ impl Walls {
         };
         match chosen.step {
             Step::Root => all.extend([Mechanism::Namespaces, Mechanism::OtherUser]),
-            Step::UserNamespace => all.push(Mechanism::Namespaces),
+            Step::UserNamespace | Step::Sudo => all.push(Mechanism::Namespaces),
             Step::Bubblewrap => all.extend([Mechanism::Namespaces, Mechanism::Bubblewrap]),
             Step::Landlock => {}
         }

@@ -123,7 +123,7 @@ impl Judging {
         }
         // Two that ask at the same time may both make one; the later one is dropped.
         if self.loopback.get().is_none() {
-            let made = Loopback::make(&self.launcher, self.chosen.step)?;
+            let made = Loopback::make(&self.launcher, &self.chosen)?;
             let _ = self.loopback.set(made);
         }
         Ok(self.loopback.get().and_then(Option::as_ref))
@@ -156,8 +156,7 @@ impl Judging {
     /// # Errors
     /// The loopback can't be made.
     pub(super) fn looker(&self) -> io::Result<Option<Call>> {
-        let looker = |on: &Loopback| Call::new(&self.launcher, "/").arg(LOOK).args(on.arguments());
-        Ok(self.loopback()?.map(looker))
+        Ok(self.loopback()?.map(|loopback| loopback.call(LOOK)))
     }
 
     fn room(&self) -> io::Result<Room> {
@@ -197,7 +196,9 @@ impl Judging {
         // By the rules of paths alone nothing can be seen elsewhere than where it lies.
         let (seen_tmp, elsewhere) = match self.chosen.step {
             Step::Landlock => (tmp.as_path(), false),
-            Step::Root | Step::UserNamespace | Step::Bubblewrap => (self.tmp.as_path(), true),
+            Step::Root | Step::UserNamespace | Step::Bubblewrap | Step::Sudo => {
+                (self.tmp.as_path(), true)
+            }
         };
         if elsewhere {
             let shown = [

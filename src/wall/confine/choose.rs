@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::geteuid;
+use rustix::process::{geteuid, getgid, getuid};
 
 use crate::process::{Call, Cancel, Keep, Variables, find_program, run};
 
@@ -30,11 +30,18 @@ pub struct Chosen {
     pub landlock: bool,
     /// The steps that are stronger, with why they can't be had; in the order in which they were tried.
     pub passed_over: Vec<(Step, String)>,
-    pub(super) bwrap: Option<PathBuf>,
+    /// `bwrap` or `sudo`, where the step goes by it.
+    pub(super) helper: Option<PathBuf>,
 }
 
 impl Chosen {
-    /// Returns whom a confined program runs as, user and group; none means as the factory does.
+    /// Returns where `sudo` is, where what is confined is started by it.
+    pub(super) fn sudo(&self) -> Option<PathBuf> {
+        self.helper.clone().filter(|_| self.step == Step::Sudo)
+    }
+
+    /// Returns whom a confined program runs as, user and group, where that is another one than the
+    /// factory's.
     pub fn user(&self) -> Option<(u32, u32)> {
         (self.step == Step::Root).then_some(NOBODY)
     }
@@ -53,7 +60,7 @@ fn list(tried: &[(Step, String)]) -> String {
 ///
 /// `dir` is an own directory of the factory's that no view has; `launcher` the binary that carries the
 /// hidden subcommands, `env` the environment for what it starts. The mechanisms that `without` names,
-/// `root`, `user-namespace`, `bubblewrap` and `landlock`, are taken as not there.
+/// `root`, `user-namespace`, `bubblewrap`, `sudo` and `landlock`, are taken as not there.
 ///
 /// # Errors
 /// None holds; the error says of each why.
@@ -66,25 +73,31 @@ pub fn strongest(
     let is_without = |step: Step| without.iter().any(|name| *name == step.to_string());
     let steps = match geteuid().is_root() {
         true => vec![Step::Root, Step::Landlock],
-        false => vec![Step::UserNamespace, Step::Bubblewrap, Step::Landlock],
+        false => vec![Step::UserNamespace, Step::Bubblewrap, Step::Sudo, Step::Landlock],
     };
-    let bwrap = find_program("bwrap".as_ref(), env);
+    let helper = |step: Step| match step {
+        Step::Bubblewrap => find_program("bwrap".as_ref(), env),
+        Step::Sudo => find_program("sudo".as_ref(), env),
+        Step::Root | Step::UserNamespace | Step::Landlock => None,
+    };
     let mut passed_over = Vec::new();
     for step in steps {
-        let chosen = |landlock| Chosen {
-            step,
-            landlock,
-            passed_over: Vec::new(),
-            bwrap: bwrap.clone().filter(|_| step == Step::Bubblewrap),
-        };
+        let chosen =
+            |landlock| Chosen { step, landlock, passed_over: Vec::new(), helper: helper(step) };
         let mut why = match step {
             _ if is_without(step) => Err("it is switched off by DARK_FACTORY_WITHOUT".to_owned()),
-            Step::Bubblewrap if bwrap.is_none() => Err("`bwrap` is not installed".to_owned()),
+            Step::Bubblewrap if helper(step).is_none() => {
+                Err("`bwrap` is not installed".to_owned())
+            }
+            Step::Sudo if helper(step).is_none() => Err("`sudo` is not installed".to_owned()),
             _ if is_without(Step::Landlock) => Err("Landlock is switched off".to_owned()),
             _ => try_out(dir, launcher, env, &chosen(true)).map(|()| true),
         };
         // Namespaces hold without the kernel's rules about paths; the others do not.
-        if why.is_err() && matches!(step, Step::Root | Step::UserNamespace) && !is_without(step) {
+        if why.is_err()
+            && matches!(step, Step::Root | Step::UserNamespace | Step::Sudo)
+            && !is_without(step)
+        {
             why = try_out(dir, launcher, env, &chosen(false)).map(|()| false);
         }
         match why {
@@ -176,16 +189,19 @@ impl Confined {
     ) -> io::Result<Self> {
         let root = dir.join("view");
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
+        let bwrap = chosen.helper.clone().filter(|_| chosen.step == Step::Bubblewrap);
+        let own = (getuid().as_raw(), getgid().as_raw());
         let spec = Spec {
             step: chosen.step,
             seen: view.seen,
             root: fs::canonicalize(root)?.into(),
-            user,
+            // Root by way of `sudo` gives itself up again, also for the groups that this user is in.
+            user: if chosen.step == Step::Sudo { Some(own) } else { user },
             landlock: chosen.landlock,
-            bwrap: chosen.bwrap.clone().map(Into::into),
+            bwrap: bwrap.map(Into::into),
         };
         let file = dir.join("view.json");
         spec::write(&file, &spec)?;
-        Ok(Self::of(launcher, chosen.step, &file, &dir.join("report.json")))
+        Ok(Self::of(launcher, chosen, &file, &dir.join("report.json")))
     }
 }

@@ -21,6 +21,10 @@ pub struct Chosen {
 }
 
 impl Chosen {
+    pub(super) fn sudo(&self) -> Option<std::path::PathBuf> {
+        None
+    }
+
     /// Returns whom a confined program runs as.
     pub fn user(&self) -> Option<(u32, u32)> {
         None

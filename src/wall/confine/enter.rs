@@ -24,11 +24,11 @@ use rustix::process::{
     set_dumpable_behavior, set_parent_process_death_signal, wait,
 };
 
-use super::WAY_OUT;
 use super::namespace;
 use super::ruleset::{self, Right};
 use super::spec::{self, Network, Report, Spec, Start, Step};
 use super::view::Use;
+use super::{WAY_OUT, steers_the_loader};
 use super::{bubblewrap, filter, selftest};
 use crate::process::{closing, inherited};
 use crate::wall::broker::forward;
@@ -52,16 +52,13 @@ const FAILED: u8 = 125;
 /// not return where the program is taken in this very process, or a signal has ended it.
 pub fn launch(args: &[OsString]) -> u8 {
     let [kind, spec_file, start_text, program, args @ ..] = args else { return FAILED };
-    let start: Start = match start_text.to_str().map(serde_json::from_str) {
-        Some(Ok(start)) => start,
-        _ => return FAILED,
-    };
+    let Ok(start) = spec::start(start_text) else { return FAILED };
     let report = OpenOptions::new().write(true).open(&start.report);
     let result = spec::read(Path::new(spec_file)).and_then(|spec| {
         let program = Program { program, args, start: &start };
         match (kind.to_str(), spec.step) {
             (Some(OUTER), Step::Landlock) => program.become_it(&spec, report.as_ref().ok()),
-            (Some(OUTER), _) => outer(&spec, &start, [spec_file, start_text], &program),
+            (Some(OUTER), _) => outer(&spec, &start, spec_file, &program),
             _ => inner(&spec, &program, report.as_ref().ok()),
         }
     });
@@ -129,12 +126,7 @@ impl Program<'_> {
     }
 }
 
-fn outer(
-    spec: &Spec,
-    start: &Start,
-    told: [&OsString; 2],
-    program: &Program<'_>,
-) -> io::Result<u8> {
+fn outer(spec: &Spec, start: &Start, spec_file: &OsStr, program: &Program<'_>) -> io::Result<u8> {
     // What ends the program is sent to its whole group; this process is to see how it ended.
     let seen = Arc::new(AtomicBool::new(false));
     for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
@@ -142,13 +134,21 @@ fn outer(
     }
     #[expect(clippy::disallowed_methods, reason = "the launcher is started through `process`")]
     let mut command = match spec.step {
-        Step::Bubblewrap => bubblewrap::command(spec, start, told[0])?,
+        Step::Bubblewrap => bubblewrap::command(spec, start, spec_file)?,
         _ => {
             namespace::unshare(spec.step, &start.network)?;
             Command::new("/proc/self/exe")
         }
     };
-    command.arg(INNER).args(told).arg(program.program).args(program.args);
+    // What steers the loader is for the program alone; the rest, which `sudo` did not pass on, the inner
+    // launcher may have as well.
+    let (env, plain) = start.env.iter().cloned().partition(|(name, _)| steers_the_loader(name));
+    if spec.step == Step::Sudo {
+        let plain: Vec<(OsString, OsString)> = plain;
+        command.env_clear().envs(plain);
+    }
+    let told = serde_json::to_string(&Start { env, ..start.clone() })?;
+    command.arg(INNER).arg(spec_file).arg(told).arg(program.program).args(program.args);
     let pipe = match &start.going_on {
         // Without waiting for whoever writes to it.
         Some(path) => {

@@ -1,6 +1,5 @@
 //! A loopback that several confined programs share: a server and those that ask it.
 
-use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
@@ -8,6 +7,7 @@ use rustix::process::getpid;
 
 use crate::process::{Call, Piped};
 
+use super::Chosen;
 use super::namespace;
 use super::spec::{Network, Step};
 
@@ -19,6 +19,8 @@ pub const HOLD: &str = "hold-loopback";
 pub struct Loopback {
     pid: i32,
     step: Step,
+    /// The call of this program that may join it, without what it is to do there.
+    own: Call,
     /// At the end of its input the holder ends.
     _holder: Piped,
 }
@@ -28,17 +30,19 @@ impl Loopback {
     ///
     /// # Errors
     /// The holder can't be started, or may not make it.
-    pub fn make(launcher: &Path, step: Step) -> io::Result<Option<Self>> {
+    pub fn make(launcher: &Path, chosen: &Chosen) -> io::Result<Option<Self>> {
+        let step = chosen.step;
         let name = match step {
-            Step::Root | Step::UserNamespace => serde_json::to_string(&step)?,
+            Step::Root | Step::UserNamespace | Step::Sudo => serde_json::to_string(&step)?,
             Step::Bubblewrap | Step::Landlock => return Ok(None),
         };
-        let mut holder = Piped::open(&Call::new(launcher, "/").arg(HOLD).arg(name))?;
+        let own = by_sudo(launcher, chosen);
+        let mut holder = Piped::open(&own.clone().arg(HOLD).arg(name))?;
         let mut line = [0; 32];
         let length = holder.stdout.read(&mut line)?;
         let text = std::str::from_utf8(&line[..length]).unwrap_or_default();
         match text.trim().parse() {
-            Ok(pid) => Ok(Some(Self { pid, step, _holder: holder })),
+            Ok(pid) => Ok(Some(Self { pid, step, own, _holder: holder })),
             Err(_) => {
                 let (_, said) = holder.finish()?;
                 Err(io::Error::other(format!("no network of its own can be made: {}", said.trim())))
@@ -51,10 +55,18 @@ impl Loopback {
         Network::Shared(self.pid)
     }
 
-    /// Returns the arguments by which [`join`] finds it.
-    pub fn arguments(&self) -> [OsString; 2] {
+    /// Returns the call of the hidden subcommand `name` with the first two of its arguments, by which
+    /// [`join`] finds this loopback.
+    pub fn call(&self, name: &str) -> Call {
         let step = serde_json::to_string(&self.step).unwrap_or_default();
-        [step.into(), self.pid.to_string().into()]
+        self.own.clone().arg(name).arg(step).arg(self.pid.to_string())
+    }
+}
+
+fn by_sudo(launcher: &Path, chosen: &Chosen) -> Call {
+    match chosen.sudo() {
+        Some(sudo) => Call::new(sudo, "/").args(["-n", "--"]).arg(launcher),
+        None => Call::new(launcher, "/"),
     }
 }
 

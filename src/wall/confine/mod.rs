@@ -69,6 +69,8 @@ pub struct Confined {
     way_out: Option<u16>,
     step: Step,
     may_go_on: bool,
+    /// Where `sudo` is, where the launcher has to be root's.
+    sudo: Option<OsString>,
 }
 
 /// Where the broker's socket is seen in a view.
@@ -77,7 +79,7 @@ const WAY_OUT: &str = "/run/dark-factory/way-out";
 const WAY_OUT_PORT: u16 = 3128;
 
 impl Confined {
-    fn of(launcher: &Path, step: Step, spec: &Path, report: &Path) -> Self {
+    fn of(launcher: &Path, chosen: &Chosen, spec: &Path, report: &Path) -> Self {
         Self {
             launcher: launcher.into(),
             spec: spec.into(),
@@ -85,8 +87,9 @@ impl Confined {
             places: Vec::new(),
             network: Network::Own,
             way_out: None,
-            step,
+            step: chosen.step,
             may_go_on: false,
+            sudo: chosen.sudo().map(Into::into),
         }
     }
 
@@ -180,11 +183,25 @@ impl Confined {
                 !steers
             });
         }
-        let start = serde_json::to_string(&start)?;
-        let mut args: Vec<OsString> = vec![OUTER.into(), self.spec.clone(), start.into()];
+        let mut args: Vec<OsString> = vec![OUTER.into(), self.spec.clone()];
+        let mut launcher = self.launcher.clone();
+        if let Some(sudo) = &self.sudo {
+            // It passes no variable on, and what stands on its command line everybody reads.
+            let env = Arc::make_mut(&mut call.env);
+            start.env.extend(std::mem::take(env));
+            env.insert("PATH".into(), "/usr/sbin:/usr/bin:/sbin:/bin".into());
+            let mut file = self.report.clone();
+            file.push(".start");
+            spec::write(Path::new(&file), &start)?;
+            args.splice(0..0, ["-n".into(), "--".into(), launcher]);
+            args.push(file);
+            launcher = sudo.clone();
+        } else {
+            args.push(serde_json::to_string(&start)?.into());
+        }
         args.push(program);
         args.append(&mut call.args);
-        Ok(Call { program: self.launcher.clone(), args, ..call })
+        Ok(Call { program: launcher, args, ..call })
     }
 
     /// Returns what came of the last start; none where the launcher was killed before it could say.
@@ -255,6 +272,7 @@ impl fmt::Display for Step {
             Self::Root => "root",
             Self::UserNamespace => "user-namespace",
             Self::Bubblewrap => "bubblewrap",
+            Self::Sudo => "sudo",
             Self::Landlock => "landlock",
         })
     }

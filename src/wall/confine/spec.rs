@@ -1,6 +1,6 @@
 //! What the launcher is told, and what it tells in the end.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -20,6 +20,8 @@ pub enum Step {
     UserNamespace,
     /// Namespaces that `bwrap` may make where others may not, and what `Landlock` has.
     Bubblewrap,
+    /// Namespaces that root makes, by `sudo` without a password, and what `Landlock` has.
+    Sudo,
     /// The kernel's rules about paths, and a filter of system calls, without namespaces.
     Landlock,
 }
@@ -87,11 +89,23 @@ pub(super) fn read(path: &Path) -> io::Result<Spec> {
     Ok(serde_json::from_slice(&fs::read(path)?)?)
 }
 
-pub(super) fn write(path: &Path, spec: &Spec) -> io::Result<()> {
-    let bytes = serde_json::to_vec(spec)?;
+/// Writes what the launcher is told, for this user alone.
+pub(super) fn write(path: &Path, told: &impl Serialize) -> io::Result<()> {
+    let bytes = serde_json::to_vec(told)?;
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(&bytes)
+}
+
+/// Reads what is particular to a start: the JSON itself, or the absolute path of a file with it, which is
+/// removed.
+pub(super) fn start(told: &OsStr) -> io::Result<Start> {
+    if !told.as_encoded_bytes().starts_with(b"/") {
+        return Ok(serde_json::from_slice(told.as_encoded_bytes())?);
+    }
+    let bytes = fs::read(told)?;
+    fs::remove_file(told)?;
+    Ok(serde_json::from_slice(&bytes)?)
 }
 
 /// Reads a report; none where nothing was reported, since whoever should have was killed.
