@@ -450,7 +450,7 @@ impl Default for Budget {
 }
 
 /// What keeps the holdout from the agent.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Isolation {
     /// The tier for the agent; none means the strongest that there is.
@@ -464,6 +464,22 @@ pub struct Isolation {
     pub read: Vec<String>,
     /// Devices that the product can use as well there, such as `/dev/dri`.
     pub devices: Vec<String>,
+    /// Whether each candidate is judged there without what an earlier one has built, in output that
+    /// the product ignores.
+    pub fresh: bool,
+}
+
+impl Default for Isolation {
+    fn default() -> Self {
+        Self {
+            agent: None,
+            judge: None,
+            require: None,
+            read: Vec::new(),
+            devices: Vec::new(),
+            fresh: true,
+        }
+    }
 }
 
 /// What of the network the agent reaches in the tier `sandbox`.

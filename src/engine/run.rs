@@ -9,10 +9,10 @@ use std::time::Duration;
 use crate::agent::CrashPoint;
 use crate::clock::Instant;
 use crate::config::Environment;
-use crate::event::{BlobRef, RunEvent, Summary};
+use crate::event::{BlobRef, RunEvent, Summary, Tier};
 use crate::git::{GitError, Oid, Repo, Signature, Tree};
 use crate::id::NodeId;
-use crate::journal::{Record, RunsDir};
+use crate::journal::{Record, RunsDir, write_durably};
 use crate::judge::{EvidenceDir, Fixtures, Judging, Place};
 use crate::pipeline::{Next, Phase, Walk};
 use crate::process::survivors::{self, Process, Search};
@@ -175,6 +175,7 @@ impl Run {
     pub fn sync_judge(&mut self) -> Result<Vec<String>, Halt> {
         let candidate = oid(&self.summary().candidate.0)?;
         let holdout = holdout_files(&self.frozen);
+        let is_fresh = self.walls.judge == Tier::Sandbox && self.frozen.config.isolation.fresh;
         let versioned = self.versioned()?;
         if versioned.judge_holds.as_ref() == Some(&candidate) {
             return Ok(Vec::new());
@@ -187,8 +188,20 @@ impl Run {
         let tree = versioned.files_of(&candidate).map_err(git("reading the candidate"))?;
         let mut tree = Arc::unwrap_or_clone(tree);
         tree.retain(|path, _| !holdout.contains(path.as_bytes()));
-        let report =
-            versioned.judge.sync(&versioned.repo, &tree).map_err(tree_failure("the judge tree"))?;
+        // What the code of an earlier candidate left in build output is no part of this one.
+        let holds = versioned.paths.dir.join("judge.candidate");
+        let is_other = std::fs::read_to_string(&holds).ok().as_deref() != Some(candidate.as_str());
+        let report = if is_other && is_fresh {
+            let applied = applied_in_judge(&versioned.paths.dir);
+            remove_file(&applied)?;
+            versioned.judge.sync_fresh(&versioned.repo, &tree)
+        } else {
+            versioned.judge.sync(&versioned.repo, &tree)
+        };
+        let report = report.map_err(tree_failure("the judge tree"))?;
+        write_durably(&holds, candidate.as_str().as_bytes()).map_err(|error| {
+            Failure::of("disk", format!("writing {} failed", holds.display()), error)
+        })?;
         versioned.judge_holds = Some(candidate);
         Ok(report.notices)
     }
@@ -381,6 +394,20 @@ pub(super) fn git(doing: &'static str) -> impl FnOnce(GitError) -> Halt {
 /// Makes the failure of a tree that could not be set up or read.
 pub(super) fn tree_failure(which: &'static str) -> impl FnOnce(TreeError) -> Halt {
     move |error| Failure::of("tree", format!("setting up {which} failed"), error).into()
+}
+
+/// Returns the file that says which set-up commands' outputs the judge tree holds, in a run's directory.
+pub(super) fn applied_in_judge(dir: &Path) -> PathBuf {
+    dir.join("prepare-judge.json")
+}
+
+fn remove_file(path: &Path) -> Result<(), Halt> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::of("disk", format!("removing {} failed", path.display()), error).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Makes a directory for this user alone.

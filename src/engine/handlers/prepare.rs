@@ -10,7 +10,7 @@ use std::path::Path;
 use regex::Regex;
 
 use crate::config::PrepareSettings;
-use crate::engine::run::private_dir;
+use crate::engine::run::{applied_in_judge, private_dir};
 use crate::engine::{Failure, Halt, Handler, Run};
 use crate::event::{Label, RunEvent};
 use crate::git::Tree;
@@ -69,7 +69,7 @@ fn prepare(
     let key = key(step, tree);
     let paths = run.versioned()?.paths.clone();
     let judge = paths.judge.clone();
-    let applied_file = paths.dir.join("prepare-judge.json");
+    let applied_file = applied_in_judge(&paths.dir);
     let mut applied = read_applied(&applied_file);
     let cached = run.versioned()?.state.prepare_cache().join(&key);
     if !step.inputs.is_empty()

@@ -42,6 +42,19 @@ impl ManagedTree {
     /// Two paths differ in case alone where that makes them one file; a blob is missing; the
     /// disk is full or refuses.
     pub fn sync(&mut self, repo: &Repo, tree: &Tree) -> Result<SyncReport, TreeError> {
+        self.set(repo, tree, false)
+    }
+
+    /// Does what [`ManagedTree::sync`] does, and removes every untracked file, whatever names it:
+    /// nothing is left of what was built in the tree before.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn sync_fresh(&mut self, repo: &Repo, tree: &Tree) -> Result<SyncReport, TreeError> {
+        self.set(repo, tree, true)
+    }
+
+    fn set(&mut self, repo: &Repo, tree: &Tree, fresh: bool) -> Result<SyncReport, TreeError> {
         let wants = Wants::gather(repo, tree)?;
         let beside = |source| TreeError::Io {
             doing: format!("write beside `{}`", self.manifest_path.display()),
@@ -65,7 +78,8 @@ impl ManagedTree {
             format: repo.format(),
             trash: &self.trash,
             owner: self.owner,
-            kept: &self.kept,
+            kept: if fresh { &[] } else { &self.kept },
+            fresh,
             done: vec![None; wants.files.0.len()],
             ignored: Vec::new(),
             pointers: Vec::new(),
@@ -117,6 +131,8 @@ struct Sync<'a> {
     trash: &'a Trash,
     owner: Owner,
     kept: &'a [TreePath],
+    /// Whether no pattern keeps anything.
+    fresh: bool,
     /// What is in place, by the index of what is wanted.
     done: Vec<Option<Entry>>,
     ignored: Vec<Vec<u8>>,
@@ -176,7 +192,8 @@ impl Sync<'_> {
         };
         let names = at::names(dir.as_fd()).map_err(fail)?;
         let patterns = ignored.len();
-        if names.binary_search_by(|name| name.as_slice().cmp(b".gitignore")).is_ok() {
+        let has_patterns = names.binary_search_by(|name| name.as_slice().cmp(b".gitignore")).is_ok();
+        if has_patterns && !self.fresh {
             let own = [&level.prefix, &b".gitignore"[..]].concat();
             // An untracked one speaks only where nothing is tracked: an agent's must not hide what
             // it leaves among the product's files.

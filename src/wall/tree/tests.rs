@@ -659,3 +659,22 @@ fn what_is_kept_stays_though_no_pattern_names_it() {
         assert!(!managed.at(stray).exists(), "{stray}");
     }
 }
+
+#[test]
+fn a_fresh_tree_holds_nothing_of_what_was_built_there() {
+    let mut managed = Managed::new();
+    managed.tree = managed.tree.keeping(vec![path("deps")]);
+    let files = [(".gitignore", "target/\n"), ("src/a", "1")];
+    managed.set(&files);
+    for built in ["target/deep/x", "deps/x", "venv/.gitignore", "venv/x", "src/stray"] {
+        managed.put(built, "*\n");
+    }
+    let tree = managed.fixture.tree(&files);
+    let listed = managed.fixture.repo.list(&tree).unwrap();
+    managed.tree.sync_fresh(&managed.fixture.repo, &listed).unwrap();
+    for gone in ["target", "deps", "venv", "src/stray"] {
+        assert!(!managed.at(gone).exists(), "{gone}");
+    }
+    assert_eq!(managed.text("src/a"), "1");
+    managed.check(&[]);
+}
