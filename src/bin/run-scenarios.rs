@@ -2,8 +2,11 @@
 
 use std::process::ExitCode;
 
-use dark_factory::cli::{exit, run_scenarios};
+use dark_factory::cli::{exit, hidden, run_scenarios};
 
 fn main() -> ExitCode {
-    exit::main(run_scenarios::run)
+    match hidden::hidden(std::env::args_os()) {
+        Some(code) => ExitCode::from(code),
+        None => exit::main(run_scenarios::run),
+    }
 }

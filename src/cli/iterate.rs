@@ -76,7 +76,7 @@ pub struct Args {
     pub answer: Option<String>,
     /// What keeps the holdout from the agent, and what is judged in its place: copy or sandbox
     /// [default: sandbox where it can be had]
-    #[arg(long, value_name = "TIER", value_parser = parse_tier)]
+    #[arg(long, value_name = "TIER", value_parser = parse_tier, conflicts_with = "in_place")]
     pub isolation: Option<Tier>,
     /// The root of the product [default: the top of the git repository]
     #[arg(long, value_name = "DIR")]

@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod compile_feedback;
 pub mod completions;
+mod confining;
 pub mod discard;
 pub mod exit;
 pub mod factory;

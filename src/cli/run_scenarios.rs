@@ -11,6 +11,7 @@ use clap::Parser;
 use crate::clock::{self, Clock as _, Instant, SystemClock};
 use crate::config::{Config, Environment};
 use crate::engine::keep_out_of_git;
+use crate::event::Tier;
 use crate::id::ScenarioId;
 use crate::judge::{
     self, Died, DiscoverError, EvidenceDir, Fixtures, JudgementRecord, Place, Progress, Settings,
@@ -24,6 +25,7 @@ use crate::scenario::{Diagnostic, Entry, ScenarioSet, Severity};
 use crate::text::plural;
 use crate::verdict::Satisfaction;
 
+use super::confining::{Confining, parse_tier};
 use super::exit::{Exit, Failure, OrExit as _};
 use super::lint::text_of;
 use super::past::{STATE, history, take_over};
@@ -46,6 +48,7 @@ Examples:
   run-scenarios --failed              only what was not satisfied the last time
   run-scenarios --jobs auto -q        several at a time; show what is not satisfied
   run-scenarios --report junit=x.xml  also write a report; --format says what is shown
+  run-scenarios --isolation sandbox   each in a view of its own, as the loop judges them
   run-scenarios --check               read the scenarios and say what is wrong with them
 
 Exit codes: 0 all satisfied, 1 not all, 2 the request makes no sense, 3 the factory failed,
@@ -70,6 +73,10 @@ pub struct Args {
     /// The root of the product [default: the top of the git repository, else the current directory]
     #[arg(long, value_name = "DIR", help_heading = "Product")]
     pub workdir: Option<PathBuf>,
+    /// What keeps evaluations from the rest of the machine: `copy`, nothing, or `sandbox`, as in a run of
+    /// the loop
+    #[arg(long, value_name = "TIER", value_parser = parse_tier, help_heading = "Product")]
+    pub isolation: Option<Tier>,
     /// List the scenarios and run none
     #[arg(long, conflicts_with = "check", help_heading = "Instead of running")]
     pub list: bool,
@@ -242,8 +249,14 @@ fn judge(
     chosen: &Chosen,
 ) -> anyhow::Result<Exit> {
     let set = &chosen.set;
-    let variables = env.for_product(&config.env, root, None, None);
-    let place = Place::open(root.clone(), variables);
+    let confining = match args.isolation {
+        Some(Tier::Sandbox) => Some(Confining::begin(env, config, set, root)?),
+        _ => None,
+    };
+    let place = confining.as_ref().map_or_else(
+        || Place::open(root.clone(), env.for_product(&config.env, root, None, None)),
+        |confining| confining.place.clone(),
+    );
     let entries: Vec<&Entry> = set.entries.iter().collect();
     let reports = args.reports.plan(args.format, args.quiet, env)?;
     let path = match &args.output {

@@ -182,6 +182,14 @@ impl Environment {
             .ok_or(EnvironmentError::NoStateDir)
     }
 
+    /// Returns the mechanisms of confinement that are to be done without, by `DARK_FACTORY_WITHOUT`:
+    /// names with commas or spaces between them; empty where it is unset.
+    pub fn done_without(&self) -> Vec<String> {
+        let names = self.get("DARK_FACTORY_WITHOUT").map(OsStr::to_string_lossy);
+        let names = names.iter().flat_map(|names| names.split([',', ' ']));
+        names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    }
+
     /// Returns whether this is a CI job, by `CI`.
     pub fn is_ci(&self) -> bool {
         self.get("CI").is_some_and(|value| value != "false" && value != "0")
@@ -282,6 +290,14 @@ impl Environment {
             .filter(|dir| dir.starts_with(b"/"))
             .map(|dir| Path::new(OsStr::from_bytes(dir)).join(name))
             .find(|path| is_executable(path))
+    }
+
+    /// Returns the path that a person wrote, `~/` meaning their home; none where that is not known.
+    pub fn expand(&self, path: &str) -> Option<PathBuf> {
+        match path.strip_prefix("~/") {
+            Some(rest) => self.home().map(|home| home.join(rest)),
+            None => Some(path.into()),
+        }
     }
 
     fn directory(&self, name: &str) -> Option<PathBuf> {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::event::Tier;
 use crate::feedback::Disclosure;
+use crate::scenario::{Entry, ScenarioSet};
 use crate::text::yaml::parse_scalar;
 
 /// The whole file.
@@ -71,6 +72,16 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Returns whether fixtures may use the machine's network: whoever needs one is on its network, and
+    /// there is one for all.
+    pub fn opens_fixtures(&self, set: &ScenarioSet) -> bool {
+        let asks = |entry: &Entry| {
+            let front = entry.scenario.as_ref().map(|scenario| &scenario.front);
+            front.is_ok_and(|front| front.network && !front.needs.is_empty())
+        };
+        self.fixtures.iter().any(|fixture| fixture.network) || set.entries.iter().any(asks)
+    }
+
     /// The paths that no agent may write, whatever the file says: the exam, the spec, the
     /// factory's own settings and what steers other agents or git.
     pub const PROTECTED: [&'static str; 12] = [

@@ -50,11 +50,7 @@ impl Walls {
         if !confines(asked.agent) && !confines(asked.judge) {
             return Ok((Self::none(), Vec::new()));
         }
-        let without: Vec<String> = env
-            .get("DARK_FACTORY_WITHOUT")
-            .map(|names| names.to_string_lossy().split([',', ' ']).map(str::to_owned).collect())
-            .unwrap_or_default();
-        let chosen = match strongest(dir, launcher, &env.for_tools(), &without) {
+        let chosen = match strongest(dir, launcher, &env.for_tools(), &env.done_without()) {
             Ok(chosen) => chosen,
             Err(none) => {
                 let by_name = [asked.agent, asked.judge, asked.require];
@@ -112,16 +108,8 @@ impl Walls {
     }
 }
 
-/// Expands what people write of a path; nothing where it begins with `~/` and there is no home.
-fn expand(path: &str, home: Option<&Path>) -> Option<PathBuf> {
-    match path.strip_prefix("~/") {
-        Some(rest) => home.map(|home| home.join(rest)),
-        None => Some(path.into()),
-    }
-}
-
-fn all(paths: &[String], home: Option<&Path>) -> Vec<PathBuf> {
-    paths.iter().filter_map(|path| expand(path, home)).collect()
+fn all(paths: &[String], env: &Environment) -> Vec<PathBuf> {
+    paths.iter().filter_map(|path| env.expand(path)).collect()
 }
 
 /// The stores of toolchains, to which the product's own set-up commands install.
@@ -154,9 +142,9 @@ impl Run {
             return Ok(Some(judging.clone()));
         }
         let (view, paths, config) = self.view_of_judged(env, &[])?;
-        let home = self.env.home();
-        let is_asked = |path: &&PathBuf| asked(&config, home.as_deref(), path);
-        if let Some(first) = view.left_out.iter().find(is_asked) {
+        let mut asked = all(&config.isolation.read, &self.env);
+        asked.extend(all(&config.isolation.devices, &self.env));
+        if let Some(first) = view.left_out.iter().find(|path| asked.contains(path)) {
             let message = format!(
                 "`isolation` names {}, which is not there, or is not to be seen by what is judged",
                 first.display()
@@ -166,15 +154,9 @@ impl Run {
         let dir = paths.dir.join("judging");
         let launcher = self.settings.factory.clone();
         let homes = [paths.judge_home.as_path(), paths.judge_tmp.as_path()];
-        // Whoever needs a fixture is on its network, and there is one for all.
-        let is_open = config.fixtures.iter().any(|fixture| fixture.network)
-            || self.frozen.set.entries.iter().any(|entry| {
-                entry.scenario.as_ref().is_ok_and(|scenario| {
-                    scenario.front.network && !scenario.front.needs.is_empty()
-                })
-            });
-        let judging =
-            Judging::begin(&dir, &launcher, &chosen, view, homes, is_open).map_err(|error| {
+        let is_open = config.opens_fixtures(&self.frozen.set);
+        let judging = Judging::begin(&dir, &launcher, &chosen, view, homes, chosen.user(), is_open)
+            .map_err(|error| {
                 Failure::of("isolation", format!("making {} failed", dir.display()), error)
             })?;
         Ok(Some(self.judging.insert(Arc::new(judging)).clone()))
@@ -194,10 +176,10 @@ impl Run {
             env,
             home: home.as_deref(),
             secret: &secret,
-            read: &all(&config.isolation.read, home.as_deref()),
+            read: &all(&config.isolation.read, &self.env),
             handed: &[],
             write: &write,
-            devices: &all(&config.isolation.devices, home.as_deref()),
+            devices: &all(&config.isolation.devices, &self.env),
         });
         Ok((view, paths, config))
     }
@@ -255,7 +237,7 @@ impl Run {
             env,
             home: home.as_deref(),
             secret: &secret,
-            read: &all(&config.isolation.read, home.as_deref()),
+            read: &all(&config.isolation.read, &self.env),
             handed: &handed,
             write: &write,
             devices: &[],
@@ -293,11 +275,4 @@ impl Run {
             proxies: proxies.collect(),
         })
     }
-}
-
-/// Returns whether the person asked for `path` to be seen.
-fn asked(config: &Config, home: Option<&Path>, path: &Path) -> bool {
-    let isolation = &config.isolation;
-    let named = isolation.read.iter().chain(&isolation.devices);
-    named.filter_map(|text| expand(text, home)).any(|named| named == path)
 }

@@ -24,6 +24,8 @@ pub struct Judging {
     fixtures: Confined,
     launcher: PathBuf,
     chosen: Chosen,
+    /// Whom what is judged runs as; none means as the factory does.
+    user: Option<(u32, u32)>,
     /// The loopback of fixtures and of what needs them, once it is asked for; none where they are on the
     /// machine's.
     loopback: OnceLock<Option<Loopback>>,
@@ -45,7 +47,8 @@ struct Room {
 impl Judging {
     /// Begins judging in `view`, with what it needs for that in `dir`, which is of the factory alone and
     /// which no view has. `home` and `tmp` are those that the environment of what is judged names; each
-    /// evaluation sees directories of its own there. `is_open` says whether fixtures may use the
+    /// evaluation sees directories of its own there. `user` is whom
+    /// what is judged runs as, none the factory's own; `is_open` says whether fixtures may use the
     /// machine's network.
     ///
     /// # Errors
@@ -56,6 +59,7 @@ impl Judging {
         chosen: &Chosen,
         view: View,
         [home, tmp]: [&Path; 2],
+        user: Option<(u32, u32)>,
         is_open: bool,
     ) -> io::Result<Self> {
         let rooms = dir.join("rooms");
@@ -66,16 +70,21 @@ impl Judging {
         with_homes
             .seen
             .extend([home, tmp].map(|path| Seen { path: path.into(), using: Use::Write }));
-        if let Some(user) = chosen.user() {
+        if let Some(user) = user {
             hand_over(home, user)?;
             hand_over(tmp, user)?;
         }
-        let fixtures = Confined::begin(&dir.join("fixtures"), launcher, chosen, with_homes)?;
+        let begin = |dir: &Path, view| match user {
+            Some(_) => Confined::begin(dir, launcher, chosen, view),
+            None => Confined::begin_as_self(dir, launcher, chosen, view),
+        };
+        let fixtures = begin(&dir.join("fixtures"), with_homes)?;
         Ok(Self {
-            base: Confined::begin(dir, launcher, chosen, view)?,
+            base: begin(dir, view)?,
             fixtures: fixtures.showing(tmp, Path::new("/tmp")).showing(tmp, Path::new("/var/tmp")),
             launcher: launcher.to_owned(),
             chosen: chosen.clone(),
+            user,
             loopback: OnceLock::new(),
             is_open,
             dir: rooms,
@@ -147,7 +156,7 @@ impl Judging {
     /// # Errors
     /// This process may not.
     pub(super) fn give(&self, dir: &Path) -> io::Result<()> {
-        self.chosen.user().map_or(Ok(()), |user| hand_over(dir, user))
+        self.user.map_or(Ok(()), |user| hand_over(dir, user))
     }
 
     /// Returns the call of the program that looks for a server on the fixtures' loopback, to be followed
@@ -177,7 +186,7 @@ impl Judging {
         } else {
             copy_tree(&self.home, &room.home())?;
         }
-        if let Some(user) = self.chosen.user() {
+        if let Some(user) = self.user {
             hand_over(&room.home(), user)?;
             hand_over(&room.tmp(), user)?;
         }
@@ -217,7 +226,7 @@ impl Judging {
         if let Some(script) = script {
             let name = "dark-factory-script.sh";
             fs::write(tmp.join(name), script)?;
-            if let Some(user) = self.chosen.user() {
+            if let Some(user) = self.user {
                 hand_over(&tmp.join(name), user)?;
             }
             call = call.arg(seen_tmp.join(name));

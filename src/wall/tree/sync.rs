@@ -192,7 +192,8 @@ impl Sync<'_> {
         };
         let names = at::names(dir.as_fd()).map_err(fail)?;
         let patterns = ignored.len();
-        let has_patterns = names.binary_search_by(|name| name.as_slice().cmp(b".gitignore")).is_ok();
+        let has_patterns =
+            names.binary_search_by(|name| name.as_slice().cmp(b".gitignore")).is_ok();
         if has_patterns && !self.fresh {
             let own = [&level.prefix, &b".gitignore"[..]].concat();
             // An untracked one speaks only where nothing is tracked: an agent's must not hide what
