@@ -222,7 +222,11 @@ impl Building<'_> {
         naming("/proc/sys", mount_bind_recursive(&at, &at))?;
         self.shown.push((at, true));
         let trigger = self.at(Path::new("/proc/sysrq-trigger"));
-        naming("/proc/sysrq-trigger", mount_bind_recursive("/dev/null", trigger))
+        // Not every kernel has it.
+        if trigger.exists() {
+            naming("/proc/sysrq-trigger", mount_bind_recursive("/dev/null", trigger))?;
+        }
+        Ok(())
     }
 
     /// Makes what is read alone unwritable, whatever is mounted within, and the frame around it.
