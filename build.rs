@@ -1,0 +1,26 @@
+//! Has the linker pack what the loader does at each start, where the loader knows how: a tenth less of
+//! each program, which CI builds and caches.
+
+use std::process::Command;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let is_own = variable("HOST") == variable("TARGET");
+    if is_own && variable("CARGO_CFG_TARGET_ENV") == "gnu" && knows_packed_relocations() {
+        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
+}
+
+/// Returns whether the C library is one of glibc 2.36 or later, by whose loader the program starts.
+fn knows_packed_relocations() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "nothing of the factory runs yet")]
+    let said = Command::new("getconf").arg("GNU_LIBC_VERSION").output();
+    let said = said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let version = said.unwrap_or_default();
+    let mut numbers =
+        version.trim().trim_start_matches("glibc ").split('.').map(|part| part.parse().ok());
+    let version: (Option<u32>, Option<u32>) =
+        (numbers.next().flatten(), numbers.next().flatten());
+    version >= (Some(2), Some(36))
+}
