@@ -20,7 +20,6 @@ fn knows_packed_relocations() -> bool {
     let version = said.unwrap_or_default();
     let mut numbers =
         version.trim().trim_start_matches("glibc ").split('.').map(|part| part.parse().ok());
-    let version: (Option<u32>, Option<u32>) =
-        (numbers.next().flatten(), numbers.next().flatten());
+    let version: (Option<u32>, Option<u32>) = (numbers.next().flatten(), numbers.next().flatten());
     version >= (Some(2), Some(36))
 }

@@ -15,6 +15,7 @@ mod demo;
 mod doors;
 mod fixtures;
 mod golden;
+mod isolation;
 mod itself;
 mod loop_paths;
 mod nasty;

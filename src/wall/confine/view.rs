@@ -222,7 +222,7 @@ fn behind(programs: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(programs).into_iter().flatten().flatten();
     for link in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())) {
         let Ok(target) = fs::canonicalize(link.path()) else { continue };
-        let Some(dir) = target.parent() else { continue };
+        let Some(dir) = target.parent().filter(|dir| !dir.starts_with(programs)) else { continue };
         let prefix = if dir.ends_with("bin") { dir.parent() } else { Some(dir) };
         out.extend(prefix.map(Path::to_owned));
     }

@@ -1,0 +1,227 @@
+//! The tier `sandbox` in runs of the loop: what agent and product see and reach, which step is taken
+//! where another is missing, and what the record says of it. `tests/attacks/` has those who try.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
+use serde_json::{Value, json};
+
+use crate::support::Product;
+
+/// Every mechanism that a machine can have.
+const ALL: &str = "root,user-namespace,bubblewrap,sudo,landlock";
+
+/// A product whose agent runs `turn` in its workspace, and whose words are looked for.
+fn product(turn: &str, more: &str) -> Product {
+    let product = Product::new().file("words.txt", "one\n").file(".gitignore", "out/\n");
+    let script = product.base().join("agent.sh");
+    fs::write(&script, turn).unwrap();
+    product
+        .config(&format!(
+            "satisfaction: {{threshold: 1.0}}\nbudget: {{max_iterations: 2}}\nagent:\n  \
+             backend: command\n  command: [bash, \"{}\"]\nisolation: {{}}\n{more}",
+            script.display()
+        ))
+        .scenario("words", "grep -q two words.txt")
+}
+
+fn receipt(product: &Product) -> Value {
+    let shown = product.factory(&["show", "--receipt", "1"]);
+    serde_json::from_str(&shown.code(0).stdout).unwrap()
+}
+
+/// Returns what the mechanisms named in `enforced` of a receipt are beyond those of `copy`.
+fn beyond_copy(receipt: &Value) -> Vec<String> {
+    let all = receipt["enforced"].as_array().unwrap().iter();
+    let names = all.map(|name| name.as_str().unwrap().to_owned());
+    let copy = ["workspace", "private_home", "named_variables", "reaping", "import"];
+    names.filter(|name| !copy.contains(&name.as_str()) && name != "private_memory").collect()
+}
+
+#[test]
+fn an_agent_sees_its_workspace_and_nothing_of_the_person() {
+    let product = product(
+        "{ for dir in \"$1\"/product \"$1\"/state \"$1\"/home; do ls -A $dir 2>&1; done\n\
+         ls /proc | grep -c '^[0-9]'; cat /proc/1/environ 2>&1 | wc -c; } > seen.txt\n\
+         (setsid sleep 300 >/dev/null 2>&1 &); sleep 0.1\necho two >> words.txt",
+        "",
+    );
+    let base = product.base().display().to_string();
+    fs::write(product.base().join("home/private"), "").unwrap();
+    let config = product
+        .read("dark-factory.yaml")
+        .replace("agent.sh\"]", &format!("agent.sh\", \"{base}\"]"));
+    product.write("dark-factory.yaml", config);
+    let product = product.committed();
+    product
+        .iterate(&[])
+        .code(0)
+        .says("isolation `sandbox`")
+        .says("tier sandbox; nothing of the exam");
+    let seen = product.git(&["show", &format!("{}:seen.txt", product.branch())]);
+    for hidden in ["scenarios", "words.md", "private", "journal"] {
+        assert!(!seen.contains(hidden), "{seen}");
+    }
+    let receipt = receipt(&product);
+    assert_eq!((&receipt["tier"], &receipt["reaped"]), (&json!("sandbox"), &json!(1)));
+    let enforced = beyond_copy(&receipt);
+    for name in ["namespaces", "no_privileges", "system_calls", "network"] {
+        assert!(enforced.contains(&name.to_owned()), "{enforced:?}");
+    }
+}
+
+#[test]
+fn an_agent_reaches_hosts_by_the_broker_alone() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut asked = [0; 4];
+        stream.read_exact(&mut asked).unwrap();
+        stream.write_all(b"pong").unwrap();
+        asked
+    });
+    let ask = "ask() {\n  exec 3<>/dev/tcp/127.0.0.1/${HTTP_PROXY##*:}\n  \
+               printf 'CONNECT %s HTTP/1.1\\r\\nHost: %s\\r\\n\\r\\n' $1 $1 >&3\n  read -r line <&3; echo \"$line\"\n}\n";
+    let turn = format!(
+        "{ask}exec > seen.txt 2>&1\nask example.com:443\n\
+         (exec 4<>/dev/tcp/127.0.0.1/{port}) && echo reached\n\
+         ask 127.0.0.1:{port}\nread -r empty <&3\nprintf ping >&3\nhead -c 4 <&3\n\
+         echo two >> words.txt\n"
+    );
+    let product = product(&turn, &format!("network: {{allow: [\"127.0.0.1:{port}\"]}}\n"));
+    let product = product.committed();
+    product.iterate(&[]).code(0).says("asked for example.com, which `network.allow` does not name");
+    assert_eq!(&server.join().unwrap(), b"ping");
+    let seen = product.git(&["show", &format!("{}:seen.txt", product.branch())]);
+    assert!(seen.contains("HTTP/1.1 403") && seen.contains("HTTP/1.1 200"), "{seen}");
+    assert!(seen.ends_with("pong") && !seen.contains("reached"), "{seen}");
+    let contacted = receipt(&product)["contacted"].clone();
+    let outcomes: Vec<_> = contacted
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["host"].as_str().unwrap(), one["outcome"].as_str().unwrap()))
+        .collect();
+    assert_eq!(outcomes, [("127.0.0.1", "allowed"), ("example.com", "denied")]);
+}
+
+#[test]
+fn without_a_network_there_is_no_way_out() {
+    let turn = "echo ${HTTP_PROXY-none} > seen.txt; echo two >> words.txt";
+    let product = product(turn, "network: {access: none}\n").committed();
+    product.iterate(&[]).code(0);
+    assert_eq!(product.git(&["show", &format!("{}:seen.txt", product.branch())]), "none");
+}
+
+#[test]
+fn the_next_step_is_taken_where_one_is_missing_and_said() {
+    let turn = "echo two >> words.txt";
+    for (without, said) in [
+        ("root,user-namespace,bubblewrap,sudo", "confined by `landlock`, since `"),
+        (ALL, "isolation is `copy`: no kind of confinement holds on this machine: "),
+    ] {
+        let product = product(turn, "").committed();
+        product.iterate_with(&[], &[("DARK_FACTORY_WITHOUT", without)]).code(0).says(said);
+        let enforced = beyond_copy(&receipt(&product));
+        assert_eq!(enforced.contains(&"landlock".to_owned()), without != ALL, "{enforced:?}");
+        assert!(!enforced.contains(&"namespaces".to_owned()), "{enforced:?}");
+    }
+    let product = product(turn, "").committed();
+    product.iterate_with(&[], &[("DARK_FACTORY_WITHOUT", "landlock")]).code(0);
+    let enforced = beyond_copy(&receipt(&product));
+    assert!(enforced.contains(&"namespaces".to_owned()), "{enforced:?}");
+    assert!(!enforced.contains(&"landlock".to_owned()), "{enforced:?}");
+}
+
+#[test]
+fn a_run_does_not_go_on_with_less_than_it_began_with() {
+    let product = product("echo two >> words.txt", "").committed();
+    product.iterate(&["--once", "--max-iterations", "2"]);
+    let other = self::product("true", "").committed();
+    other.iterate(&["--once"]).code(5);
+    let said = other.iterate_with(&["--resume"], &[("DARK_FACTORY_WITHOUT", ALL)]).code(6);
+    said.says("isolation `sandbox` is asked for and can't be had");
+}
+
+#[test]
+fn what_is_judged_has_a_home_a_tmp_and_a_network_of_its_own() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let leave = "echo mine > $HOME/left; echo mine > $TMPDIR/left; echo mine > /tmp/left";
+    let reach = format!("(exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null");
+    let product = Product::new().config("isolation: {}\nsatisfaction: {threshold: 1.0}\n");
+    let exam = product.path("scenarios/a.md").display().to_string();
+    let product = product
+        .scenario("a", &format!("test ! -e {exam} && {leave}"))
+        .scenario("b", "test -z \"$(ls -A $HOME $TMPDIR /tmp | grep left)\"")
+        .scenario("c", &format!("! {reach}"))
+        .file(
+            "scenarios/d.md",
+            format!("---\nnetwork: true\n---\n# D\n\n## Evaluation\n```bash\n{reach}\n```\n"),
+        )
+        .committed();
+    product.iterate(&["--no-agent"]).code(0).says("4 of 4 satisfied");
+}
+
+#[test]
+fn fixtures_share_a_loopback_with_what_needs_them() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // Nothing but bash answers on a port everywhere: what goes on writes to the fixture's directory.
+    let product = Product::new()
+        .config(
+            "isolation: {}\nfixtures:\n- name: tick\n  \
+             start: '(while :; do date +%N > $FACTORY_DIR_TICK/t; sleep 0.02; done) & sleep 0.1'\n",
+        )
+        .file(
+            "scenarios/a.md",
+            format!(
+                "---\nneeds: [tick]\n---\n# A\n\n## Evaluation\n```bash\n\
+                 before=$(cat $FACTORY_DIR_TICK/t); sleep 0.1\n\
+                 test \"$before\" != \"$(cat $FACTORY_DIR_TICK/t)\" || exit 3\n\
+                 ! (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null\n```\n"
+            ),
+        )
+        .committed();
+    product.iterate(&["--no-agent"]).code(0).says("1 of 1 satisfied");
+    product.assert_nothing_alive();
+}
+
+#[test]
+fn nothing_that_an_earlier_candidate_built_is_there_for_the_next() {
+    let turn = "echo $((n = $(cat n 2>/dev/null || echo 0) + 1)) > n; echo two >> words.txt";
+    let product =
+        product(turn, "gates: [{name: build, run: 'mkdir -p out; cp n out/ 2>/dev/null; true'}]\n")
+            .scenario("fresh", "test ! -e out/poison && touch out/poison && test \"$(cat n)\" = 2")
+            .committed();
+    product.iterate(&[]).code(0).says("converged");
+}
+
+#[test]
+fn set_up_commands_see_nothing_of_the_repository_and_make_what_they_are_to() {
+    let product = Product::new().file("list", "1\n");
+    let root = product.root().display().to_string();
+    let product = product
+        .config(&format!(
+            "isolation: {{}}\nprepare:\n- name: deps\n  \
+             run: 'mkdir deps; ls {root} > deps/seen 2>/dev/null; cp list deps/; touch $HOME/installed'\n  \
+             inputs: [list]\n  outputs: [deps]\n"
+        ))
+        .scenario("deps", "test -e deps/list && test ! -s deps/seen && test -e ~/installed && touch deps/own")
+        .committed();
+    product.iterate(&["--no-agent"]).code(0).says("1 of 1 satisfied");
+}
+
+#[test]
+fn a_judgement_in_place_can_be_confined_too() {
+    let product = Product::new();
+    let home = product.base().join("home").display().to_string();
+    let product = product
+        .scenario("a", &format!("test ! -e {home} && test -d \"$HOME\" && echo made > made"))
+        .committed();
+    product.run_scenarios(&[]).code(1);
+    product.run_scenarios(&["--isolation", "sandbox"]).code(0);
+    assert_eq!(product.read("made"), "made\n");
+}
