@@ -3,7 +3,7 @@
 //!
 //! Every figure stands beside its floor, measured in the same run on the same files, since ratios
 //! travel from machine to machine and seconds do not. `cargo bench -- NAME` runs one part: `loop`,
-//! `stages`, `status`, `runner` or `mask`; `TMPDIR` says where the generated products lie.
+//! `stages`, `status`, `runner`, `mask` or `wall`; `TMPDIR` says where the generated products lie.
 //! Nothing is compared with an earlier run.
 #![expect(
     clippy::disallowed_methods,
@@ -21,14 +21,16 @@ mod repository;
 mod runner;
 mod stages;
 mod status;
+mod wall;
 
 /// The parts by name, in the order in which they run.
-const PARTS: [(&str, fn()); 5] = [
+const PARTS: [(&str, fn()); 6] = [
     ("loop", iterations::measure),
     ("stages", stages::measure),
     ("status", status::measure),
     ("runner", runner::measure),
     ("mask", mask::measure),
+    ("wall", wall::measure),
 ];
 
 fn main() {
