@@ -3,7 +3,6 @@
 
 #![expect(
     clippy::disallowed_methods,
-    clippy::print_stdout,
     reason = "nothing of the factory runs yet, and cargo is told by lines and variables"
 )]
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::agent::{Launch, TurnPaths};
+use crate::agent::{Launch, TurnPaths, is_secret};
 use crate::event::{BlobRef, Digests, Label, Leak, Mechanism, Place, Receipt, RunEvent, Searched};
 use crate::id::{Digest, ScenarioId};
 use crate::pipeline::Node;
@@ -20,6 +20,8 @@ pub(super) struct Handed<'a> {
     pub(super) launch: &'a Launch,
     pub(super) env: &'a Variables,
     pub(super) paths: &'a TurnPaths,
+    /// The variables that the agent gets by name.
+    pub(super) names: &'a [String],
     /// How many files its workspace has, and how many were left out of it.
     pub(super) files: usize,
     pub(super) withheld: usize,
@@ -44,6 +46,7 @@ pub(super) fn begin(
     let mut receipt =
         Receipt::begin(name, run.walls.agent, (turn, attempt), enforced, digests(run, handed)?);
     receipt.withheld = handed.withheld;
+    receipt.held = held(run, handed);
     // Its files were searched as they were put there, each blob once in a run.
     receipt.searched.push(Searched {
         place: Place::Workspace,
@@ -109,6 +112,15 @@ pub(super) fn end(
         RunEvent::ReceiptWritten { turn: turn.turn, contaminated, receipt: blob },
     )?;
     Ok(Some(receipt))
+}
+
+/// Returns the logins that the agent is given: no broker adds them for it.
+fn held(run: &Run, handed: &Handed<'_>) -> Vec<String> {
+    let settings = &run.frozen.config.agent;
+    let names = handed.names.iter().filter(|name| {
+        is_secret(name) && handed.env.contains_key(std::ffi::OsStr::new(name.as_str()))
+    });
+    names.chain(&settings.home).cloned().collect()
 }
 
 fn search<'a>(

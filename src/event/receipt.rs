@@ -30,6 +30,9 @@ pub struct Receipt {
     pub digests: Digests,
     /// How many files were kept from the agent since an evaluation stands in them.
     pub withheld: usize,
+    /// The logins that the agent itself held: names of variables, and paths below the person's home.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<String>,
     /// Whom the agent asked for by way of the broker, by host and port; empty where it has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contacted: Vec<Contact>,
@@ -169,6 +172,7 @@ impl Receipt {
             enforced,
             digests,
             withheld: 0,
+            held: Vec::new(),
             contacted: Vec::new(),
             searched: Vec::new(),
             reaped: None,

@@ -225,3 +225,17 @@ fn a_judgement_in_place_can_be_confined_too() {
     product.run_scenarios(&["--isolation", "sandbox"]).code(0);
     assert_eq!(product.read("made"), "made\n");
 }
+
+#[test]
+fn a_login_that_the_agent_holds_is_in_the_receipt_by_its_name_alone() {
+    let product = product("echo two >> words.txt", "");
+    let config = product.read("dark-factory.yaml");
+    let config = config.replace("agent:\n", "agent:\n  env: [MY_API_KEY, MY_MODE, UNSET_TOKEN]\n");
+    product.write("dark-factory.yaml", config);
+    let product = product.committed();
+    let env = [("MY_API_KEY", "sk-do-not-show"), ("MY_MODE", "x")];
+    product.iterate_with(&[], &env).code(0);
+    let receipt = receipt(&product);
+    assert_eq!(receipt["held"], json!(["MY_API_KEY"]));
+    assert!(!receipt.to_string().contains("sk-do-not-show"));
+}

@@ -136,8 +136,15 @@ fn take_turn(node: &Node, run: &mut Run, turn: u32, attempt: u32) -> Result<(), 
     if launch.confined.is_some() {
         launch.way_out = run.way_out(chosen);
     }
-    let handed =
-        Handed { prompt: &prompt, launch: &launch, env: &env, paths: &paths, files, withheld };
+    let handed = Handed {
+        prompt: &prompt,
+        launch: &launch,
+        env: &env,
+        paths: &paths,
+        names: &names,
+        files,
+        withheld,
+    };
     receipt::begin(node, run, (turn, attempt), &handed)?;
     let prompt = run.recorder.put(Label::Public, prompt)?;
     let started = RunEvent::AgentStarted { turn, attempt, prompt };
