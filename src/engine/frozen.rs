@@ -10,7 +10,7 @@ use crate::config::{Config, GateSettings};
 use crate::feedback::{Mask, Point};
 use crate::id::ScenarioId;
 use crate::report::Names;
-use crate::scenario::{Entry, ScenarioSet, Visibility};
+use crate::scenario::{Entry, Holdout, ScenarioSet, Visibility, canary};
 use crate::text::TreePath;
 
 /// Everything that is frozen.
@@ -32,6 +32,10 @@ pub struct Frozen {
     pub specs: Vec<(String, String)>,
     /// What earlier runs on this branch came to, oldest first.
     pub earlier: Vec<Point>,
+    /// What the canaries of this run are made from; empty in runs of earlier versions, and where no agent
+    /// could read them.
+    #[serde(default)]
+    pub canary: String,
 }
 
 /// Something that could not be frozen.
@@ -74,7 +78,13 @@ impl Frozen {
     /// Returns the mask that keeps the holdout's text out of everything the agent reads.
     pub fn mask(&self) -> Mask {
         let specs: Vec<&str> = self.specs.iter().map(|(_, text)| text.as_str()).collect();
-        Mask::new(&self.set, &specs)
+        let kept = self.set.entries.iter().filter(|_| !self.canary.is_empty());
+        Mask::new(&self.set, &specs).and(kept.map(|entry| canary(&self.canary, &entry.id)))
+    }
+
+    /// Returns what is searched for wherever the agent could have the exam from.
+    pub fn holdout(&self) -> Holdout {
+        Holdout::of(&self.set).with_canaries(&self.set, &self.canary)
     }
 
     /// Returns the entries by id.

@@ -10,7 +10,7 @@ use crate::event::{BlobRef, Digests, Label, Leak, Mechanism, Place, Receipt, Run
 use crate::id::{Digest, ScenarioId};
 use crate::pipeline::Node;
 use crate::process::{Variables, is_private, resolve};
-use crate::scenario::{Entry, Holdout, Visibility};
+use crate::scenario::{Entry, Visibility};
 
 use super::{Failure, Halt, Run};
 
@@ -37,7 +37,7 @@ pub(super) fn begin(
     (turn, attempt): (u32, u32),
     handed: &Handed<'_>,
 ) -> Result<(), Halt> {
-    let holdout = Holdout::of(&run.frozen.set);
+    let holdout = run.frozen.holdout();
     let name = run.summary().run.clone();
     let mut enforced = run.walls.mechanisms(run.frozen.config.network.access);
     if is_private() {
@@ -92,7 +92,7 @@ pub(super) fn end(
     }
     let Some(begun) = &turn.begun else { return Ok(None) };
     let mut receipt: Receipt = run.recorder.get_json(begun)?;
-    let holdout = Holdout::of(&run.frozen.set);
+    let holdout = run.frozen.holdout();
     // What is not there was not written.
     let [stdout, stderr] = streams.map(|path| fs::read(path).unwrap_or_default());
     let streams = [("stdout".to_owned(), &*stdout), ("stderr".to_owned(), &*stderr)];

@@ -9,7 +9,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Environment, EnvironmentError, Isolation};
 use crate::event::{Ended, Label, RunEvent, RunStarted, Summary};
 use crate::git::{GitError, Head, Oid, Repo};
-use crate::id::{NodeId, RunId};
+use crate::id::{Digest, NodeId, RunId};
 use crate::journal::{DirStore, Journal, RunsDir, StoreError};
 use crate::judge::{DiscoverError, check_needs, discover, makefile};
 use crate::pipeline::Graph;
@@ -469,7 +469,19 @@ fn freeze(
         prompt,
         prompt_name,
         config,
+        canary: if in_place { String::new() } else { seed()? },
     })
+}
+
+/// Returns what nobody can guess.
+fn seed() -> Result<String, StartError> {
+    use std::io::Read as _;
+    let path = Path::new("/dev/urandom");
+    let mut bytes = [0; 32];
+    std::fs::File::open(path)
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(|source| StartError::Disk { path: path.to_owned(), source })?;
+    Ok(Digest::of(&bytes).as_str().to_owned())
 }
 
 fn makefile_of(repo: &Repo, commit: &Oid) -> Result<Option<String>, GitError> {

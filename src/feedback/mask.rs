@@ -222,6 +222,13 @@ impl Mask {
         hit
     }
 
+    /// Returns itself with these texts to be masked as well, whoever else may have them.
+    #[must_use]
+    pub fn and(mut self, texts: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        texts.into_iter().for_each(|text| self.learn(text.as_ref()));
+        self
+    }
+
     fn learn_scenario(&mut self, scenario: &Scenario) {
         // As one text too: a run may go from one block of the evaluation into the next.
         self.learn(&scenario.script());

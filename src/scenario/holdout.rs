@@ -9,7 +9,7 @@ use regex::bytes::{Regex, RegexBuilder};
 use serde_json::Value;
 
 use super::{ScenarioSet, Visibility};
-use crate::id::ScenarioId;
+use crate::id::{Digest, ScenarioId};
 
 /// What a set of scenarios keeps from the agent, made ready to be searched for in many files.
 #[derive(Debug)]
@@ -66,6 +66,24 @@ impl Holdout {
                 bytes,
             }));
         }
+        Self::of_needles(needles)
+    }
+
+    /// Returns itself with the canary of each holdout scenario of `set`, see [`canary`]: a short
+    /// evaluation has one too. `seed` is the run's; nothing is added where that is empty.
+    #[must_use]
+    pub fn with_canaries(self, set: &ScenarioSet, seed: &str) -> Self {
+        let mut needles = self.needles;
+        let kept = set.entries.iter().filter(|entry| entry.visibility() == Visibility::Holdout);
+        needles.extend(kept.filter(|_| !seed.is_empty()).map(|entry| Needle {
+            id: entry.id.clone(),
+            bytes: canary(seed, &entry.id).into_bytes(),
+            mark: 0,
+        }));
+        Self::of_needles(needles)
+    }
+
+    fn of_needles(needles: Vec<Needle>) -> Self {
         let mut marks: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
         for (at, needle) in needles.iter().enumerate() {
             let mark = needle.bytes[needle.mark..needle.mark + MARK].to_vec();
@@ -130,6 +148,13 @@ impl Holdout {
     pub fn longest(&self) -> usize {
         self.needles.iter().map(|needle| needle.bytes.len()).max().unwrap_or(0)
     }
+}
+
+/// Returns the word that stands behind the evaluation of a scenario in one run and nowhere else: who has
+/// it has seen that evaluation at work. Of the run's `seed` it tells nothing.
+pub fn canary(seed: &str, id: &ScenarioId) -> String {
+    let digest = Digest::of(format!("{seed}\0{}", id.as_str()).as_bytes());
+    format!("canary-{}", &digest.as_str()[..40])
 }
 
 /// Returns the scenario whose evaluation stands in `bytes`; see [`Holdout`], which is faster where
@@ -313,5 +338,25 @@ mod tests {
             let long = squeezed(code.as_bytes()).len() >= Holdout::SHORTEST;
             prop_assert_eq!(find_holdout(&set, &text).is_some(), long);
         }
+    }
+
+    #[test]
+    fn a_canary_is_found_of_an_evaluation_that_is_too_short_to_be() {
+        let set = set(vec![
+            entry("exam", Visibility::Holdout, &["true"]),
+            entry("shown", Visibility::Public, &["true"]),
+        ]);
+        let found = |seed: &str, id: &str| {
+            let text = format!("saw # {} there", canary("seed", &ScenarioId::for_file(id)));
+            let holdout = Holdout::of(&set).with_canaries(&set, seed);
+            holdout.find(text.as_bytes()).map(|id| id.as_str().to_owned())
+        };
+        assert_eq!(
+            found("seed", &set.entries[0].file).as_deref(),
+            Some(set.entries[0].id.as_str())
+        );
+        assert_eq!(found("seed", &set.entries[1].file), None);
+        assert_eq!(found("other", &set.entries[0].file), None);
+        assert_eq!(found("", &set.entries[0].file), None);
     }
 }

@@ -17,7 +17,7 @@ mod shard;
 pub use checks::{CHECKS, Check, check_of};
 pub use criteria::{Criterion, CriterionCheck, JsonStep, Subject, TextTest, regex_of};
 pub use history::{History, LastStatus, Past};
-pub use holdout::{Holdout, find_holdout, squeezed};
+pub use holdout::{Holdout, canary, find_holdout, squeezed};
 pub use lint::check as lint;
 pub use model::{
     CodeBlock, Diagnostic, Entry, EvidenceItem, FrontMatter, Precondition, Scenario, ScenarioSet,

@@ -239,3 +239,19 @@ fn a_login_that_the_agent_holds_is_in_the_receipt_by_its_name_alone() {
     assert_eq!(receipt["held"], json!(["MY_API_KEY"]));
     assert!(!receipt.to_string().contains("sk-do-not-show"));
 }
+
+#[test]
+fn an_evaluation_that_is_seen_at_work_is_known_by_its_canary() {
+    // Too short to be searched for by its text, and shown by a product that reads its parent's
+    // command line.
+    let product = product("tr '\\0' ' ' < product.sh > copy; echo \"$CANARY\" >> words.txt", "")
+        .file("product.sh", "tr '\\0' '\\n' < /proc/$PPID/cmdline\nexit 1\n")
+        .scenario("words", "sh ./product.sh")
+        .committed();
+    product.iterate(&["--no-agent"]).code(1);
+    let told = product.factory(&["show", "--scenario", "words"]).code(0).stdout;
+    let at = told.find("canary-").unwrap();
+    assert!(told[at..].split_whitespace().next().unwrap().len() > 40, "{told}");
+    let feedback = product.factory(&["show", "--feedback"]).code(0).stdout;
+    assert!(feedback.contains("[masked]") && !feedback.contains("canary-"), "{feedback}");
+}

@@ -18,7 +18,6 @@ use crate::git::{Mode, Tree, TreeEntry};
 use crate::id::Digest;
 use crate::journal::write_durably;
 use crate::pipeline::{Node, NodeOutcome, Status};
-use crate::scenario::Holdout;
 use crate::text::TreePath;
 use crate::wall::ManagedTree;
 
@@ -258,7 +257,7 @@ fn insert_feedback(run: &mut Run, tree: &mut Tree) -> Result<(), Halt> {
 /// Takes out of the tree what holds a holdout evaluation word for word: a copy of the exam.
 fn withhold_copies(run: &mut Run, tree: &mut Tree) -> Result<Vec<String>, Halt> {
     let frozen = run.frozen.clone();
-    let holdout = Holdout::of(&frozen.set);
+    let holdout = frozen.holdout();
     if holdout.is_empty() {
         return Ok(Vec::new());
     }

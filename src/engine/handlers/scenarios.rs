@@ -32,6 +32,7 @@ impl Handler<Run> for Scenarios {
             jobs: frozen.config.scenarios.jobs.count(),
             threshold: Some(frozen.config.satisfaction.threshold),
             evidence: Some(run.evidence()),
+            canary: Some(frozen.canary.clone()).filter(|seed| !seed.is_empty()),
             ..Settings::new(frozen.config.scenarios.timeout.0)
         };
         let before = run.summary().ever_judged.clone();

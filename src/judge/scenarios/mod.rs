@@ -47,6 +47,8 @@ pub struct Settings {
     pub live: bool,
     /// How often `Progress::Tick` comes at least; none means never.
     pub tick: Option<Duration>,
+    /// What the canaries of evaluations are made from, see `scenario::canary`; none marks none.
+    pub canary: Option<String>,
     /// Where evidence is copied to, each scenario's to a directory of its id; none collects none.
     pub evidence: Option<EvidenceDir>,
 }
@@ -66,6 +68,7 @@ impl Settings {
             threshold: None,
             live: false,
             tick: None,
+            canary: None,
             evidence: None,
         }
     }

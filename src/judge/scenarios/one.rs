@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::process::{Cancel, Captured, Finished, Keep, Stream};
-use crate::scenario::{Diagnostic, Entry, Scenario};
+use crate::scenario::{Diagnostic, Entry, Scenario, Visibility, canary};
 use crate::text::head;
 use crate::verdict::criteria::{Observed, unmet};
 use crate::verdict::{
@@ -116,7 +116,13 @@ impl Judge<'_> {
         variables: &BTreeMap<String, String>,
         listener: &Listener<'_>,
     ) -> Judged {
-        let script = scenario.script();
+        let mut script = scenario.script();
+        if let Some(seed) = &self.settings.canary
+            && entry.visibility() == Visibility::Holdout
+        {
+            // Behind the last line, so that those of messages stay what they are.
+            script.push_str(&format!("\n# {}\n", canary(seed, &entry.id)));
+        }
         let retries = self.settings.retries.unwrap_or(scenario.front.retries) as usize;
         let repeat = self.settings.repeat.max(1) as usize;
         let mut attempts: Vec<Attempt> = Vec::new();
