@@ -3,6 +3,9 @@
 //! One call hides and another restores; between them the scenarios belong to the process that
 //! asked for it, which is the caller's shell unless `--owner` names another.
 
+#[cfg(debug_assertions)]
+use std::cell::Cell;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -13,7 +16,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Config, Environment};
 use crate::report::Output;
 use crate::text::{plural, visible};
-use crate::wall::shuffle::{self, Owner, Recovered, Restored, Shuffle, ShuffleError, Status};
+use crate::wall::shuffle::{self, Owner, Recovered, Restored, Shuffle, ShuffleError, Status, Step};
 
 use super::exit::{Exit, Failure, OrExit as _};
 use super::run_scenarios::product_root;
@@ -106,7 +109,8 @@ fn act(args: &Args, env: &Environment) -> anyhow::Result<Done> {
     let vault = shuffle::vault(&env.state_dir()?, &checkout)
         .with_context(|| format!("can't reach `{}`", checkout.display()))?;
     let directory = scenarios_dir(args, env, &checkout)?;
-    let shuffle = Shuffle::open(&vault, &checkout, &directory).map_err(failure)?;
+    let dies = dies(env);
+    let shuffle = Shuffle::open(&vault, &checkout, &directory).map_err(failure)?.observed(&dies);
     match args.action {
         Action::Hide { owner } => {
             let owner = match owner {
@@ -128,6 +132,30 @@ fn act(args: &Args, env: &Environment) -> anyhow::Result<Done> {
             }
         }),
     }
+}
+
+/// Returns what kills this very process after the step whose number a test of crashes asks for. A
+/// release build ignores it.
+#[cfg(debug_assertions)]
+fn dies(env: &Environment) -> impl Fn(Step) -> io::Result<()> {
+    let asked = env.get("DARK_FACTORY_TEST_SHUFFLE_DIES_AFTER").and_then(|value| value.to_str());
+    let step = asked.and_then(|number| number.parse::<u32>().ok());
+    let steps = Cell::new(0);
+    move |_| {
+        steps.set(steps.get() + 1);
+        if step == Some(steps.get()) {
+            rustix::process::kill_process(
+                rustix::process::getpid(),
+                rustix::process::Signal::KILL,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(not(debug_assertions))]
+fn dies(_: &Environment) -> impl Fn(Step) -> io::Result<()> {
+    |_| Ok(())
 }
 
 fn failure(error: ShuffleError) -> anyhow::Error {
@@ -198,6 +226,22 @@ fn told(status: &Status) -> Done {
         Status::Missing { scenarios } => Done {
             text: format!("missing: there is no `{}`, and nothing is hidden", scenarios.display()),
             json: json!({ "schema": 1, "state": "missing", "scenarios": shown(scenarios) }),
+        },
+        Status::Unfinished { scenarios, left, owner, since } => Done {
+            text: format!(
+                "needs recovery: hiding `{}` was cut short, and `{}` still holds it; run \
+                 `shuffle-scenarios restore`",
+                scenarios.display(),
+                left.display()
+            ),
+            json: json!({
+                "schema": 1,
+                "state": "needs_recovery",
+                "scenarios": shown(scenarios),
+                "left": shown(left),
+                "owner": owner.pid(),
+                "since": since,
+            }),
         },
         Status::Hidden { scenarios, owner, since, alive } => {
             let (place, pid) = (scenarios.display(), owner.pid());

@@ -128,13 +128,29 @@ pub enum ShuffleError {
     },
     /// The vault's copy is not what was hidden.
     #[error(
-        "the hidden copy `{}` is not what was hidden, and nothing was touched; compare it with \
-         your own copy or git's",
-        copy.display()
+        "the hidden copy `{}` is not what was hidden, and nothing was touched; put what is right \
+         of it, or git's, to `{}`, and remove `{}`",
+        copy.display(), place.display(), journal.display()
     )]
     Damaged {
         /// The copy.
         copy: PathBuf,
+        /// Where the scenarios belong.
+        place: PathBuf,
+        /// What says that they are hidden.
+        journal: PathBuf,
+    },
+    /// The vault holds a copy, and nothing says of what.
+    #[error(
+        "the journal of `{}` is gone, so that nothing says whether that copy is whole; nothing was \
+         touched: look at it, and move it to `{}`, or away",
+        copy.display(), place.display()
+    )]
+    JournalLost {
+        /// The copy.
+        copy: PathBuf,
+        /// Where the scenarios belong by the settings.
+        place: PathBuf,
     },
     /// The directory above the scenarios is now reached by a link.
     #[error(
@@ -146,8 +162,12 @@ pub enum ShuffleError {
         /// The directory above.
         parent: PathBuf,
     },
-    /// The journal can't be read or written.
-    #[error("the shuffle's journal `{}` can't be used; the hidden copy lies beside it", path.display())]
+    /// The journal can't be read, or is not what was written.
+    #[error(
+        "the shuffle's journal `{}` can't be used, and nothing was touched; look at the copy \
+         beside it, move that to its place, and remove the journal",
+        path.display()
+    )]
     Journal {
         /// The journal.
         path: PathBuf,
@@ -187,6 +207,7 @@ impl ShuffleError {
             | Self::Changed { .. }
             | Self::StillThere { .. }
             | Self::Damaged { .. }
+            | Self::JournalLost { .. }
             | Self::ParentMoved { .. }
             | Self::Journal { .. }
             | Self::Io { .. } => false,

@@ -126,6 +126,36 @@ pub(super) fn sync(directory: &Path) -> Result<(), Trouble> {
     File::open(directory).and_then(|opened| opened.sync_all()).at(directory)
 }
 
+/// Makes everything below `root` durable, as it stands.
+pub(super) fn sync_tree(root: &Path) -> Result<(), Trouble> {
+    let metadata = fs::symlink_metadata(root).at(root)?;
+    if metadata.is_dir() {
+        for name in names(root)? {
+            sync_tree(&root.join(name))?;
+        }
+    } else if !metadata.is_file() {
+        // A link is durable with the directory that holds it.
+        return Ok(());
+    }
+    open_file(root)?.sync_all().at(root)
+}
+
+/// Makes the directory and those above it that are not there, each durable in the one that holds
+/// it before anything relies on it.
+pub(super) fn make_durably(directory: &Path, mode: u32) -> Result<(), Trouble> {
+    if look(directory)?.is_some() {
+        return Ok(());
+    }
+    let Some(parent) = directory.parent() else { return Ok(()) };
+    make_durably(parent, mode)?;
+    match DirBuilder::new().mode(mode).create(directory) {
+        // Another call was faster.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made.at(directory)?,
+    }
+    sync(parent)
+}
+
 /// Lets the owner remove entries from every directory below `root`.
 fn make_removable(root: &Path) -> Result<(), Trouble> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
@@ -235,80 +265,38 @@ fn permissions(metadata: &Metadata) -> Permissions {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-
     use proptest::prelude::*;
 
+    use super::super::trees;
     use super::*;
-
-    #[derive(Debug, Clone)]
-    enum Item {
-        File(Vec<u8>, u32),
-        Link(Vec<u8>),
-        Directory(Vec<(Vec<u8>, Item)>, u32),
-    }
-
-    fn name() -> impl Strategy<Value = Vec<u8>> {
-        prop::collection::vec(any::<u8>(), 1..6).prop_filter("a file name", |name| {
-            !name.contains(&0) && !name.contains(&b'/') && name != b"." && name != b".."
-        })
-    }
-
-    fn item() -> impl Strategy<Value = Item> {
-        let leaf = prop_oneof![
-            (
-                prop::collection::vec(any::<u8>(), 0..50),
-                prop::sample::select(vec![0o644, 0o755, 0o400])
-            )
-                .prop_map(|(bytes, mode)| Item::File(bytes, mode)),
-            name().prop_map(Item::Link),
-        ];
-        leaf.prop_recursive(3, 16, 4, |inner| {
-            (
-                prop::collection::vec((name(), inner), 0..4),
-                prop::sample::select(vec![0o755, 0o700, 0o555]),
-            )
-                .prop_map(|(items, mode)| Item::Directory(items, mode))
-        })
-    }
-
-    fn write(at: &Path, item: &Item) {
-        match item {
-            Item::File(bytes, mode) => {
-                fs::write(at, bytes).unwrap();
-                fs::set_permissions(at, Permissions::from_mode(*mode)).unwrap();
-            }
-            Item::Link(target) => {
-                std::os::unix::fs::symlink(OsStr::from_bytes(target), at).unwrap();
-            }
-            Item::Directory(items, mode) => {
-                fs::create_dir(at).unwrap();
-                for (name, item) in items {
-                    let at = at.join(OsStr::from_bytes(name));
-                    if look(&at).unwrap().is_none() {
-                        write(&at, item);
-                    }
-                }
-                fs::set_permissions(at, Permissions::from_mode(*mode)).unwrap();
-            }
-        }
-    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
-        fn any_tree_is_copied_to_the_same_digest_and_can_be_removed(
-            items in prop::collection::vec((name(), item()), 0..4)
-        ) {
+        fn any_tree_is_copied_to_the_same_digest_and_can_be_removed(items in trees::items()) {
             let place = tempfile::tempdir().unwrap();
             let (from, to) = (place.path().join("from"), place.path().join("to"));
-            write(&from, &Item::Directory(items, 0o755));
+            trees::write(&from, &items);
             copy(&from, &to, &mut || Ok(())).unwrap();
             prop_assert_eq!(manifest(&from).unwrap(), manifest(&to).unwrap());
+            prop_assert_eq!(trees::read(&from), trees::read(&to));
             remove(&from).unwrap();
             remove(&to).unwrap();
             prop_assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
         }
+    }
+
+    #[test]
+    fn what_is_made_may_be_there_already_and_may_be_a_link() {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir(place.path().join("real")).unwrap();
+        std::os::unix::fs::symlink("real", place.path().join("l")).unwrap();
+        for _ in 0..2 {
+            make_durably(&place.path().join("l/a/b"), 0o700).unwrap();
+        }
+        let made = fs::metadata(place.path().join("real/a/b")).unwrap();
+        assert_eq!(made.mode() & 0o777, 0o700);
+        sync_tree(place.path()).unwrap();
     }
 
     fn check_digest_changes(change: impl FnOnce(&Path)) {

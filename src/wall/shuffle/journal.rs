@@ -1,4 +1,7 @@
 //! The one record of what is hidden: written whole, durable, and read back strictly.
+//!
+//! A digest stands beside it, so that a byte that changed is found. That is no secret: whoever may
+//! write in the vault can write another journal with its digest.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -45,6 +48,15 @@ pub(super) struct Journal {
     pub since: Timestamp,
 }
 
+/// The journal as it lies in the vault.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed {
+    entry: Journal,
+    /// Of the entry's compact JSON.
+    digest: Digest,
+}
+
 impl Journal {
     /// The name of the journal in the vault.
     pub(super) const NAME: &str = "journal.json";
@@ -71,7 +83,11 @@ impl Journal {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
         };
-        let journal: Self = serde_json::from_slice(&bytes)?;
+        let Sealed { entry: journal, digest } = serde_json::from_slice(&bytes)?;
+        if digest != journal.seal()? {
+            let message = "it was changed since it was written";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
         if journal.schema != 1 {
             let message = format!("its schema is {}, and this program knows 1", journal.schema);
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
@@ -82,7 +98,8 @@ impl Journal {
     /// Writes the journal beside its place and renames it there.
     pub(super) fn write(&self, vault: &Path) -> io::Result<()> {
         let temporary = vault.join("journal.json.new");
-        let mut text = serde_json::to_vec_pretty(self)?;
+        let sealed = Sealed { entry: self.clone(), digest: self.seal()? };
+        let mut text = serde_json::to_vec_pretty(&sealed)?;
         text.push(b'\n');
         let mut file = OpenOptions::new()
             .write(true)
@@ -102,5 +119,9 @@ impl Journal {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             _ => fs::File::open(vault)?.sync_all(),
         }
+    }
+
+    fn seal(&self) -> io::Result<Digest> {
+        Ok(Digest::of(&serde_json::to_vec(self)?))
     }
 }

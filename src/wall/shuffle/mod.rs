@@ -8,24 +8,30 @@
 //!
 //! | journal | what counts | after a crash |
 //! |---|---|---|
-//! | none | the directory in the checkout | what is in the vault is a leftover |
+//! | none | the directory in the checkout | `copying` in the vault is a leftover |
 //! | `hidden` | the vault's copy | put it back |
 //! | `restored` | the directory in the checkout | remove the leftovers |
 //!
-//! To hide: copy into the vault, make it durable, read it back; write `hidden`; set the directory
-//! aside by a rename, see that it still is what was copied, remove it. To restore: verify the
-//! copy, put it together beside its place, move whatever stands there out of the way, rename;
-//! write `restored`; remove the leftovers, the journal last.
+//! To hide: copy into the vault as `copying`, make it durable, read it back; write `hidden`; call
+//! it `copy`; set the directory aside by a rename, see that it still is what was copied, remove
+//! it. To restore: verify the copy, put it together beside its place, move whatever stands there
+//! out of the way, rename; write `restored`; remove the leftovers, the journal last.
+//!
+//! No crash leaves a `copy` without a journal, nor `restored` with another directory in the
+//! checkout than was hidden. Where either is found somebody interfered: the last complete copy is
+//! never removed then.
 
 mod error;
 mod files;
 mod journal;
 mod owner;
+#[cfg(test)]
+mod trees;
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,6 +63,8 @@ pub enum Step {
     Verified,
     /// The journal says `hidden`.
     HiddenJournaled,
+    /// The vault's copy has the name of one that a journal speaks of.
+    Named,
     /// The directory has left its place.
     SetAside,
     /// It was found to be what was copied, and is left to be removed.
@@ -130,6 +138,17 @@ pub enum Status {
         /// Whether the owner still runs; if not, `recover` puts them back.
         alive: bool,
     },
+    /// Hiding them was cut short: the vault has them, and so has the checkout.
+    Unfinished {
+        /// Where they were.
+        scenarios: PathBuf,
+        /// What still holds them, or a part of them.
+        left: PathBuf,
+        /// On whose behalf.
+        owner: Owner,
+        /// Since when.
+        since: Timestamp,
+    },
 }
 
 /// Returns the vault of the checkout in the factory's state directory.
@@ -191,7 +210,7 @@ impl<'a> Shuffle<'a> {
     pub fn hide(&self, owner: &Owner, now: Timestamp) -> Result<Hidden, ShuffleError> {
         let _lock = self.lock()?;
         match self.journal()? {
-            None => {}
+            None => self.drop_leftover()?,
             Some(journal) if journal.state == State::Restored => self.clean(&journal)?,
             Some(Journal { scenarios: path, owner, since, .. }) => {
                 return Err(if owner.is_alive() {
@@ -201,18 +220,15 @@ impl<'a> Shuffle<'a> {
                 });
             }
         }
-        self.drop_leftover()?;
         self.check_source()?;
         let before = manifest(&self.scenarios).map_err(io_error("read"))?;
         let journal = self.entry(&before, owner, now);
         if let Err(error) = self.fill_vault(&journal).and_then(|()| self.set_aside(&journal)) {
-            if look(&journal.aside()).map_err(io_error("read"))?.is_some() {
+            if self.is_at(&journal.aside())? || self.is_at(&journal.doomed())? {
                 return Err(error);
             }
-            // The directory is in its place. The journal goes first: without it the copy counts
-            // for nothing.
-            Journal::forget(&self.vault).map_err(|e| self.journal_error(e))?;
-            self.drop_leftover()?;
+            // The directory is in its place.
+            self.abandon()?;
             return Err(error);
         }
         let removed = remove(&journal.doomed())
@@ -238,6 +254,7 @@ impl<'a> Shuffle<'a> {
         let _lock = self.lock()?;
         match self.journal()? {
             Some(journal) => self.bring_back(journal),
+            None if self.is_at(&self.copy())? => Err(self.journal_lost()),
             None => Err(ShuffleError::NotHidden { path: self.scenarios.clone() }),
         }
     }
@@ -270,13 +287,21 @@ impl<'a> Shuffle<'a> {
     /// Says how things stand. Writes nothing, and waits for nobody.
     ///
     /// # Errors
-    /// The journal can't be read.
+    /// The journal can't be read, or is gone.
     pub fn status(&self) -> Result<Status, ShuffleError> {
         Ok(match self.journal()? {
-            Some(Journal { state: State::Hidden, scenarios, owner, since, .. }) => {
-                let alive = owner.is_alive();
-                Status::Hidden { scenarios, owner, since, alive }
+            Some(journal) if journal.state == State::Hidden => {
+                let left = self.left(&journal)?;
+                let Journal { scenarios, owner, since, .. } = journal;
+                match left {
+                    Some(left) => Status::Unfinished { scenarios, left, owner, since },
+                    None => {
+                        let alive = owner.is_alive();
+                        Status::Hidden { scenarios, owner, since, alive }
+                    }
+                }
             }
+            None if self.is_at(&self.copy())? => return Err(self.journal_lost()),
             _ if self.scenarios.is_dir() => Status::Visible { scenarios: self.scenarios.clone() },
             _ => Status::Missing { scenarios: self.scenarios.clone() },
         })
@@ -284,7 +309,7 @@ impl<'a> Shuffle<'a> {
 
     /// Copies the scenarios into the vault, reads the copy back and commits to it.
     fn fill_vault(&self, journal: &Journal) -> Result<(), ShuffleError> {
-        let copy = self.copy();
+        let copy = self.copying();
         files::copy(&self.scenarios, &copy, &mut || (self.observe)(Step::FileCopied))
             .and_then(|()| sync(&self.vault))
             .and_then(|()| self.step(Step::Copied))
@@ -293,10 +318,12 @@ impl<'a> Shuffle<'a> {
             return Err(ShuffleError::Changed { path: self.scenarios.clone() });
         }
         self.step(Step::Verified).map_err(io_error("verify"))?;
-        journal
-            .write(&self.vault)
-            .and_then(|()| (self.observe)(Step::HiddenJournaled))
-            .map_err(|e| self.journal_error(e))
+        self.write(journal, Step::HiddenJournaled)?;
+        fs::rename(&copy, self.copy())
+            .at(&copy)
+            .and_then(|()| sync(&self.vault))
+            .and_then(|()| self.step(Step::Named))
+            .map_err(io_error("name"))
     }
 
     /// Takes the scenarios out of their place and leaves them to be removed, unless they are no
@@ -334,18 +361,20 @@ impl<'a> Shuffle<'a> {
         let mut displaced = None;
         if journal.state == State::Hidden {
             let parent = above(&place);
-            fs::create_dir_all(parent).at(parent).map_err(io_error("make"))?;
+            files::make_durably(parent, 0o777).map_err(io_error("make"))?;
             if fs::canonicalize(parent).at(parent).map_err(io_error("reach"))? != parent {
                 return Err(ShuffleError::ParentMoved { parent: parent.to_owned() });
             }
-            if !holds(&place, &journal.digest) {
+            if holds(&place, &journal.digest) {
+                // Whoever put them there may not have made them durable.
+                files::sync_tree(&place)
+                    .and_then(|()| sync(parent))
+                    .map_err(io_error("make durable"))?;
+            } else {
                 displaced = self.put_together(&journal)?;
             }
             journal.state = State::Restored;
-            journal
-                .write(&self.vault)
-                .and_then(|()| (self.observe)(Step::RestoredJournaled))
-                .map_err(|e| self.journal_error(e))?;
+            self.write(&journal, Step::RestoredJournaled)?;
         }
         self.clean(&journal)?;
         Ok(Restored { scenarios: place, displaced })
@@ -354,10 +383,14 @@ impl<'a> Shuffle<'a> {
     /// Puts the scenarios into their place, and returns where that lies now which stood there.
     fn put_together(&self, journal: &Journal) -> Result<Option<PathBuf>, ShuffleError> {
         // Hiding may have been cut short before the original was removed.
-        let source = [self.copy(), journal.aside(), journal.doomed()]
+        let source = [self.copy(), self.copying(), journal.aside(), journal.doomed()]
             .into_iter()
             .find(|copy| holds(copy, &journal.digest))
-            .ok_or_else(|| ShuffleError::Damaged { copy: self.copy() })?;
+            .ok_or_else(|| ShuffleError::Damaged {
+                copy: self.copy(),
+                place: journal.scenarios.clone(),
+                journal: self.vault.join(Journal::NAME),
+            })?;
         let (place, stage) = (&journal.scenarios, journal.stage());
         remove(&stage).map_err(io_error("remove"))?;
         let staged = files::copy(&source, &stage, &mut || (self.observe)(Step::FileCopied))
@@ -394,16 +427,48 @@ impl<'a> Shuffle<'a> {
             .and_then(|()| remove(&journal.stage()))
             .and_then(|()| sync(above(&journal.scenarios)))
             .and_then(|()| remove(&self.copy()))
+            .and_then(|()| remove(&self.copying()))
             .and_then(|()| self.step(Step::Cleaned))
             .map_err(io_error("remove"))?;
-        Journal::forget(&self.vault)
-            .and_then(|()| (self.observe)(Step::Forgotten))
-            .map_err(|e| self.journal_error(e))
+        self.forget()?;
+        (self.observe)(Step::Forgotten).at(&self.vault).map_err(io_error("remove"))
     }
 
-    /// Removes a copy that no journal speaks of: hiding was cut short before it counted.
+    /// Gives the copy up, since the scenarios are in their place: takes its name from it, then the
+    /// journal away, then it itself.
+    fn abandon(&self) -> Result<(), ShuffleError> {
+        let copy = self.copy();
+        if self.is_at(&copy)? {
+            fs::rename(&copy, self.copying())
+                .at(&copy)
+                .and_then(|()| sync(&self.vault))
+                .map_err(io_error("give up"))?;
+        }
+        self.forget()?;
+        self.drop_leftover()
+    }
+
+    /// Removes the copy of a hiding that was cut short before it counted. The scenarios are in
+    /// their place then; if they are not, somebody moved them, and the copy stays.
     fn drop_leftover(&self) -> Result<(), ShuffleError> {
-        remove(&self.copy()).map_err(io_error("remove"))
+        if self.is_at(&self.copy())? {
+            return Err(self.journal_lost());
+        }
+        if self.is_at(&self.scenarios)? {
+            remove(&self.copying()).map_err(io_error("remove"))?;
+        }
+        Ok(())
+    }
+
+    /// Returns what of the hidden scenarios is left in the checkout; none where all is hidden.
+    fn left(&self, journal: &Journal) -> Result<Option<PathBuf>, ShuffleError> {
+        for left in [journal.aside(), journal.doomed()] {
+            if self.is_at(&left)? {
+                return Ok(Some(left));
+            }
+        }
+        let place = &journal.scenarios;
+        Ok(holds(place, &journal.digest).then(|| place.clone()))
     }
 
     fn check_source(&self) -> Result<(), ShuffleError> {
@@ -433,9 +498,9 @@ impl<'a> Shuffle<'a> {
 
     /// Makes the vault and takes its lock, which a crash releases.
     fn lock(&self) -> Result<File, ShuffleError> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.vault);
-        made.and_then(|()| fs::set_permissions(&self.vault, Permissions::from_mode(0o700)))
-            .at(&self.vault)
+        let private = Permissions::from_mode(0o700);
+        files::make_durably(&self.vault, 0o700)
+            .and_then(|()| fs::set_permissions(&self.vault, private).at(&self.vault))
             .map_err(io_error("make the vault"))?;
         let path = self.vault.join("lock");
         let lock = OpenOptions::new()
@@ -463,16 +528,55 @@ impl<'a> Shuffle<'a> {
         }
     }
 
+    /// Reads the journal. Should it say `restored` where only the vault has what was hidden, it is
+    /// taken to say `hidden`.
     fn journal(&self) -> Result<Option<Journal>, ShuffleError> {
-        Journal::read(&self.vault).map_err(|e| self.journal_error(e))
+        let path = self.vault.join(Journal::NAME);
+        let journal = Journal::read(&self.vault)
+            .map_err(|source| ShuffleError::Journal { path, source })?
+            .map(|journal| {
+                let restored = journal.state == State::Restored;
+                let only_the_vault = || {
+                    !holds(&journal.scenarios, &journal.digest)
+                        && holds(&self.copy(), &journal.digest)
+                };
+                let hidden = restored && only_the_vault();
+                Journal { state: if hidden { State::Hidden } else { journal.state }, ..journal }
+            });
+        Ok(journal)
     }
 
-    fn journal_error(&self, source: io::Error) -> ShuffleError {
-        ShuffleError::Journal { path: self.vault.join(Journal::NAME), source }
+    fn write(&self, journal: &Journal, step: Step) -> Result<(), ShuffleError> {
+        journal
+            .write(&self.vault)
+            .and_then(|()| (self.observe)(step))
+            .at(&self.vault.join(Journal::NAME))
+            .map_err(io_error("write the journal"))
     }
 
+    fn forget(&self) -> Result<(), ShuffleError> {
+        Journal::forget(&self.vault)
+            .at(&self.vault.join(Journal::NAME))
+            .map_err(io_error("remove the journal"))
+    }
+
+    fn journal_lost(&self) -> ShuffleError {
+        ShuffleError::JournalLost { copy: self.copy(), place: self.scenarios.clone() }
+    }
+
+    /// The copy that a journal speaks of.
     fn copy(&self) -> PathBuf {
         self.vault.join("copy")
+    }
+
+    /// The copy that is being made or given up, and counts only where a journal speaks of it and
+    /// there is no other.
+    fn copying(&self) -> PathBuf {
+        self.vault.join("copying")
+    }
+
+    fn is_at(&self, path: &Path) -> Result<bool, ShuffleError> {
+        Ok(look(path).map_err(io_error("read"))?.is_some())
     }
 
     fn step(&self, step: Step) -> Result<(), Trouble> {
@@ -515,6 +619,8 @@ fn io_error(doing: &'static str) -> impl Fn(Trouble) -> ShuffleError {
 mod tests {
     use std::cell::Cell;
     use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -629,7 +735,28 @@ mod tests {
             place.shuffle().recover().unwrap();
             place.check_whole(&["scenarios"]);
             if !died {
-                assert_eq!(n, 8, "steps");
+                assert_eq!(n, 9, "steps");
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_called_hidden_that_the_checkout_still_holds() {
+        for n in 0.. {
+            let place = Place::new();
+            let died = dies_at(n, &place, |shuffle| hide_for_dead(&shuffle));
+            let status = place.shuffle().status().unwrap();
+            match status {
+                Status::Visible { .. } => assert!(place.scenarios().exists(), "step {n}"),
+                Status::Unfinished { left, .. } => assert!(left.exists(), "step {n}"),
+                Status::Hidden { .. } => {
+                    let inside = fs::read_dir(place.checkout()).unwrap().count();
+                    assert_eq!(inside, 0, "step {n}");
+                }
+                Status::Missing { .. } => panic!("step {n}"),
+            }
+            if !died {
                 break;
             }
         }
@@ -815,18 +942,145 @@ mod tests {
         assert!(inner.join("a.md").exists());
     }
 
-    #[test]
-    fn a_copy_that_was_tampered_with_is_not_put_back() {
+    /// Hides for a dead process, tampers, and looks what each call makes of it.
+    fn check_tampered(tamper: impl Fn(&Place), expected: fn(&ShuffleError) -> bool) {
         let place = Place::new();
+        place.hide(&Owner::gone()).unwrap();
+        tamper(&place);
+        let before = place.names();
+        for call in [
+            |shuffle: Shuffle<'_>| shuffle.restore().map(drop),
+            |shuffle: Shuffle<'_>| shuffle.recover().map(drop),
+        ] {
+            let error = call(place.shuffle()).unwrap_err();
+            assert!(expected(&error) && !error.is_request(), "{error}");
+        }
+        assert!(place.hide(&Owner::this()).is_err());
+        assert_eq!(place.names(), before, "nothing is touched");
+    }
+
+    #[test]
+    fn any_change_of_the_copy_is_found_and_nothing_is_touched() {
+        let damaged = |error: &ShuffleError| matches!(error, ShuffleError::Damaged { .. });
+        let file = |place: &Place| place.vault().join("copy/a.md");
+        check_tampered(|place| fs::write(file(place), "# Scenario: b").unwrap(), damaged);
+        check_tampered(|place| fs::write(file(place), "# Scen").unwrap(), damaged);
+        check_tampered(|place| fs::remove_file(file(place)).unwrap(), damaged);
+        check_tampered(|place| fs::write(place.vault().join("copy/more.md"), "").unwrap(), damaged);
+        check_tampered(|place| remove(&place.vault().join("copy")).unwrap(), damaged);
+        let link = |place: &Place| {
+            fs::rename(place.vault().join("copy"), place.vault().join("moved")).unwrap();
+            std::os::unix::fs::symlink("moved", place.vault().join("copy")).unwrap();
+        };
+        check_tampered(link, damaged);
+    }
+
+    #[test]
+    fn what_was_put_in_place_by_hand_ends_a_hiding_whose_copy_is_damaged() {
+        let place = Place::new();
+        files::copy(&place.scenarios(), &place.checkout().join("mine"), &mut || Ok(())).unwrap();
         place.hide(&Owner::this()).unwrap();
         fs::write(place.vault().join("copy/a.md"), "exit 0").unwrap();
-        assert!(matches!(place.shuffle().restore(), Err(ShuffleError::Damaged { .. })));
-        assert_eq!(place.names(), ["copy", "journal.json"]);
+        assert!(place.shuffle().restore().is_err());
+        fs::rename(place.checkout().join("mine"), place.scenarios()).unwrap();
+        place.shuffle().restore().unwrap();
+        place.check_whole(&["scenarios"]);
+    }
+
+    #[test]
+    fn a_journal_that_is_gone_does_not_make_the_only_copy_a_leftover() {
+        let lost = |error: &ShuffleError| matches!(error, ShuffleError::JournalLost { .. });
+        let forget = |place: &Place| fs::remove_file(place.vault().join("journal.json")).unwrap();
+        check_tampered(forget, lost);
+        let forged = |place: &Place| {
+            forget(place);
+            fs::create_dir(place.scenarios()).unwrap();
+        };
+        check_tampered(forged, lost);
+
+        let place = Place::new();
+        place.hide(&Owner::this()).unwrap();
+        forget(&place);
+        assert!(matches!(place.shuffle().status(), Err(ShuffleError::JournalLost { .. })));
+        fs::rename(place.vault().join("copy"), place.scenarios()).unwrap();
+        assert_eq!(place.shuffle().recover().unwrap(), Recovered::Nothing);
+        place.check_whole(&["scenarios"]);
+    }
+
+    #[test]
+    fn a_byte_changed_anywhere_in_the_journal_is_found() {
+        let place = Place::new();
+        place.hide(&Owner::gone()).unwrap();
+        let path = place.vault().join("journal.json");
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(&path, &bytes).unwrap();
+            let error = place.shuffle().recover().err();
+            assert!(matches!(error, Some(ShuffleError::Journal { .. })), "byte {at}: {error:?}");
+        }
+        for length in 0..whole.len() - 1 {
+            fs::write(&path, &whole[..length]).unwrap();
+            assert!(place.shuffle().recover().is_err(), "{length} bytes");
+        }
+        fs::write(&path, &whole).unwrap();
+        place.shuffle().recover().unwrap();
+        place.check_whole(&["scenarios"]);
+    }
+
+    #[test]
+    fn a_journal_that_wrongly_says_restored_is_not_believed() {
+        let place = Place::new();
+        place.hide(&Owner::gone()).unwrap();
+        let journal = place.shuffle().journal().unwrap().unwrap();
+        Journal { state: State::Restored, ..journal }.write(&place.vault()).unwrap();
+        assert!(matches!(place.shuffle().status(), Ok(Status::Hidden { alive: false, .. })));
+        assert!(matches!(place.hide(&Owner::this()), Err(ShuffleError::Unrecovered { .. })));
+        fs::create_dir(place.scenarios()).unwrap();
+        fs::write(place.scenarios().join("a.md"), "forged").unwrap();
+        place.shuffle().recover().unwrap();
+        place.check_whole(&["scenarios", "scenarios.displaced-1"]);
+    }
+
+    #[test]
+    fn scenarios_that_can_not_be_moved_back_are_put_back_by_restore() {
+        let place = Place::new();
+        let occupied = |step: Step| match step {
+            Step::Doomed => {
+                fs::create_dir(place.scenarios())?;
+                fs::write(place.scenarios().join("agent"), "")?;
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            _ => Ok(()),
+        };
+        let shuffle = place.shuffle().observed(&occupied);
+        shuffle.hide(&Owner::this(), Timestamp::from_unix_millis(NOW)).unwrap_err();
+        assert!(matches!(place.shuffle().status(), Ok(Status::Unfinished { .. })));
+        place.shuffle().restore().unwrap();
+        place.check_whole(&["scenarios", "scenarios.displaced-1"]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn any_tree_that_is_hidden_comes_back_as_it_was(items in trees::items()) {
+            let place = Place::new();
+            let scenarios = place.scenarios();
+            remove(&scenarios).unwrap();
+            trees::write(&scenarios, &items);
+            let before = trees::read(&scenarios);
+            place.hide(&Owner::this()).unwrap();
+            prop_assert_eq!(fs::read_dir(place.checkout()).unwrap().count(), 0);
+            place.shuffle().restore().unwrap();
+            prop_assert_eq!(trees::read(&scenarios), before);
+            prop_assert_eq!(place.names(), ["scenarios"]);
+        }
     }
 
     #[test]
     fn an_edit_in_the_moment_of_hiding_is_kept() {
-        for at in [Step::Copied, Step::HiddenJournaled] {
+        for at in [Step::Copied, Step::HiddenJournaled, Step::Named] {
             let place = Place::new();
             let edited = place.scenarios().join("a.md");
             let edit = |step: Step| if step == at { fs::write(&edited, "new") } else { Ok(()) };
