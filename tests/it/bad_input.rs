@@ -301,7 +301,12 @@ fn a_mistake_in_the_prompt_has_its_line_and_is_found_before_anything_is_spent() 
 /// Runs a shell script in a mount namespace of its own, where the directory `full` of the product
 /// is a file system of `size`; none, with the reason printed, where this user can't mount.
 #[expect(clippy::print_stdout, reason = "whoever reads the tests' output is to know")]
-fn on_small_disk(product: &Product, full: &str, size: &str, script: &str) -> Option<Ran> {
+pub(crate) fn on_small_disk(
+    product: &Product,
+    full: &str,
+    size: &str,
+    script: &str,
+) -> Option<Ran> {
     let dir = product.path(full);
     fs::create_dir_all(&dir).unwrap();
     let mount = format!("mount -t tmpfs -o size={size} none '{}'", dir.display());

@@ -140,7 +140,7 @@ fn assert_sound(product: &Product, before: &BTreeMap<PathBuf, String>) {
 }
 
 /// Runs `case` for each of `cases` on two threads, and fails with the first that failed.
-fn each<T: Send>(cases: impl IntoIterator<Item = T>, case: impl Fn(T) + Sync) {
+pub(crate) fn each<T: Send>(cases: impl IntoIterator<Item = T>, case: impl Fn(T) + Sync) {
     let queue = Mutex::new(cases.into_iter().collect::<Vec<_>>().into_iter());
     std::thread::scope(|scope| {
         for _ in 0..2 {

@@ -24,6 +24,7 @@ mod private;
 mod receipts;
 mod runner;
 mod selecting;
+mod shuffle;
 mod support;
 mod tidy;
 mod verify;

@@ -129,7 +129,7 @@ pub enum ShuffleError {
     /// The vault's copy is not what was hidden.
     #[error(
         "the hidden copy `{}` is not what was hidden, and nothing was touched; put what is right \
-         of it, or git's, to `{}`, and remove `{}`",
+         of it, or git's, to `{}`, and remove that copy and `{}`",
         copy.display(), place.display(), journal.display()
     )]
     Damaged {

@@ -14,24 +14,12 @@ use super::Owner;
 use crate::clock::Timestamp;
 use crate::id::Digest;
 
-/// Which copy counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum State {
-    /// The vault's.
-    Hidden,
-    /// The one in its place; what is left of the others is to be removed.
-    Restored,
-}
-
 /// What is hidden, from where and by whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Journal {
     /// 1.
     pub schema: u32,
-    /// Which copy counts.
-    pub state: State,
     /// The place of the scenarios: absolute, with no link above it.
     pub scenarios: PathBuf,
     /// Marks the names that this hiding uses beside the scenarios.

@@ -9,17 +9,16 @@
 //! | journal | what counts | after a crash |
 //! |---|---|---|
 //! | none | the directory in the checkout | `copying` in the vault is a leftover |
-//! | `hidden` | the vault's copy | put it back |
-//! | `restored` | the directory in the checkout | remove the leftovers |
+//! | there | the vault's copy | put it back |
 //!
-//! To hide: copy into the vault as `copying`, make it durable, read it back; write `hidden`; call
-//! it `copy`; set the directory aside by a rename, see that it still is what was copied, remove
-//! it. To restore: verify the copy, put it together beside its place, move whatever stands there
-//! out of the way, rename; write `restored`; remove the leftovers, the journal last.
+//! To hide: copy into the vault as `copying`, make it durable, read it back; write the journal;
+//! call the copy `copy`; set the directory aside by a rename, see that it still is what was copied,
+//! remove it. To restore: verify the copy, put it together beside its place, move whatever stands
+//! there out of the way, rename; remove what else lies in the checkout; call the copy `copying`;
+//! remove the journal, then the copy. In the vault restoring needs no room.
 //!
-//! No crash leaves a `copy` without a journal, nor `restored` with another directory in the
-//! checkout than was hidden. Where either is found somebody interfered: the last complete copy is
-//! never removed then.
+//! No crash leaves a `copy` without a journal. Where one is found somebody interfered, and it is
+//! never removed.
 
 mod error;
 mod files;
@@ -36,7 +35,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use files::{At as _, Manifest, Trouble, holds, look, manifest, remove, sync};
-use journal::{Journal, State};
+use journal::Journal;
 
 pub use error::ShuffleError;
 pub use owner::Owner;
@@ -61,8 +60,8 @@ pub enum Step {
     Copied,
     /// It was read back, and is what was hidden.
     Verified,
-    /// The journal says `hidden`.
-    HiddenJournaled,
+    /// The journal says that they are hidden.
+    Journaled,
     /// The vault's copy has the name of one that a journal speaks of.
     Named,
     /// The directory has left its place.
@@ -77,12 +76,12 @@ pub enum Step {
     Displaced,
     /// They are in their place.
     Placed,
-    /// The journal says `restored`.
-    RestoredJournaled,
-    /// The vault's copy is gone.
-    Cleaned,
+    /// The vault's copy has the name of one that counts for nothing without a journal.
+    Unnamed,
     /// The journal is gone.
     Forgotten,
+    /// The vault's copy is gone.
+    Cleaned,
 }
 
 /// What was hidden.
@@ -211,7 +210,6 @@ impl<'a> Shuffle<'a> {
         let _lock = self.lock()?;
         match self.journal()? {
             None => self.drop_leftover()?,
-            Some(journal) if journal.state == State::Restored => self.clean(&journal)?,
             Some(Journal { scenarios: path, owner, since, .. }) => {
                 return Err(if owner.is_alive() {
                     ShuffleError::AlreadyHidden { path, owner, since }
@@ -253,9 +251,11 @@ impl<'a> Shuffle<'a> {
     pub fn restore(&self) -> Result<Restored, ShuffleError> {
         let _lock = self.lock()?;
         match self.journal()? {
-            Some(journal) => self.bring_back(journal),
-            None if self.is_at(&self.copy())? => Err(self.journal_lost()),
-            None => Err(ShuffleError::NotHidden { path: self.scenarios.clone() }),
+            Some(journal) => self.bring_back(&journal),
+            None => {
+                self.drop_leftover()?;
+                Err(ShuffleError::NotHidden { path: self.scenarios.clone() })
+            }
         }
     }
 
@@ -271,16 +271,12 @@ impl<'a> Shuffle<'a> {
                 self.drop_leftover()?;
                 Ok(Recovered::Nothing)
             }
-            Some(journal) if journal.state == State::Restored => {
-                self.clean(&journal)?;
-                Ok(Recovered::Nothing)
-            }
             Some(journal) if journal.owner.is_alive() => Err(ShuffleError::Held {
                 path: journal.scenarios,
                 owner: journal.owner,
                 since: journal.since,
             }),
-            Some(journal) => self.bring_back(journal).map(Recovered::Restored),
+            Some(journal) => self.bring_back(&journal).map(Recovered::Restored),
         }
     }
 
@@ -290,7 +286,7 @@ impl<'a> Shuffle<'a> {
     /// The journal can't be read, or is gone.
     pub fn status(&self) -> Result<Status, ShuffleError> {
         Ok(match self.journal()? {
-            Some(journal) if journal.state == State::Hidden => {
+            Some(journal) => {
                 let left = self.left(&journal)?;
                 let Journal { scenarios, owner, since, .. } = journal;
                 match left {
@@ -318,7 +314,11 @@ impl<'a> Shuffle<'a> {
             return Err(ShuffleError::Changed { path: self.scenarios.clone() });
         }
         self.step(Step::Verified).map_err(io_error("verify"))?;
-        self.write(journal, Step::HiddenJournaled)?;
+        journal
+            .write(&self.vault)
+            .and_then(|()| (self.observe)(Step::Journaled))
+            .at(&self.vault.join(Journal::NAME))
+            .map_err(io_error("write the journal"))?;
         fs::rename(&copy, self.copy())
             .at(&copy)
             .and_then(|()| sync(&self.vault))
@@ -356,28 +356,25 @@ impl<'a> Shuffle<'a> {
         })
     }
 
-    fn bring_back(&self, mut journal: Journal) -> Result<Restored, ShuffleError> {
-        let place = journal.scenarios.clone();
-        let mut displaced = None;
-        if journal.state == State::Hidden {
-            let parent = above(&place);
-            files::make_durably(parent, 0o777).map_err(io_error("make"))?;
-            if fs::canonicalize(parent).at(parent).map_err(io_error("reach"))? != parent {
-                return Err(ShuffleError::ParentMoved { parent: parent.to_owned() });
-            }
-            if holds(&place, &journal.digest) {
-                // Whoever put them there may not have made them durable.
-                files::sync_tree(&place)
-                    .and_then(|()| sync(parent))
-                    .map_err(io_error("make durable"))?;
-            } else {
-                displaced = self.put_together(&journal)?;
-            }
-            journal.state = State::Restored;
-            self.write(&journal, Step::RestoredJournaled)?;
+    fn bring_back(&self, journal: &Journal) -> Result<Restored, ShuffleError> {
+        let place = &journal.scenarios;
+        let parent = above(place);
+        files::make_durably(parent, 0o777).map_err(io_error("make"))?;
+        if fs::canonicalize(parent).at(parent).map_err(io_error("reach"))? != parent {
+            return Err(ShuffleError::ParentMoved { parent: parent.to_owned() });
         }
-        self.clean(&journal)?;
-        Ok(Restored { scenarios: place, displaced })
+        let displaced = if holds(place, &journal.digest) {
+            // Whoever put them there may not have made them durable.
+            files::sync_tree(place)
+                .and_then(|()| sync(parent))
+                .map_err(io_error("make durable"))?;
+            None
+        } else {
+            self.put_together(journal)?
+        };
+        self.clean(journal)?;
+        self.abandon()?;
+        Ok(Restored { scenarios: place.clone(), displaced })
     }
 
     /// Puts the scenarios into their place, and returns where that lies now which stood there.
@@ -414,7 +411,7 @@ impl<'a> Shuffle<'a> {
         Ok(displaced)
     }
 
-    /// Removes what a finished restore leaves, the journal last.
+    /// Removes what else of the scenarios lies in the checkout.
     fn clean(&self, journal: &Journal) -> Result<(), ShuffleError> {
         let aside = journal.aside();
         if holds(&aside, &journal.digest) {
@@ -426,26 +423,28 @@ impl<'a> Shuffle<'a> {
         remove(&journal.doomed())
             .and_then(|()| remove(&journal.stage()))
             .and_then(|()| sync(above(&journal.scenarios)))
-            .and_then(|()| remove(&self.copy()))
-            .and_then(|()| remove(&self.copying()))
-            .and_then(|()| self.step(Step::Cleaned))
-            .map_err(io_error("remove"))?;
-        self.forget()?;
-        (self.observe)(Step::Forgotten).at(&self.vault).map_err(io_error("remove"))
+            .map_err(io_error("remove"))
     }
 
     /// Gives the copy up, since the scenarios are in their place: takes its name from it, then the
     /// journal away, then it itself.
     fn abandon(&self) -> Result<(), ShuffleError> {
-        let copy = self.copy();
+        let (copy, copying) = (self.copy(), self.copying());
         if self.is_at(&copy)? {
-            fs::rename(&copy, self.copying())
-                .at(&copy)
+            remove(&copying)
+                .and_then(|()| fs::rename(&copy, &copying).at(&copy))
                 .and_then(|()| sync(&self.vault))
                 .map_err(io_error("give up"))?;
         }
-        self.forget()?;
-        self.drop_leftover()
+        self.step(Step::Unnamed).map_err(io_error("give up"))?;
+        Journal::forget(&self.vault)
+            .and_then(|()| (self.observe)(Step::Forgotten))
+            .at(&self.vault.join(Journal::NAME))
+            .map_err(io_error("remove the journal"))?;
+        remove(&copying)
+            .and_then(|()| sync(&self.vault))
+            .and_then(|()| self.step(Step::Cleaned))
+            .map_err(io_error("remove"))
     }
 
     /// Removes the copy of a hiding that was cut short before it counted. The scenarios are in
@@ -485,7 +484,6 @@ impl<'a> Shuffle<'a> {
         let mark = format!("{now} {} {}", owner.pid(), before.digest);
         Journal {
             schema: 1,
-            state: State::Hidden,
             scenarios: self.scenarios.clone(),
             token: Digest::of(mark.as_bytes()).as_str()[..8].to_owned(),
             digest: before.digest.clone(),
@@ -528,36 +526,9 @@ impl<'a> Shuffle<'a> {
         }
     }
 
-    /// Reads the journal. Should it say `restored` where only the vault has what was hidden, it is
-    /// taken to say `hidden`.
     fn journal(&self) -> Result<Option<Journal>, ShuffleError> {
         let path = self.vault.join(Journal::NAME);
-        let journal = Journal::read(&self.vault)
-            .map_err(|source| ShuffleError::Journal { path, source })?
-            .map(|journal| {
-                let restored = journal.state == State::Restored;
-                let only_the_vault = || {
-                    !holds(&journal.scenarios, &journal.digest)
-                        && holds(&self.copy(), &journal.digest)
-                };
-                let hidden = restored && only_the_vault();
-                Journal { state: if hidden { State::Hidden } else { journal.state }, ..journal }
-            });
-        Ok(journal)
-    }
-
-    fn write(&self, journal: &Journal, step: Step) -> Result<(), ShuffleError> {
-        journal
-            .write(&self.vault)
-            .and_then(|()| (self.observe)(step))
-            .at(&self.vault.join(Journal::NAME))
-            .map_err(io_error("write the journal"))
-    }
-
-    fn forget(&self) -> Result<(), ShuffleError> {
-        Journal::forget(&self.vault)
-            .at(&self.vault.join(Journal::NAME))
-            .map_err(io_error("remove the journal"))
+        Journal::read(&self.vault).map_err(|source| ShuffleError::Journal { path, source })
     }
 
     fn journal_lost(&self) -> ShuffleError {
@@ -803,7 +774,7 @@ mod tests {
     /// Dies at `at` after one file of the directory `half` was removed.
     fn check_half_removed(at: Step, half: fn(&Place) -> PathBuf, act: impl FnOnce(&Shuffle<'_>)) {
         let place = Place::new();
-        if at == Step::RestoredJournaled {
+        if at == Step::Forgotten {
             place.hide(&Owner::gone()).unwrap();
         }
         let observe = |step: Step| {
@@ -823,8 +794,8 @@ mod tests {
     fn a_kill_in_the_middle_of_a_removal_loses_nothing() {
         let doomed = |place: &Place| place.shuffle().journal().unwrap().unwrap().doomed();
         check_half_removed(Step::Doomed, doomed, hide_for_dead);
-        let copy = |place: &Place| place.vault().join("copy");
-        check_half_removed(Step::RestoredJournaled, copy, |shuffle| _ = shuffle.restore());
+        let copy = |place: &Place| place.vault().join("copying");
+        check_half_removed(Step::Forgotten, copy, |shuffle| _ = shuffle.restore());
     }
 
     #[test]
@@ -1030,20 +1001,6 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_wrongly_says_restored_is_not_believed() {
-        let place = Place::new();
-        place.hide(&Owner::gone()).unwrap();
-        let journal = place.shuffle().journal().unwrap().unwrap();
-        Journal { state: State::Restored, ..journal }.write(&place.vault()).unwrap();
-        assert!(matches!(place.shuffle().status(), Ok(Status::Hidden { alive: false, .. })));
-        assert!(matches!(place.hide(&Owner::this()), Err(ShuffleError::Unrecovered { .. })));
-        fs::create_dir(place.scenarios()).unwrap();
-        fs::write(place.scenarios().join("a.md"), "forged").unwrap();
-        place.shuffle().recover().unwrap();
-        place.check_whole(&["scenarios", "scenarios.displaced-1"]);
-    }
-
-    #[test]
     fn scenarios_that_can_not_be_moved_back_are_put_back_by_restore() {
         let place = Place::new();
         let occupied = |step: Step| match step {
@@ -1080,7 +1037,7 @@ mod tests {
 
     #[test]
     fn an_edit_in_the_moment_of_hiding_is_kept() {
-        for at in [Step::Copied, Step::HiddenJournaled, Step::Named] {
+        for at in [Step::Copied, Step::Journaled, Step::Named] {
             let place = Place::new();
             let edited = place.scenarios().join("a.md");
             let edit = |step: Step| if step == at { fs::write(&edited, "new") } else { Ok(()) };
@@ -1097,7 +1054,7 @@ mod tests {
         let place = Place::new();
         let edited = place.scenarios().join("a.md");
         let edit_and_die = |step: Step| match step {
-            Step::HiddenJournaled => fs::write(&edited, "new"),
+            Step::Journaled => fs::write(&edited, "new"),
             Step::SetAside => std::panic::resume_unwind(Box::new("killed")),
             _ => Ok(()),
         };
