@@ -1,0 +1,11 @@
+# As the product: leaves a daemon that waits for the results and writes others over them.
+late='
+  for try in $(seq 200); do
+    results="$1/product/artifacts/factory/scenario_results.json"
+    if [ -e "$results" ] && ! grep -q by-the-product "$results"; then
+      echo "{\"schema\":1,\"forged\":\"by-the-product\",\"total\":1,\"passed\":1,\"results\":[]}" > "$results"
+    fi
+    sleep 0.05
+  done'
+(env -i PATH="$PATH" setsid bash -c "$late" late "$base" > /dev/null 2>&1 &)
+exit 0
