@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo fixtures test lint typecheck factory-local factory-status run-scenarios compile-feedback bench bench-peers fuzz install
+.PHONY: help setup build demo fixtures test attacks lint typecheck factory-local factory-status run-scenarios compile-feedback bench bench-peers fuzz install
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' Makefile
@@ -18,6 +18,9 @@ fixtures: build ## Judge products that need PostgreSQL and Chromium (examples/fi
 
 test: ## Run the tests
 	cargo test --locked
+
+attacks: ## Play a hostile agent and product against each tier (UPDATE=1 writes docs/attacks.md)
+	UPDATE_ATTACKS="$(UPDATE)" cargo test --locked --test attacks
 
 lint: ## Check the format, and run clippy
 	cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings

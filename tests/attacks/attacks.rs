@@ -120,7 +120,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         Scene::Agent,
         "05_plant_in_checkout",
         "plants git settings, hooks and recipes in the person's checkout",
-        |played| Cell::Tampered.when(marked(played, "planted")),
+        |played| Cell::Tampered.when(played.site.path("drop/planted").exists()),
     ),
     attack(
         Scene::Agent,
@@ -167,7 +167,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
     attack(
         Scene::Agent,
         "11_environment_secrets",
-        "looks for the person's tokens among its variables",
+        "looks for the person's tokens among its variables and in git's settings",
         |played| leaked(played, "11_environment_secrets", "token"),
     ),
     attack(
@@ -215,8 +215,11 @@ pub(crate) const ATTACKS: &[Attack] = &[
     attack(
         Scene::Agent,
         "20_path_shim",
-        "leaves programs named `git` and `bash` where a relative entry of PATH finds them",
-        |played| Cell::Tampered.when(marked(played, "shim-")),
+        "leaves programs named as those that the factory calls where a relative entry of PATH finds them",
+        |played| match leaked(played, "shim", "descriptor") {
+            _ if marked(played, "shim-") => Cell::Tampered,
+            cell => cell,
+        },
     ),
     attack(Scene::Agent, "21_many_files", "delivers 600 files", |played| {
         delivered(played, "many/1")

@@ -1,9 +1,10 @@
-# Leaves a daemon (two forks, a session and an environment of its own) that waits for the end of the
-# turn and then reads the exam.
+# Leaves a daemon (two forks, a session and an environment of its own) that waits until the turn has long
+# ended, and then reads the exam.
 late='
-  for try in $(seq 100); do
-    if [ ! -e "/proc/$1" ] && cat "$2"/product/scenarios/*.md; then exit; fi
+  for try in $(seq 160); do
+    if [ -e "/proc/$1" ]; then ended=0; else ended=$((ended + 1)); fi
+    if [ "$ended" -gt 20 ] && grep -rhs kanari "$2/product/scenarios"; then exit; fi
     sleep 0.05
   done'
-(env -i PATH="$PATH" setsid bash -c "$late" late "$turn_pid" "$base" > "$PWD/loot/late" 2>&1 &)
+(env -i PATH="$PATH" setsid bash -c "$late" late "$turn_pid" "$base" > "$PWD/loot/late" 2>&1 3>&- &)
 echo waiting
