@@ -213,10 +213,6 @@ impl Environment {
         out.extend(PROXIES.iter().filter_map(|name| self.pair(name)));
         out.extend(["HOME", "TMPDIR", "XDG_CONFIG_HOME"].iter().filter_map(|name| self.pair(name)));
         set_locale(&mut out);
-        let path = self.get("PATH").unwrap_or(OsStr::new(DEFAULT_PATH));
-        let absolute: Vec<&[u8]> =
-            path.as_bytes().split(|b| *b == b':').filter(|dir| dir.starts_with(b"/")).collect();
-        out.insert("PATH".into(), OsStr::from_bytes(&absolute.join(&b':')).to_owned());
         out
     }
 
@@ -316,6 +312,11 @@ impl Environment {
                 .filter(|(_, audience)| wanted(*audience))
                 .filter_map(|(name, _)| self.pair(name)),
         );
+        // In an agent's or a product's tree a relative entry would find what that has put there.
+        let path = self.get("PATH").unwrap_or(OsStr::new(DEFAULT_PATH));
+        let absolute: Vec<&[u8]> =
+            path.as_bytes().split(|b| *b == b':').filter(|dir| dir.starts_with(b"/")).collect();
+        out.insert("PATH".into(), OsStr::from_bytes(&absolute.join(&b':')).to_owned());
         out
     }
 

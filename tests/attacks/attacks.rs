@@ -303,7 +303,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         Scene::Product,
         "37_poisoned_cache",
         "as the product: leaves something in home, temporary files and ignored files for the next candidate",
-        |played| Cell::Forged.when(played.output("37_poisoned_cache").contains("poisoned")),
+        |played| Cell::Forged.when(played.output("37_poisoned_cache").contains("spoiled")),
     ),
     attack(
         Scene::Product,

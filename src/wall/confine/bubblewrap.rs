@@ -84,6 +84,7 @@ mod tests {
             way_out: None,
             going_on: None,
             env: Vec::new(),
+            bash: None,
             dir: "/w/tree".into(),
             name: "bash".into(),
         };

@@ -97,7 +97,9 @@ impl Program<'_> {
             }
             // Whoever started the factory left descriptors open; the program shall not find them.
             open => {
-                let mut command = Command::new("bash");
+                // By its path: a name would be looked up where the program may have put another.
+                let bash = self.start.bash.as_deref().unwrap_or(OsStr::new("/bin/bash"));
+                let mut command = Command::new(bash);
                 command.args(closing(open)).arg(self.program);
                 command
             }

@@ -47,7 +47,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::process::{Call, Finished, resolve};
+use crate::process::{Call, Finished, find_program, resolve};
 use crate::verdict::Ending;
 
 pub use choose::{Chosen, NoneHolds, strongest};
@@ -163,6 +163,7 @@ impl Confined {
             way_out: self.way_out,
             going_on: None,
             env: Vec::new(),
+            bash: find_program(OsStr::new("bash"), &call.env).map(Into::into),
             dir: call.dir.clone().into(),
             name: call.program.clone(),
         };

@@ -58,6 +58,8 @@ pub(super) struct Start {
     pub(super) env: Vec<(OsString, OsString)>,
     /// The directory that the program starts in.
     pub(super) dir: OsString,
+    /// Where bash is, which closes what would be inherited.
+    pub(super) bash: Option<OsString>,
     /// What the program sees as its own name.
     pub(super) name: OsString,
 }

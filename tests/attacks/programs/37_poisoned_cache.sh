@@ -3,6 +3,6 @@
 for dir in "$HOME" "$TMPDIR" ignored "$base/drop"; do
   [ -d "$dir" ] || mkdir -p "$dir"
   cat "$dir/poison-$mine" 2>/dev/null
-  echo poisoned > "$dir/poison-$mine"
+  echo spoiled > "$dir/poison-$mine"
 done
 exit 0
