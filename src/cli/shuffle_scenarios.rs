@@ -80,7 +80,7 @@ itself), or a `recover` in between puts them back too early.
 
 Exit codes: 0 done; 2 the request makes no sense (no directory to hide, a link in its place,
 nothing hidden to restore); 3 something stands in the way (hidden already, held by a process that
-still runs, another call at work, disk full).";
+still runs, another call at work, disk full, a hidden copy or journal that was changed).";
 
 /// What was done, for people and for machines.
 struct Done {

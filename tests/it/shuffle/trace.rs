@@ -42,6 +42,18 @@ pub(super) fn is_possible() -> bool {
     }
 }
 
+/// Returns whether a trace says which files the calls are about; says why where it doesn't.
+#[expect(clippy::print_stdout, reason = "whoever reads the tests' output is to know")]
+pub(super) fn has_names() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        println!(
+            "skipped: the memory of the factory's programs is closed to a plain user's strace"
+        );
+    }
+    is_root && is_possible()
+}
+
 /// Runs a program under strace; `inject` is what strace is to do to its calls.
 pub(super) fn run(product: &Product, inject: &str, program: &[&str]) -> (Ran, Vec<Call>) {
     let log = product.base().join("trace");
@@ -203,7 +215,9 @@ impl Disk {
                 self.names.insert(path);
             }
             "unlink" | "unlinkat" | "rmdir" => {
-                self.contents.remove(&path);
+                // With a directory goes what came and went in it.
+                self.contents.retain(|held| !held.starts_with(&path));
+                self.names.retain(|held| !held.starts_with(&path));
                 self.names.insert(path);
             }
             "rename" | "renameat" | "renameat2" => {
