@@ -162,7 +162,7 @@ fn product_scenarios(site: &Site) {
     // Two that overlap all others: the runner can tell the least then about what it finds left over.
     site.scenario("01_first", "sleep 0.3");
     // With more to come bash stays, and so does its command line.
-    site.scenario("30_victim", &format!(": {}\nsleep 1\ntrue", site.secret("argv")));
+    site.scenario("30_victim", &format!(": {}\nsleep 2\ntrue", site.secret("argv")));
     for name in [
         "31_persons_home",
         "32_exam_files",
@@ -207,6 +207,12 @@ fn perform(scene: Scene, tier: Tier, user: User, toolkit: &Toolkit) -> Played {
     if scene == Scene::Product {
         let counted = outputs.len();
         assert!(counted >= 13, "only {counted} scenarios were judged:\n{said}");
+    }
+    if scene == Scene::Record && journal.contains("by-the-agent") {
+        assert_eq!(site.toolkit("factory", &["verify"]).code, 1, "nobody sees the forged event");
+    }
+    if scene == Scene::Kill && ran.code < 0 {
+        assert_recovers(&site, tier);
     }
     let results = read(&site.path("product/artifacts/factory/scenario_results.json"));
     let (delivered, edited) = taken(&site, tier);
@@ -282,6 +288,19 @@ fn assert_tried(scene: Scene, site: &Site, tier: Tier, ran: &Ran) {
         let tried = matches!(ended.trim(), "0" | "1") || cut;
         let error = read(&loot.join(format!("{name}.err")));
         assert!(tried, "{name} was not played at {tier} ({ended:?}): {error}\n{}", ran.said);
+    }
+}
+
+/// Fails unless what a kill left goes on, or is put back.
+fn assert_recovers(site: &Site, tier: Tier) {
+    if tier == Tier::Move {
+        let ran = site.toolkit("shuffle-scenarios", &["recover"]);
+        assert_eq!(ran.code, 0, "{}", ran.said);
+        let exam = read(&site.path("product/scenarios/exam.md"));
+        assert!(exam.contains(&site.secret("exam")), "{}", ran.said);
+    } else {
+        let ran = site.toolkit("iterate", &["--resume"]);
+        assert_eq!(ran.code, 1, "{}", ran.said);
     }
 }
 

@@ -9,4 +9,6 @@ late='
     sleep 0.05
   done'
 (env -i PATH="$PATH" setsid bash -c "$late" late "$base" > /dev/null 2>&1 &)
+# It shall have left the group by the time that this one is ended.
+sleep 0.3
 exit 0
