@@ -138,17 +138,31 @@ impl Judging {
         Ok(self.loopback.get().and_then(Option::as_ref))
     }
 
-    /// Returns the call of a fixture's command, which sees the directories `dirs` as well and may go on
-    /// in the background where it `starts` the fixture.
+    /// Returns the file that the start of a fixture reports to.
+    pub(super) fn fixture_report(&self) -> PathBuf {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.dir.join(format!("fixture-{number}"))
+    }
+
+    /// Returns the call of a fixture's command, which sees the directories `dirs` as well: the one that
+    /// `starts` it, reports to `report` and may go on in the background, or one that joins that.
     ///
     /// # Errors
     /// Its network or its report can't be made.
-    pub(super) fn fixture(&self, call: Call, dirs: &[PathBuf], starts: bool) -> io::Result<Call> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let report = self.dir.join(format!("fixture-{number}"));
-        let confined = self.fixtures.clone().on(self.network_of_fixtures()?).reporting_to(&report);
+    pub(super) fn fixture(
+        &self,
+        call: Call,
+        dirs: &[PathBuf],
+        report: &Path,
+        starts: bool,
+    ) -> io::Result<Call> {
+        let confined = self.fixtures.clone().on(self.network_of_fixtures()?);
         let confined = dirs.iter().fold(confined, |confined, dir| confined.showing(dir, dir));
-        if starts { confined.going_on() } else { confined }.wrap(call)
+        let confined = match starts {
+            true => confined.reporting_to(report).going_on(),
+            false => confined.reporting_to(&self.fixture_report()).joining(report),
+        };
+        confined.wrap(call)
     }
 
     /// Gives a directory that was made for a fixture to whom that runs as.

@@ -255,3 +255,23 @@ fn an_evaluation_that_is_seen_at_work_is_known_by_its_canary() {
     let feedback = product.factory(&["show", "--feedback"]).code(0).stdout;
     assert!(feedback.contains("[masked]") && !feedback.contains("canary-"), "{feedback}");
 }
+
+#[test]
+fn a_stop_command_ends_what_its_fixture_is_by_number() {
+    let product = Product::new()
+        .config(
+            "isolation: {}\nfixtures:\n- name: server\n  \
+             start: 'echo $$ > $FACTORY_DIR_SERVER/pid; trap \"echo asked > stopped; exit 0\" INT; \
+             touch up; while :; do sleep 0.02; done'\n  \
+             ready: {command: 'test -e up && kill -0 $(cat $FACTORY_DIR_SERVER/pid)'}\n  \
+             stop: kill -INT $(cat $FACTORY_DIR_SERVER/pid)\n",
+        )
+        .file(
+            "scenarios/a.md",
+            "---\nneeds: [server]\n---\n# A\n\n## Evaluation\n```bash\ntest -e up\n```\n",
+        )
+        .committed();
+    product.iterate(&["--no-agent"]).code(0).says("1 of 1 satisfied");
+    assert_eq!(fs::read_to_string(product.run_state().join("judge/stopped")).unwrap(), "asked\n");
+    product.assert_nothing_alive();
+}

@@ -83,6 +83,7 @@ mod tests {
             network: Network::Own,
             way_out: None,
             going_on: None,
+            joins: None,
             env: Vec::new(),
             bash: None,
             dir: "/w/tree".into(),

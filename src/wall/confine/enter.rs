@@ -6,7 +6,7 @@
 //! else. Neither reads anything of the product's.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -117,7 +117,7 @@ impl Program<'_> {
             Network::Open => None,
             Network::Own | Network::Shared(_) => self.start.way_out,
         };
-        ruleset::apply(&rules(spec, self.start), port)?;
+        ruleset::apply(&rules(spec, self.start), port, true)?;
         filter::apply(true, port.is_some())?;
         if self.program == SELF_TEST {
             return Ok(selftest::probe(self.args, report));
@@ -134,22 +134,29 @@ fn outer(spec: &Spec, start: &Start, spec_file: &OsStr, program: &Program<'_>) -
     for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
         signal_hook::flag::register(signal.as_raw(), Arc::clone(&seen))?;
     }
+    // What steers the loader is for the program alone; the rest, which `sudo` did not pass on, the inner
+    // launcher may have as well.
+    let (env, plain) = start.env.iter().cloned().partition(|(name, _)| steers_the_loader(name));
+    let mut told = Start { env, joins: None, ..start.clone() };
     #[expect(clippy::disallowed_methods, reason = "the launcher is started through `process`")]
     let mut command = match spec.step {
         Step::Bubblewrap => bubblewrap::command(spec, start, spec_file)?,
         _ => {
-            namespace::unshare(spec.step, &start.network)?;
+            // What is gone can't be joined, and need not be.
+            let joined = start.joins.as_deref().and_then(spec::leader);
+            match joined.map(|pid| namespace::join_all(spec.step, pid)) {
+                Some(Ok(())) => told.joins.clone_from(&start.joins),
+                Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => namespace::unshare(spec.step, &start.network)?,
+            }
             Command::new("/proc/self/exe")
         }
     };
-    // What steers the loader is for the program alone; the rest, which `sudo` did not pass on, the inner
-    // launcher may have as well.
-    let (env, plain) = start.env.iter().cloned().partition(|(name, _)| steers_the_loader(name));
     if spec.step == Step::Sudo {
         let plain: Vec<(OsString, OsString)> = plain;
         command.env_clear().envs(plain);
     }
-    let told = serde_json::to_string(&Start { env, ..start.clone() })?;
+    let told = serde_json::to_string(&told)?;
     command.arg(INNER).arg(spec_file).arg(told).arg(program.program).args(program.args);
     let pipe = match &start.going_on {
         // Without waiting for whoever writes to it.
@@ -160,6 +167,9 @@ fn outer(spec: &Spec, start: &Start, spec_file: &OsStr, program: &Program<'_>) -
         None => None,
     };
     let mut child = command.spawn()?;
+    if start.going_on.is_some() {
+        fs::write(spec::leader_file(&start.report), child.id().to_string())?;
+    }
     if let Some(pipe) = pipe
         && goes_on(&child, &pipe)?
     {
@@ -192,13 +202,17 @@ fn inner(spec: &Spec, program: &Program<'_>, report: Option<&File>) -> io::Resul
             None
         }
     };
-    if spec.step != Step::Bubblewrap {
-        namespace::enter(spec, program.start)?;
+    let joined = program.start.joins.as_deref().and_then(spec::leader);
+    match joined {
+        Some(pid) => namespace::join_view(pid)?,
+        None if spec.step == Step::Bubblewrap => {}
+        None => namespace::enter(spec, program.start)?,
     }
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     namespace::give_up_rights(spec.user)?;
     if spec.landlock {
-        ruleset::apply(&inside(spec, program.start), None)?;
+        // What joins others is there to signal them.
+        ruleset::apply(&inside(spec, program.start), None, joined.is_none())?;
     }
     filter::apply(false, false)?;
     if let Some(port) = program.start.way_out {
@@ -224,7 +238,7 @@ fn inner(spec: &Spec, program: &Program<'_>, report: Option<&File>) -> io::Resul
             continue;
         }
         let (code, signal) = (status.exit_status(), status.terminating_signal());
-        let left = left_of(child);
+        let left = if joined.is_some() { 0 } else { left_of(child) };
         write_report(report, &Report { failed: None, signal, left });
         if code == Some(0)
             && left > 0

@@ -69,6 +69,7 @@ pub struct Confined {
     way_out: Option<u16>,
     step: Step,
     may_go_on: bool,
+    joins: Option<OsString>,
     /// Where `sudo` is, where the launcher has to be root's.
     sudo: Option<OsString>,
 }
@@ -89,6 +90,7 @@ impl Confined {
             way_out: None,
             step: chosen.step,
             may_go_on: false,
+            joins: None,
             sudo: chosen.sudo().map(Into::into),
         }
     }
@@ -134,6 +136,14 @@ impl Confined {
         self
     }
 
+    /// Returns itself for a program that joins, as long as that is there, what the start which reports to
+    /// `report` runs in: its processes have the same numbers for both. By `bwrap` nothing can be joined.
+    #[must_use]
+    pub fn joining(mut self, report: &Path) -> Self {
+        self.joins = Some(report.into());
+        self
+    }
+
     /// Returns itself with its report in `path`, which no other start that lasts has.
     #[must_use]
     pub fn reporting_to(mut self, path: &Path) -> Self {
@@ -162,6 +172,7 @@ impl Confined {
             network: self.network.clone(),
             way_out: self.way_out,
             going_on: None,
+            joins: self.joins.clone(),
             env: Vec::new(),
             bash: find_program(OsStr::new("bash"), &call.env).map(Into::into),
             dir: call.dir.clone().into(),

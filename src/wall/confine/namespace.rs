@@ -85,6 +85,34 @@ pub(super) fn join_network(step: Step, pid: i32) -> io::Result<()> {
     join(pid, "net", LinkNameSpaceType::Network)
 }
 
+/// Joins this process to everything that the process `pid` runs in but its view; its next child will be
+/// among the processes there.
+///
+/// # Errors
+/// Not found where it is gone.
+pub(super) fn join_all(step: Step, pid: i32) -> io::Result<()> {
+    use LinkNameSpaceType as Type;
+    let kinds = [
+        ("user", Type::User),
+        ("ipc", Type::InterProcessCommunication),
+        ("uts", Type::HostNameAndNISDomainName),
+        ("cgroup", Type::ControlGroup),
+        ("net", Type::Network),
+        ("pid", Type::ProcessID),
+    ];
+    let as_user = step == Step::UserNamespace;
+    for (kind, which) in kinds.into_iter().filter(|(kind, _)| *kind != "user" || as_user) {
+        join(pid, kind, which)?;
+    }
+    if as_user { keep_rights() } else { Ok(()) }
+}
+
+/// Joins this process to the view of the process `pid`.
+pub(super) fn join_view(pid: i32) -> io::Result<()> {
+    join(pid, "mnt", LinkNameSpaceType::Mount)?;
+    Ok(chdir("/")?)
+}
+
 fn join(pid: i32, kind: &str, which: LinkNameSpaceType) -> io::Result<()> {
     let file = File::open(format!("/proc/{pid}/ns/{kind}"))?;
     Ok(move_into_link_name_space(file.as_fd(), Some(which))?)
@@ -101,10 +129,18 @@ fn leave(flags: UnshareFlags) -> io::Result<()> {
 
 /// Keeps the rights that a user namespace gives over the start of the inner launcher.
 fn keep_rights() -> io::Result<()> {
-    let needed = CapabilitySet::SYS_ADMIN | CapabilitySet::NET_ADMIN | CapabilitySet::SETPCAP;
+    let each = [
+        CapabilitySet::SYS_ADMIN,
+        CapabilitySet::NET_ADMIN,
+        CapabilitySet::SETPCAP,
+        // To join the view of another.
+        CapabilitySet::SYS_CHROOT,
+        CapabilitySet::SYS_PTRACE,
+    ];
+    let needed = each.into_iter().fold(CapabilitySet::empty(), |all, one| all | one);
     let all = rustix::thread::capabilities(None)?;
     set_capabilities(None, CapabilitySets { inheritable: needed, ..all })?;
-    for one in [CapabilitySet::SYS_ADMIN, CapabilitySet::NET_ADMIN, CapabilitySet::SETPCAP] {
+    for one in each {
         configure_capability_in_ambient_set(one, true)?;
     }
     Ok(())

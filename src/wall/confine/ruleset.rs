@@ -18,16 +18,24 @@ pub(super) enum Right {
 }
 
 /// Confines this process, and all that it starts, to `rules`: below each path what its right says, and
-/// nothing elsewhere. With a `port` it connects to no other, by TCP. Abstract sockets and signals do not leave the domain, where the kernel knows
-/// how. A path that is not there gives no right.
+/// nothing elsewhere. With a `port` it connects to no other, by TCP. Abstract sockets and, where
+/// they are to stay, signals do not leave the domain, where the kernel knows how. A path that is not there gives no right.
 ///
 /// # Errors
 /// The kernel has no Landlock, or it is switched off, or it knows no ports.
-pub(super) fn apply(rules: &[(PathBuf, Right)], port: Option<u16>) -> io::Result<()> {
+pub(super) fn apply(
+    rules: &[(PathBuf, Right)],
+    port: Option<u16>,
+    signals_stay: bool,
+) -> io::Result<()> {
     // What is older lets files be cut short that may not be written.
     let needed = AccessFs::from_all(ABI::V3);
     let all = AccessFs::from_all(ABI::V5);
     let read = AccessFs::from_read(ABI::V5);
+    let scope = match signals_stay {
+        true => Scope::AbstractUnixSocket | Scope::Signal,
+        false => Scope::AbstractUnixSocket.into(),
+    };
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(needed)
@@ -39,7 +47,7 @@ pub(super) fn apply(rules: &[(PathBuf, Right)], port: Option<u16>) -> io::Result
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(all)
         .map_err(io::Error::other)?
-        .scope(Scope::AbstractUnixSocket | Scope::Signal)
+        .scope(scope)
         .map_err(io::Error::other)?
         .create()
         .map_err(io::Error::other)?;

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,9 @@ pub(super) struct Start {
     /// A pipe on which it is told that the program has exited with 0 and left something running, which
     /// goes on; none where that ends with it.
     pub(super) going_on: Option<OsString>,
+    /// The report of a start that went on: this program joins what that one runs in, as long as that is
+    /// there.
+    pub(super) joins: Option<OsString>,
     /// Variables that the launcher itself must not be started with.
     pub(super) env: Vec<(OsString, OsString)>,
     /// The directory that the program starts in.
@@ -85,6 +88,18 @@ pub struct Report {
     pub signal: Option<i32>,
     /// How many processes it left, which ended with it.
     pub left: u32,
+}
+
+/// Returns the file with the number of the process that leads what a start with this report runs in.
+pub(super) fn leader_file(report: &OsStr) -> PathBuf {
+    let mut file = report.to_owned();
+    file.push(".pid");
+    file.into()
+}
+
+/// Reads that number; none where the start has not come so far.
+pub(super) fn leader(report: &OsStr) -> Option<i32> {
+    fs::read_to_string(leader_file(report)).ok()?.trim().parse().ok()
 }
 
 pub(super) fn read(path: &Path) -> io::Result<Spec> {
