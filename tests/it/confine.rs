@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -114,6 +115,20 @@ fn how_a_confined_program_ended_is_told_with_what_it_left() {
     check("kill -SEGV $$", Ending::Signalled { signal: 11 }, signalled);
     check("setsid sleep 300 & setsid sleep 300 & exit 0", Ending::Exited { code: 0 }, left(2));
     check("exit 125", Ending::Exited { code: 125 }, left(0));
+}
+
+#[test]
+fn a_program_that_is_not_in_its_view_is_named() {
+    let room = Room::new(&[]);
+    let hidden = room.path("secret/tool");
+    fs::write(&hidden, "#!/bin/sh\n").unwrap();
+    fs::set_permissions(&hidden, fs::Permissions::from_mode(0o755)).unwrap();
+    let confined = room.confined();
+    let call = Call::new(&hidden, room.path("tree")).env(variables());
+    let finished = run(&confined.wrap(call).unwrap(), &Cancel::never(), &mut |_, _| {});
+    let Ending::CouldNotStart { why } = confined.tell(finished).ending else { panic!() };
+    let expected = format!("`{}` can't be started in its view: No such file", hidden.display());
+    assert!(why.contains(&expected) && why.contains("isolation.read"), "{why}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{Access, CWD, Mode, OFlags, access, openat};
 use rustix::io::Errno;
 use rustix::process::{
     DumpableBehavior, Pid, PidfdFlags, Signal, WaitOptions, getpid, pidfd_open,
@@ -86,7 +86,9 @@ struct Program<'a> {
 }
 
 impl Program<'_> {
-    fn command(&self) -> Command {
+    fn command(&self) -> io::Result<Command> {
+        // Bash would say it by an exit code that could be the program's own.
+        access(self.program, Access::EXEC_OK).map_err(|error| self.not_there(&error.into()))?;
         let open = inherited();
         #[expect(clippy::disallowed_methods, reason = "the launcher is started through `process`")]
         let mut command = match open.as_slice() {
@@ -106,7 +108,7 @@ impl Program<'_> {
         };
         command.args(self.args);
         command.envs(self.start.env.iter().map(|(name, value)| (name, value)));
-        command
+        Ok(command)
     }
 
     /// Confines this process and has it become the program.
@@ -122,9 +124,18 @@ impl Program<'_> {
         if self.program == SELF_TEST {
             return Ok(selftest::probe(self.args, report));
         }
+        let mut command = self.command()?;
         // From here on there is nobody to write it.
         write_report(report, &Report::default());
-        Err(self.command().exec())
+        Err(self.not_there(&command.exec()))
+    }
+
+    fn not_there(&self, error: &io::Error) -> io::Error {
+        let name = Path::new(self.program).display();
+        let message = format!(
+            "`{name}` can't be started in its view: {error}; what it needs can be added by `isolation.read`"
+        );
+        io::Error::new(error.kind(), message)
     }
 }
 
@@ -222,9 +233,10 @@ fn inner(spec: &Spec, program: &Program<'_>, report: Option<&File>) -> io::Resul
     if program.program == SELF_TEST {
         return Ok(selftest::probe(program.args, report));
     }
-    let mut command = program.command();
+    let mut command = program.command()?;
     command.current_dir(&program.start.dir);
-    let child = Pid::from_child(&command.spawn()?);
+    let child = command.spawn().map_err(|error| program.not_there(&error))?;
+    let child = Pid::from_child(&child);
     loop {
         // Whatever the program orphans becomes a child of this process.
         let (ended, status) = match wait(WaitOptions::empty()) {

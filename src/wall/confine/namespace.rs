@@ -49,11 +49,7 @@ pub(super) fn unshare(step: Step, network: &Network) -> io::Result<()> {
         Network::Open => {}
     }
     if as_user && !matches!(network, Network::Shared(_)) {
-        let (user, group) = (getuid().as_raw(), getgid().as_raw());
-        leave(flags | UnshareFlags::NEWUSER)?;
-        fs::write("/proc/self/setgroups", "deny")?;
-        fs::write("/proc/self/gid_map", format!("{group} {group} 1"))?;
-        fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
+        leave_as_user(flags)?;
     } else {
         leave(flags)?;
     }
@@ -66,11 +62,7 @@ pub(super) fn unshare(step: Step, network: &Network) -> io::Result<()> {
 /// Holds a network of its own for others to join: makes it, brings its loopback up.
 pub(super) fn unshare_network(step: Step) -> io::Result<()> {
     if step == Step::UserNamespace {
-        let (user, group) = (getuid().as_raw(), getgid().as_raw());
-        leave(UnshareFlags::NEWUSER | UnshareFlags::NEWNET)?;
-        fs::write("/proc/self/setgroups", "deny")?;
-        fs::write("/proc/self/gid_map", format!("{group} {group} 1"))?;
-        fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
+        leave_as_user(UnshareFlags::NEWNET)?;
     } else {
         leave(UnshareFlags::NEWNET)?;
     }
@@ -125,6 +117,15 @@ fn leave(flags: UnshareFlags) -> io::Result<()> {
         reason = "its successor is unsafe for the sake of a flag that is not used"
     )]
     Ok(rustix::thread::unshare(flags)?)
+}
+
+/// Makes namespaces in one of this user's own, in which it is who it was and has every right.
+fn leave_as_user(flags: UnshareFlags) -> io::Result<()> {
+    let (user, group) = (getuid().as_raw(), getgid().as_raw());
+    leave(flags | UnshareFlags::NEWUSER)?;
+    fs::write("/proc/self/setgroups", "deny")?;
+    fs::write("/proc/self/gid_map", format!("{group} {group} 1"))?;
+    fs::write("/proc/self/uid_map", format!("{user} {user} 1"))
 }
 
 /// Keeps the rights that a user namespace gives over the start of the inner launcher.
