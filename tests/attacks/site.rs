@@ -297,7 +297,7 @@ pub(crate) fn names(root: &Path) -> Vec<String> {
             let path = entry.path();
             let relative = path.strip_prefix(root).unwrap().as_os_str().as_bytes();
             found.push(String::from_utf8_lossy(relative).into_owned());
-            if entry.file_type().unwrap().is_dir() && relative != b".git" {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) && relative != b".git" {
                 left.push(path);
             }
         }
