@@ -283,6 +283,18 @@ impl Site {
     }
 }
 
+impl Drop for Site {
+    fn drop(&mut self) {
+        // What an attack left running may write while this removes; it ends once the site is gone.
+        for _ in 0..50 {
+            if fs::remove_dir_all(self.base.path()).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
 /// Returns the text of a file; nothing where it can't be read.
 pub(crate) fn read(path: &Path) -> String {
     String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
