@@ -32,7 +32,8 @@ pub(crate) fn check(found: &BTreeMap<(Tier, User), Column>) {
         for (name, cell) in column {
             let said = documented.get(&(heading(*tier, *user), (*name).to_owned()));
             // Another machine may lack what an attack needs, or have it.
-            let untried = *cell == Cell::NotExecutable || said == Some(&Cell::NotExecutable);
+            let untried = matches!(cell, Cell::NotExecutable | Cell::Unavailable)
+                || said == Some(&Cell::NotExecutable);
             if said != Some(cell) && !untried {
                 let said = said.map_or("nothing".to_owned(), Cell::to_string);
                 writeln!(wrong, "{name} at {}: {cell}, documented {said}", heading(*tier, *user))

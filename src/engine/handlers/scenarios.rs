@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::FixtureScope;
 use crate::engine::results::write_results;
 use crate::engine::{Failure, Halt, Handler, Recorder, Run};
 use crate::event::{Label, RunEvent};
 use crate::id::ScenarioId;
 use crate::judge::{Progress, Settings, Work, judge_scenarios, read_history};
 use crate::pipeline::{Node, NodeOutcome, Status};
+use crate::process::end_strays;
 use crate::scenario::{Entry, Order, phases};
 use crate::verdict::{Judged, Obstacle, Verdict, satisfaction};
 
@@ -69,6 +71,10 @@ impl Handler<Run> for Scenarios {
             }
         });
         fixtures.candidate_done();
+        if frozen.config.fixtures.iter().all(|fixture| fixture.scope != FixtureScope::Run) {
+            // Nothing runs any more: whatever there still is came from an evaluation.
+            end_strays();
+        }
         recorded?;
         if let Err(halt) = run.check_cancel() {
             write_results(run)?;
