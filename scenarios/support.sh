@@ -15,6 +15,9 @@ export GIT_AUTHOR_NAME=person GIT_AUTHOR_EMAIL=person@localhost
 export GIT_COMMITTER_NAME=person GIT_COMMITTER_EMAIL=person@localhost
 out=$work/out err=$work/err
 results=artifacts/factory/scenario_results.json
+# Agents and products of scenarios write beside their trees what is looked at: nothing confines them, unless a
+# scenario unsets this.
+export DARK_FACTORY_WITHOUT=root,user-namespace,bubblewrap,sudo,landlock
 mkdir -p "$HOME" "$TMPDIR"
 
 # fail MESSAGE: ends the scenario.

@@ -1,16 +1,18 @@
 //! What the tier `sandbox` costs: for each evaluation, for the start of an agent, and the search for the
-//! exam that each turn's receipt is made of. A delivery is among the stages of `loop`.
+//! exam that each turn's receipt is made of, and what an agent brings back.
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use dark_factory::event::RunEvent;
+use dark_factory::journal::{RunsDir, read_summary};
 use dark_factory::judge::discover;
 use dark_factory::process::{Call, Cancel, Variables, run};
 use dark_factory::scenario::Holdout;
 use dark_factory::wall::confine::{Confined, Network, View, Wanted, hand_over, strongest};
 
-use super::figures::{Spread, Table, median_of, time};
+use super::figures::{Spread, Table, median_of, run as run_to_end, time};
 use super::floor::Floor;
 use super::repository::{FILES, Product, path_of, scenario};
 
@@ -20,10 +22,14 @@ const ROUNDS: usize = 5;
 /// How often a program is started.
 const STARTS: usize = 50;
 
+/// How many files a delivery has: as many as are accepted.
+const DELIVERED: usize = 500;
+
 /// Measures it.
 pub(crate) fn measure() {
     evaluations();
     starts();
+    delivery();
     search();
 }
 
@@ -104,6 +110,40 @@ fn starts() {
         &[("the same, not confined", open)],
     );
     table.line("confined (aim: 10 ms more)", kept);
+}
+
+/// What it takes to look through, accept and commit what an agent brings back.
+fn delivery() {
+    let product = Product::new();
+    product.write(
+        "dark-factory.yaml",
+        "satisfaction: {threshold: 1.0}\nbudget: {max_iterations: 1}\nagent: {backend: replay, recording: ../recording}\n",
+    );
+    product.write("scenarios/one.md", &scenario("One", "test -e file499.txt"));
+    for file in 0..DELIVERED {
+        product.write(
+            &format!("../recording/turn-1/file{file}.txt"),
+            &format!("{file}\n").repeat(100),
+        );
+    }
+    product.commit();
+    run_to_end(&mut product.factory(env!("CARGO_BIN_EXE_iterate")), &[0]);
+    let runs = RunsDir::of(&product.root());
+    let (_, events) = read_summary(&runs.run(&runs.find(None).unwrap()), false).unwrap();
+    let at = |is: fn(&RunEvent) -> bool| {
+        events.iter().find(|envelope| is(&envelope.event)).map(|envelope| envelope.time).unwrap()
+    };
+    let finished = at(|event| matches!(event, RunEvent::AgentFinished { .. }));
+    let accepted = at(|event| matches!(event, RunEvent::DeliveryAccepted { .. }));
+    let copied = time(|| {
+        let from = product.beside("recording/turn-1");
+        run_to_end(
+            std::process::Command::new("cp").arg("-r").arg(from).arg(product.beside("copy")),
+            &[0],
+        );
+    });
+    let table = Table::new(&format!("wall: a delivery of {DELIVERED} files"), &[("cp -r", copied)]);
+    table.line("looked through, searched, accepted and committed", accepted.since(finished));
 }
 
 /// The search of every file of a large workspace, beside reading them.

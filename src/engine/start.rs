@@ -102,7 +102,7 @@ pub enum StartError {
     Lock(#[source] std::io::Error),
     /// A tier that is asked for can't be had.
     #[error(
-        "isolation `sandbox` is asked for and can't be had: {why}; `factory --help` and docs/isolation.md say how to get each, or set `--isolation copy` and run the loop on a machine of its own"
+        "isolation `sandbox` is asked for and can't be had: {why}; allow user namespaces (on Ubuntu `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`), install `bubblewrap`, or run the loop on a machine of its own with `--isolation copy`"
     )]
     Isolation {
         /// What was tried, and why it can't be had.

@@ -153,3 +153,13 @@ fn nothing_of_a_confined_program_outlives_it_or_its_limit() {
     assert_eq!(finished.stdout.text(), "told\n");
     assert!(finished.duration < Duration::from_secs(2), "{:?}", finished.duration);
 }
+
+#[test]
+fn a_long_path_of_the_factorys_own_keeps_no_step_from_holding() {
+    let base = tempfile::tempdir().unwrap();
+    let state = base.path().join("a-name-that-is-long-".repeat(10));
+    fs::create_dir(&state).unwrap();
+    let near = strongest(base.path(), launcher(), &variables(), &[]).unwrap();
+    let far = strongest(&state, launcher(), &variables(), &[]).unwrap();
+    assert_eq!(near, far);
+}

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::listen;
 use super::spec::Report;
+use crate::id::Digest;
 
 /// How long a connection may take that is not refused.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -50,7 +51,9 @@ impl Laid {
         let (canary, socket) = (dir.join("canary"), dir.join("socket"));
         fs::write(&canary, "canary")?;
         let parent = getpid().as_raw_nonzero().get();
-        let name = format!("dark-factory-{parent}-{}", dir.display());
+        // Not the directory itself: a name has no more than a hundred bytes.
+        let digest = Digest::of(dir.as_os_str().as_encoded_bytes());
+        let name = format!("dark-factory-{parent}-{}", &digest.as_str()[..16]);
         let _ = fs::remove_file(&socket);
         let by_path = listen(&socket)?;
         let by_name = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
