@@ -12,6 +12,7 @@ use crate::event::{Mechanism, Tier};
 use crate::judge::Judging;
 use crate::process::Variables;
 use crate::wall::confine::{Chosen, Confined, Network, Step, View, Wanted, hand_over, strongest};
+use crate::wall::copy_tree;
 
 use super::{Failure, Halt, Run, StartError};
 
@@ -229,7 +230,8 @@ impl Run {
         );
         let mut write = vec![turn.workspace.clone(), turn.home.clone(), turn.tmp.clone()];
         // A login that the CLI renews is written where it lies.
-        write.extend(config.agent.home.iter().filter_map(|entry| {
+        let linked = config.agent.home.iter().filter(|_| chosen.user().is_none());
+        write.extend(linked.filter_map(|entry| {
             let path = home.as_deref()?.join(entry.strip_prefix("~/").unwrap_or(entry));
             fs::canonicalize(path).ok()
         }));
@@ -243,6 +245,11 @@ impl Run {
             devices: &[],
         });
         if let Some(user) = chosen.user() {
+            // What is linked to is this user's alone; the other gets copies, which it keeps.
+            for entry in &config.agent.home {
+                let place = turn.home.join(entry.strip_prefix("~/").unwrap_or(entry));
+                copy_linked(&place).map_err(failed)?;
+            }
             // The workspace's own files were written for it.
             for path in [&turn.home, &turn.tmp] {
                 hand_over(path, user).map_err(failed)?;
@@ -274,5 +281,18 @@ impl Run {
             allow: allow.chain(network.allow.iter().cloned()).collect(),
             proxies: proxies.collect(),
         })
+    }
+}
+
+/// Puts a copy of what a symbolic link leads to in its place; leaves alone what is none.
+fn copy_linked(place: &Path) -> std::io::Result<()> {
+    if !place.is_symlink() {
+        return Ok(());
+    }
+    let target = fs::canonicalize(place)?;
+    fs::remove_file(place)?;
+    match target.is_dir() {
+        true => copy_tree(&target, place).map(|_| ()),
+        false => fs::copy(&target, place).map(|_| ()),
     }
 }

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
 
@@ -274,4 +275,27 @@ fn a_stop_command_ends_what_its_fixture_is_by_number() {
     product.iterate(&["--no-agent"]).code(0).says("1 of 1 satisfied");
     assert_eq!(fs::read_to_string(product.run_state().join("judge/stopped")).unwrap(), "asked\n");
     product.assert_nothing_alive();
+}
+
+#[test]
+fn a_login_of_the_persons_home_is_readable_turn_after_turn() {
+    let product = product(
+        "cat ~/.agent/login ~/.keys/one > seen.txt; echo again >> turns.txt\n\
+         test $(wc -l < turns.txt) = 1 || echo two >> words.txt",
+        "",
+    );
+    for file in [".agent/login", ".keys/one"] {
+        let path = product.base().join("home").join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, format!("{file}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let config = product.read("dark-factory.yaml");
+    let config = config.replace("agent:\n", "agent:\n  home: [.agent/login, .keys]\n");
+    product.write("dark-factory.yaml", config);
+    let product = product.committed();
+    product.iterate(&[]).code(0).says("converged");
+    let seen = product.git(&["show", &format!("{}:seen.txt", product.branch())]);
+    assert_eq!(seen, ".agent/login\n.keys/one");
+    assert_eq!(receipt(&product)["held"], json!([".agent/login", ".keys"]));
 }
