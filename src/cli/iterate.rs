@@ -26,6 +26,7 @@ use crate::report::{
 use crate::scenario::Severity;
 use crate::text::plural;
 
+use super::confining;
 use super::exit::{Exit, Failure, OrExit as _, explain};
 use super::run_scenarios::product_root;
 
@@ -105,10 +106,8 @@ fn parse_score(text: &str) -> Result<f64, String> {
 
 fn parse_tier(text: &str) -> Result<Tier, String> {
     match text {
-        "copy" => Ok(Tier::Copy),
-        "sandbox" => Ok(Tier::Sandbox),
         "move" => Ok(Tier::Move),
-        _ => Err(format!("`{text}` is no tier; use copy or sandbox")),
+        other => confining::parse_tier(other),
     }
 }
 

@@ -365,7 +365,7 @@ pub(super) fn give_up_rights(user: Option<(u32, u32)>) -> io::Result<()> {
 }
 
 /// Becomes another user, with one group.
-pub(super) fn become_user((user, group): (u32, u32)) -> io::Result<()> {
+fn become_user((user, group): (u32, u32)) -> io::Result<()> {
     let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
     set_thread_groups(&[])?;
     set_thread_res_gid(group, group, group)?;
