@@ -225,6 +225,7 @@ fn start_failure(error: StartError) -> anyhow::Error {
         | StartError::Frozen(_)
         | StartError::Move
         | StartError::Allow(_)
+        | StartError::NotThere { .. }
         | StartError::Over { .. }
         | StartError::InPlace { .. }
         | StartError::NoAnswer { .. }

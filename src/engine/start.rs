@@ -109,8 +109,14 @@ pub enum StartError {
         why: String,
     },
     /// A host that is allowed makes no sense.
-    #[error("`network.allow`: {0}")]
+    #[error("`network.allow` can't be used")]
     Allow(#[from] AllowError),
+    /// What is to be seen in the sandbox is not there.
+    #[error("`isolation` names `{path}`, which is not there; remove it, or create it")]
+    NotThere {
+        /// The path as it was written.
+        path: String,
+    },
     /// The loop does not run in the checkout.
     #[error(
         "isolation `move` is for agents that you start in the checkout yourself, between `shuffle-scenarios hide` and `restore`; `iterate` gives a copy, which keeps more"
@@ -198,6 +204,12 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
     }
     let with_agent = !request.no_agent && !in_place;
     Policy::parse(&frozen.config.network.allow)?;
+    let isolation = &frozen.config.isolation;
+    let named = isolation.read.iter().chain(&isolation.devices);
+    let is_there = |path: &String| request.env.expand(path).is_some_and(|path| path.exists());
+    if let Some(path) = named.into_iter().find(|path| !is_there(path)) {
+        return Err(StartError::NotThere { path: path.clone() });
+    }
 
     let now = SystemClock.now();
     let mark = u32::try_from(now.unix_millis().unsigned_abs() % 1_000).unwrap_or(0) * 64

@@ -268,6 +268,17 @@ fn isolation_that_cannot_be_had_is_refused_before_anything_starts() {
 }
 
 #[test]
+fn what_the_sandbox_is_to_show_or_reach_is_checked_before_anything_starts() {
+    for (settings, words) in [
+        ("isolation: {read: [/nope/data]}\n", "`isolation` names `/nope/data`, which is not there"),
+        ("network: {allow: ['https://crates.io']}\n", "write the host alone, as in `crates.io`"),
+    ] {
+        let product = product().config(settings).committed();
+        refused(&product, &["--no-agent"], 2, &[words]);
+    }
+}
+
+#[test]
 fn only_a_run_that_stopped_can_go_on() {
     let product = product();
     refused(&product, &["--resume"], 2, &["there is no run", "`iterate` begins one"]);
