@@ -117,6 +117,8 @@ fn tokens(result: &Value) -> Usage {
                     &["inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens"],
                 ),
                 output_tokens: sum(model, &["outputTokens"]),
+                cached_tokens: sum(model, &["cacheReadInputTokens"]),
+                cache_write_tokens: sum(model, &["cacheCreationInputTokens"]),
                 cost_usd: None,
             })
         }),
@@ -126,6 +128,8 @@ fn tokens(result: &Value) -> Usage {
                 &["input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"],
             ),
             output_tokens: sum(&result["usage"], &["output_tokens"]),
+            cached_tokens: sum(&result["usage"], &["cache_read_input_tokens"]),
+            cache_write_tokens: sum(&result["usage"], &["cache_creation_input_tokens"]),
             cost_usd: None,
         },
     }
@@ -140,8 +144,8 @@ mod tests {
     const CUT: &[u8] = include_bytes!("../../tests/fixtures/streams/claude/cut.jsonl");
 
     fn check(stream: &[u8], usage: (Option<u64>, Option<u64>, Option<f64>), says: &str) {
-        let (input_tokens, output_tokens, cost_usd) = usage;
-        assert_eq!(Claude.usage(stream), Usage { input_tokens, output_tokens, cost_usd });
+        let read = Claude.usage(stream);
+        assert_eq!((read.input_tokens, read.output_tokens, read.cost_usd), usage);
         assert_eq!(Claude.says(stream).as_deref(), Some(says));
     }
 

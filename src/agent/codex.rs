@@ -76,6 +76,8 @@ impl Backend for Codex {
                 usage.plus(Usage {
                     input_tokens: event["usage"]["input_tokens"].as_u64(),
                     output_tokens: event["usage"]["output_tokens"].as_u64(),
+                    cached_tokens: event["usage"]["cached_input_tokens"].as_u64(),
+                    cache_write_tokens: event["usage"]["cache_write_input_tokens"].as_u64(),
                     cost_usd: None,
                 })
             },
@@ -102,7 +104,13 @@ mod tests {
 
     #[test]
     fn a_completed_turn_says_its_tokens_and_no_cost() {
-        let expected = Usage { input_tokens: Some(2_466), output_tokens: Some(41), cost_usd: None };
+        let expected = Usage {
+            input_tokens: Some(2_466),
+            output_tokens: Some(41),
+            cached_tokens: Some(0),
+            cache_write_tokens: Some(0),
+            cost_usd: None,
+        };
         assert_eq!(Codex.usage(DONE), expected);
         assert_eq!(Codex.says(DONE).as_deref(), Some("All done."));
     }

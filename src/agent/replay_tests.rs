@@ -61,7 +61,7 @@ fn a_script_says_deletes_asks_and_claims_usage() {
     assert!(!stage.ws("old").exists() && stage.ws("b").exists());
     assert_eq!(fs::read_to_string(stage.ws("QUESTION.md")).unwrap(), "Which port?");
     assert_eq!(Replay.says(&out).as_deref(), Some("Fixed it."));
-    let usage = Usage { input_tokens: Some(10), output_tokens: None, cost_usd: Some(0.5) };
+    let usage = Usage { input_tokens: Some(10), cost_usd: Some(0.5), ..Usage::default() };
     assert_eq!(Replay.usage(&out), usage);
 }
 

@@ -182,7 +182,13 @@ fn usage_is_read_from_the_stream_and_kept_in_the_record() {
     let stage = stage(&format!("cat '{fixture}'"));
     let record = stage.run(&Cancel::never()).record;
     let usage =
-        Usage { input_tokens: Some(2_030), output_tokens: Some(45), cost_usd: Some(0.0113) };
+        Usage {
+        input_tokens: Some(2_030),
+        output_tokens: Some(45),
+        cached_tokens: Some(20),
+        cache_write_tokens: Some(10),
+        cost_usd: Some(0.0113),
+    };
     assert_eq!(record.usage, usage);
     assert_eq!(
         recover(&stage.path("record"), &stage.spec.token).unwrap(),

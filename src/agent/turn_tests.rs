@@ -129,9 +129,14 @@ fn a_program_that_is_not_on_the_agents_path_is_not_started() {
 
 #[test]
 fn usage_adds_up_what_is_known() {
-    let some = Usage { input_tokens: Some(1), output_tokens: None, cost_usd: Some(0.5) };
-    let other = Usage { input_tokens: Some(2), output_tokens: Some(3), cost_usd: None };
-    let both = Usage { input_tokens: Some(3), output_tokens: Some(3), cost_usd: Some(0.5) };
+    let some = Usage { input_tokens: Some(1), cost_usd: Some(0.5), ..Usage::default() };
+    let other = Usage { input_tokens: Some(2), output_tokens: Some(3), ..Usage::default() };
+    let both = Usage {
+        input_tokens: Some(3),
+        output_tokens: Some(3),
+        cost_usd: Some(0.5),
+        ..Usage::default()
+    };
     assert_eq!(some.plus(other), both);
 }
 

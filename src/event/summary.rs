@@ -437,6 +437,8 @@ impl Usage {
         Self {
             input_tokens: add(self.input_tokens, other.input_tokens),
             output_tokens: add(self.output_tokens, other.output_tokens),
+            cached_tokens: add(self.cached_tokens, other.cached_tokens),
+            cache_write_tokens: add(self.cache_write_tokens, other.cache_write_tokens),
             cost_usd: add(self.cost_usd, other.cost_usd),
         }
     }
