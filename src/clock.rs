@@ -28,6 +28,21 @@ impl Timestamp {
         )
     }
 
+    /// Returns the moment that lies `span` after this one; the last that there is where that is beyond.
+    #[must_use]
+    pub fn plus(self, span: Duration) -> Self {
+        self.0.checked_add(span).map_or(Self(jiff::Timestamp::MAX), Self)
+    }
+
+    /// Returns the time of day here and now, `04:30`, with the date before it where that is another
+    /// than `now`'s.
+    pub fn local(self, now: Self) -> String {
+        let zone = jiff::tz::TimeZone::system();
+        let (at, now) = (self.0.to_zoned(zone.clone()), now.0.to_zoned(zone));
+        let format = if at.date() == now.date() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+        at.strftime(format).to_string()
+    }
+
     /// Returns the moment as `20261120-091500`, fit for a file name.
     pub fn compact(self) -> String {
         self.0.strftime("%Y%m%d-%H%M%S").to_string()

@@ -152,13 +152,19 @@ fn write_journal(path: &Path, run: &RunId) -> u64 {
         let prompt = blob(&format!("prompt {iteration}"), Label::Public);
         let taken = vec![
             RunEvent::WorkspaceChecked { files: 100, withheld: 0, paths: None },
-            RunEvent::AgentStarted { turn, attempt: 1, prompt },
+            RunEvent::AgentStarted { turn, attempt: 1, prompt, backend: None },
             RunEvent::AgentFinished {
                 turn,
                 attempt: 1,
                 class: "done".into(),
                 ms: 60_000,
                 usage: Usage { input_tokens: Some(90_000), ..Usage::default() },
+                usage_is_partial: false,
+                model: None,
+                trouble: None,
+                resets: None,
+                nothing_to_do: false,
+                activity: None,
                 reaped: 0,
                 says: None,
                 contacted: None,

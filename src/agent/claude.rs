@@ -6,11 +6,14 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use super::stream::{by_status, reset_at};
 use super::{
-    AgentError, Backend, Launch, LaunchStdin, Turn, Usage, check_installed, check_login,
-    json_lines, text,
+    Activity, AgentError, Backend, Launch, LaunchStdin, Reader, Telling, Trouble, Turn, Usage,
+    check_installed, check_login, text,
 };
+use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::{AgentSettings, Environment};
+use crate::convergence::TurnClass;
 
 const HINT: &str = "install it with `npm install -g @anthropic-ai/claude-code`, or choose another \
                     `agent.backend`";
@@ -68,36 +71,128 @@ impl Backend for Claude {
         }
         env_extra.insert("CLAUDE_CONFIG_DIR".into(), turn.paths.home.join(".claude").into());
         Ok(Launch {
-            backend: self.name(),
-            program: "claude".into(),
-            args,
             stdin: LaunchStdin::File(turn.paths.prompt_file.clone()),
             env_extra,
-            env_aliases: Vec::new(),
             home_dirs: vec![PathBuf::from(".claude")],
-            reads: Vec::new(),
-            confined: None,
-            way_out: None,
+            ..Launch::of(self.name(), "claude", args)
         })
     }
 
-    fn usage(&self, stdout: &[u8]) -> Usage {
-        json_lines(stdout).rev().find(|event| event["type"] == "result").map_or_else(
-            Usage::default,
-            |result| Usage { cost_usd: result["total_cost_usd"].as_f64(), ..tokens(&result) },
-        )
+    fn reader(&self) -> Box<dyn Reader> {
+        Box::<Events>::default()
+    }
+}
+
+#[derive(Default)]
+struct Events {
+    /// The message whose usage was told last: it stands in each of the events of a message.
+    message: String,
+    resets: Option<Timestamp>,
+}
+
+impl Reader for Events {
+    fn read(&mut self, event: &Value, telling: &mut Telling<'_>) {
+        match event["type"].as_str() {
+            Some("system") if event["subtype"] == "init" => telling.model(&event["model"]),
+            Some("assistant") => self.message(&event["message"], telling),
+            Some("rate_limit_event") => {
+                let limit = &event["rate_limit_info"];
+                let now = SystemClock.now();
+                self.resets = limit["resetsAt"].as_f64().and_then(|at| reset_at(at, now));
+            }
+            Some("result") => self.result(event, telling),
+            _ => {}
+        }
+    }
+}
+
+impl Events {
+    fn message(&mut self, message: &Value, telling: &mut Telling<'_>) {
+        let id = message["id"].as_str().unwrap_or_default();
+        if message["usage"].is_object() && id != self.message {
+            id.clone_into(&mut self.message);
+            telling.tell(Activity::Used(of_a_call(&message["usage"])));
+        }
+        for block in message["content"].as_array().into_iter().flatten() {
+            match block["type"].as_str() {
+                Some("text") => telling.said(&block["text"]),
+                Some("tool_use") => tool(block, telling),
+                _ => {}
+            }
+        }
     }
 
-    fn says(&self, stdout: &[u8]) -> Option<String> {
-        json_lines(stdout).rev().find_map(|event| match event["type"].as_str()? {
-            "result" => text(&event["result"]).or_else(|| text(&event["errors"][0])),
-            "assistant" => event["message"]["content"]
-                .as_array()?
-                .iter()
-                .rev()
-                .find_map(|block| text(&block["text"])),
-            _ => None,
-        })
+    fn result(&mut self, event: &Value, telling: &mut Telling<'_>) {
+        telling.used_in_all(Usage { cost_usd: event["total_cost_usd"].as_f64(), ..tokens(event) });
+        for denied in event["permission_denials"].as_array().into_iter().flatten() {
+            let tool = denied["tool_name"].as_str().unwrap_or("a tool");
+            let what = named(tool, &denied["tool_input"]);
+            telling.tell(Activity::WasDenied { what });
+        }
+        let subtype = event["subtype"].as_str().unwrap_or_default();
+        let said = text(&event["result"]).or_else(|| text(&event["errors"][0]));
+        if subtype == "success" && event["is_error"] != true {
+            telling.said(&event["result"]);
+            if event["stop_reason"] == "refusal" {
+                let said = said.unwrap_or_else(|| "the model refused".to_owned());
+                telling.failed(Trouble::of(TurnClass::Refused, said));
+            } else {
+                telling.done();
+            }
+            return;
+        }
+        let class = match subtype {
+            "error_max_turns" => TurnClass::MaxTurns,
+            "error_max_budget_usd" => TurnClass::Budget,
+            // Errors of the provider are a `success` that is an error.
+            "success" => match event["api_error_status"].as_u64() {
+                Some(status) => by_status(status, None).unwrap_or(TurnClass::Crashed),
+                None => TurnClass::Network,
+            },
+            _ => TurnClass::Crashed,
+        };
+        let message = said.unwrap_or_else(|| subtype.to_owned());
+        telling.failed(Trouble { class, message, resets: self.resets });
+    }
+}
+
+/// Tells of the use of a tool: its exit code is not in the stream.
+fn tool(block: &Value, telling: &mut Telling<'_>) {
+    let name = block["name"].as_str().unwrap_or("a tool");
+    let input = &block["input"];
+    match (name, input["file_path"].as_str()) {
+        ("Edit" | "Write" | "MultiEdit" | "NotebookEdit", Some(path)) => {
+            telling.tell(Activity::Changed { paths: vec![path.to_owned()] });
+        }
+        _ => telling.tell(Activity::Ran { what: named(name, input), exit: None }),
+    }
+}
+
+/// Names the use of a tool: the command, or the tool and the first thing that it was used on.
+fn named(tool: &str, input: &Value) -> String {
+    let first = || input.as_object()?.values().find_map(Value::as_str);
+    match (input["command"].as_str(), first()) {
+        (Some(command), _) => command.to_owned(),
+        (None, Some(first)) => format!("{tool} {first}"),
+        (None, None) => tool.to_owned(),
+    }
+}
+
+/// Reads the tokens of one call of the model.
+fn of_a_call(usage: &Value) -> Usage {
+    let sum = |names: &[&str]| {
+        names.iter().filter_map(|name| usage[*name].as_u64()).reduce(u64::saturating_add)
+    };
+    Usage {
+        input_tokens: sum(&[
+            "input_tokens",
+            "cache_read_input_tokens",
+            "cache_creation_input_tokens",
+        ]),
+        output_tokens: sum(&["output_tokens"]),
+        cached_tokens: sum(&["cache_read_input_tokens"]),
+        cache_write_tokens: sum(&["cache_creation_input_tokens"]),
+        cost_usd: None,
     }
 }
 
@@ -122,45 +217,6 @@ fn tokens(result: &Value) -> Usage {
                 cost_usd: None,
             })
         }),
-        None => Usage {
-            input_tokens: sum(
-                &result["usage"],
-                &["input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"],
-            ),
-            output_tokens: sum(&result["usage"], &["output_tokens"]),
-            cached_tokens: sum(&result["usage"], &["cache_read_input_tokens"]),
-            cache_write_tokens: sum(&result["usage"], &["cache_creation_input_tokens"]),
-            cost_usd: None,
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DONE: &[u8] = include_bytes!("../../tests/fixtures/streams/claude/done.jsonl");
-    const BUDGET: &[u8] = include_bytes!("../../tests/fixtures/streams/claude/budget.jsonl");
-    const CUT: &[u8] = include_bytes!("../../tests/fixtures/streams/claude/cut.jsonl");
-
-    fn check(stream: &[u8], usage: (Option<u64>, Option<u64>, Option<f64>), says: &str) {
-        let read = Claude.usage(stream);
-        assert_eq!((read.input_tokens, read.output_tokens, read.cost_usd), usage);
-        assert_eq!(Claude.says(stream).as_deref(), Some(says));
-    }
-
-    #[test]
-    fn a_finished_turn_says_its_cost_and_counts_cached_tokens_as_input() {
-        check(DONE, (Some(2_030), Some(45), Some(0.0113)), "All done.");
-    }
-
-    #[test]
-    fn a_turn_that_its_budget_ended_takes_the_tokens_from_the_models() {
-        check(BUDGET, (Some(1_210), Some(20), Some(0.005_65)), "Reached maximum budget ($0.001)");
-    }
-
-    #[test]
-    fn a_stream_without_its_end_has_no_usage_and_still_a_message() {
-        check(CUT, (None, None, None), "Looking at the spec.");
+        None => of_a_call(&result["usage"]),
     }
 }

@@ -1,14 +1,20 @@
-//! Codex, by `codex exec`: the prompt on stdin, one JSON event a line on stdout.
+//! Codex, by `codex exec`: the prompt on stdin, one JSON event a line on stdout, and more in the
+//! session's file.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
+use super::stream::{by_status, reset_at};
 use super::{
-    AgentError, Backend, Launch, LaunchStdin, Turn, Usage, check_installed, check_login,
-    json_lines, text,
+    Activity, AgentError, Backend, Launch, LaunchStdin, Reader, Telling, Trouble, Turn, Usage,
+    check_installed, check_login,
 };
+use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::{AgentSettings, Environment};
+use crate::convergence::TurnClass;
 
 const HINT: &str = "install it with `npm install -g @openai/codex`, or choose another \
                     `agent.backend`";
@@ -37,7 +43,7 @@ impl Backend for Codex {
 
     fn launch(&self, turn: &Turn<'_>) -> Result<Launch, AgentError> {
         let mut args: Vec<OsString> =
-            ["exec", "--json", "--skip-git-repo-check", "--ephemeral", "--color", "never"]
+            ["exec", "--json", "--skip-git-repo-check", "--color", "never"]
                 .map(OsString::from)
                 .into();
         let sandbox = if turn.confined { "danger-full-access" } else { "workspace-write" };
@@ -50,9 +56,6 @@ impl Backend for Codex {
         // The prompt comes on stdin; with a prompt in argv too, stdin would be appended to it.
         args.push("-".into());
         Ok(Launch {
-            backend: self.name(),
-            program: "codex".into(),
-            args,
             stdin: LaunchStdin::File(turn.paths.prompt_file.clone()),
             env_extra: BTreeMap::from([(
                 "CODEX_HOME".into(),
@@ -62,65 +65,144 @@ impl Backend for Codex {
             env_aliases: vec![("CODEX_API_KEY", "OPENAI_API_KEY")],
             // codex refuses a CODEX_HOME that is not there.
             home_dirs: vec![PathBuf::from(".codex")],
-            reads: Vec::new(),
-            confined: None,
-            way_out: None,
+            ..Launch::of(self.name(), "codex", args)
         })
     }
 
-    fn usage(&self, stdout: &[u8]) -> Usage {
-        // One event a turn, each with the turn's own figures; a resumed thread has several.
-        json_lines(stdout).filter(|event| event["type"] == "turn.completed").fold(
-            Usage::default(),
-            |usage, event| {
-                usage.plus(Usage {
-                    input_tokens: event["usage"]["input_tokens"].as_u64(),
-                    output_tokens: event["usage"]["output_tokens"].as_u64(),
-                    cached_tokens: event["usage"]["cached_input_tokens"].as_u64(),
-                    cache_write_tokens: event["usage"]["cache_write_input_tokens"].as_u64(),
-                    cost_usd: None,
-                })
-            },
-        )
+    fn reader(&self) -> Box<dyn Reader> {
+        Box::<Events>::default()
     }
 
-    fn says(&self, stdout: &[u8]) -> Option<String> {
-        json_lines(stdout).rev().find_map(|event| match event["type"].as_str()? {
-            "item.completed" if event["item"]["type"] == "agent_message" => {
-                text(&event["item"]["text"])
-            }
-            "turn.failed" => text(&event["error"]["message"]),
-            _ => None,
-        })
+    /// Stdout says only at the end what a turn has used, and of a command that codex's own sandbox
+    /// kept from running nothing at all; the session's file does.
+    fn side(&self, home: &Path) -> Option<PathBuf> {
+        Some(home.join(".codex/sessions"))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+#[derive(Default)]
+struct Events {
+    /// What the session's file has told of the usage.
+    used: Usage,
+    resets: Option<Timestamp>,
+}
 
-    const DONE: &[u8] = include_bytes!("../../tests/fixtures/streams/codex/done.jsonl");
-    const FAILED: &[u8] = include_bytes!("../../tests/fixtures/streams/codex/failed.jsonl");
-
-    #[test]
-    fn a_completed_turn_says_its_tokens_and_no_cost() {
-        let expected = Usage {
-            input_tokens: Some(2_466),
-            output_tokens: Some(41),
-            cached_tokens: Some(0),
-            cache_write_tokens: Some(0),
-            cost_usd: None,
-        };
-        assert_eq!(Codex.usage(DONE), expected);
-        assert_eq!(Codex.says(DONE).as_deref(), Some("All done."));
+impl Reader for Events {
+    fn read(&mut self, event: &Value, telling: &mut Telling<'_>) {
+        match event["type"].as_str() {
+            Some("item.started") => {
+                if let Some(what) = event["item"]["command"].as_str() {
+                    telling.tell(Activity::Began { what: what.to_owned() });
+                }
+            }
+            Some("item.completed") => item(&event["item"], telling),
+            Some("error") => telling.troubled(self.trouble(&event["message"])),
+            Some("turn.completed") => {
+                telling.used_in_all(usage(&event["usage"]));
+                telling.done();
+            }
+            Some("turn.failed") => {
+                if self.used != Usage::default() {
+                    telling.used_in_all(self.used);
+                }
+                telling.failed(self.trouble(&event["error"]["message"]));
+            }
+            _ => {}
+        }
     }
 
-    #[test]
-    fn a_failed_turn_says_why_and_no_tokens() {
-        assert_eq!(Codex.usage(FAILED), Usage::default());
-        assert_eq!(
-            Codex.says(FAILED).as_deref(),
-            Some("exceeded retry limit, last status: 429 Too Many Requests")
-        );
+    fn read_side(&mut self, event: &Value, telling: &mut Telling<'_>) {
+        let payload = &event["payload"];
+        if event["type"] == "turn_context" {
+            telling.model(&payload["model"]);
+        }
+        if payload["type"] != "token_count" {
+            return;
+        }
+        let last = &payload["info"]["last_token_usage"];
+        if last.is_object() {
+            self.used = usage(&payload["info"]["total_token_usage"]);
+            telling.tell(Activity::Used(usage(last)));
+        }
+        let limits = ["primary", "secondary"].map(|name| &payload["rate_limits"][name]);
+        let now = SystemClock.now();
+        let full = limits.iter().filter(|limit| limit["used_percent"].as_f64() >= Some(100.0));
+        self.resets = full
+            .filter_map(|limit| {
+                let at = limit["resets_at"].as_f64().or(limit["resets_in_seconds"].as_f64())?;
+                reset_at(at, now)
+            })
+            .max();
+    }
+}
+
+impl Events {
+    /// Reads an error's message, which is all that codex tells of an error.
+    fn trouble(&self, message: &Value) -> Trouble {
+        let message = message.as_str().unwrap_or("codex failed and did not say why");
+        let resets = self.resets;
+        Trouble { class: class(message), message: message.to_owned(), resets }
+    }
+}
+
+fn item(item: &Value, telling: &mut Telling<'_>) {
+    let command = || item["command"].as_str().unwrap_or("a command").to_owned();
+    match item["type"].as_str() {
+        Some("agent_message") => telling.said(&item["text"]),
+        Some("command_execution") if item["status"] == "declined" => {
+            telling.tell(Activity::WasDenied { what: command() });
+        }
+        Some("command_execution") => {
+            let exit = item["exit_code"].as_i64().and_then(|code| i32::try_from(code).ok());
+            telling.tell(Activity::Ran { what: command(), exit });
+        }
+        Some("file_change") => {
+            let paths = item["changes"].as_array().into_iter().flatten();
+            let paths = paths.filter_map(|change| super::text(&change["path"])).collect();
+            telling.tell(Activity::Changed { paths });
+        }
+        Some("error") => {
+            if let Some(text) = super::text(&item["message"]) {
+                telling.tell(Activity::Noted { text });
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Reads the figures of one call or of a turn; input holds what came from the cache.
+fn usage(of: &Value) -> Usage {
+    Usage {
+        input_tokens: of["input_tokens"].as_u64(),
+        output_tokens: of["output_tokens"].as_u64(),
+        cached_tokens: of["cached_input_tokens"].as_u64(),
+        cache_write_tokens: of["cache_write_input_tokens"].as_u64(),
+        cost_usd: None,
+    }
+}
+
+/// Returns what an error's message says, by the words that codex begins its messages with.
+fn class(message: &str) -> TurnClass {
+    let status = message.split_once("status").and_then(|(_, rest)| {
+        let rest = rest.trim_start_matches([':', ' ']);
+        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        by_status(rest[..end].parse().ok()?, None)
+    });
+    let begins = |text: &str| message.starts_with(text);
+    if begins("Quota exceeded") || begins("To use Codex with your ChatGPT plan") {
+        TurnClass::Quota
+    } else if begins("You've hit your usage limit") {
+        TurnClass::RateLimited
+    } else if begins("Missing environment variable") || begins("Your access token could not") {
+        TurnClass::Authentication
+    } else if let Some(class) = status {
+        class
+    } else if begins("Selected model is at capacity") || begins("We're currently experiencing") {
+        TurnClass::Overloaded
+    } else if begins("Reconnecting") || begins("stream disconnected") || begins("Connection failed")
+    {
+        TurnClass::Network
+    } else {
+        TurnClass::Crashed
     }
 }

@@ -1,10 +1,14 @@
 //! Any agent with a command line: an argv with placeholders, and nothing known of its stream.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
-use super::{AgentError, Backend, Launch, LaunchStdin, Turn, Usage, check_installed, nearest};
+use serde_json::Value;
+
+use super::{
+    Activity, AgentError, Backend, Launch, LaunchStdin, Reader, Telling, Turn, check_installed,
+    nearest,
+};
 use crate::config::{AgentSettings, Environment};
 use crate::text::tail;
 
@@ -44,33 +48,46 @@ impl Backend for AnyCommand {
             .map(|argument| expand(argument, turn))
             .collect::<Result<Vec<_>, _>>()?
             .into_iter();
-        Ok(Launch {
-            backend: self.name(),
-            program: argv.next().unwrap_or_default(),
-            args: argv.collect(),
-            stdin: if turn.settings.stdin {
-                LaunchStdin::File(turn.paths.prompt_file.clone())
-            } else {
-                LaunchStdin::Null
-            },
-            env_extra: BTreeMap::new(),
-            env_aliases: Vec::new(),
-            home_dirs: Vec::new(),
-            reads: Vec::new(),
-            confined: None,
-            way_out: None,
-        })
+        let program = argv.next().unwrap_or_default();
+        let mut launch = Launch::of(self.name(), program, argv.collect());
+        if turn.settings.stdin {
+            launch.stdin = LaunchStdin::File(turn.paths.prompt_file.clone());
+        }
+        Ok(launch)
     }
 
-    fn usage(&self, _stdout: &[u8]) -> Usage {
-        Usage::default()
+    fn reader(&self) -> Box<dyn Reader> {
+        Box::<Text>::default()
     }
 
-    fn says(&self, stdout: &[u8]) -> Option<String> {
-        let start = stdout.len().saturating_sub(4 * LAST_WORDS);
-        let text = String::from_utf8_lossy(&stdout[start..]);
-        let (last, _) = tail(text.trim(), LAST_WORDS);
-        (!last.is_empty()).then(|| last.to_owned())
+    fn tells_its_end(&self) -> bool {
+        false
+    }
+}
+
+/// Reads what nothing is known of: its last words are its message.
+#[derive(Default)]
+struct Text {
+    last: String,
+}
+
+impl Reader for Text {
+    fn read(&mut self, event: &Value, telling: &mut Telling<'_>) {
+        self.read_text(&event.to_string(), telling);
+    }
+
+    fn read_text(&mut self, line: &str, telling: &mut Telling<'_>) {
+        let (line, _) = tail(line, LAST_WORDS);
+        self.last.push_str(line);
+        self.last.push('\n');
+        if self.last.len() > 8 * LAST_WORDS {
+            self.last = tail(&self.last, LAST_WORDS).0.to_owned();
+        }
+        telling.tell(Activity::Noted { text: line.to_owned() });
+    }
+
+    fn close(&mut self, _: Option<i32>, telling: &mut Telling<'_>) {
+        telling.said(&Value::from(tail(self.last.trim(), LAST_WORDS).0));
     }
 }
 
@@ -136,6 +153,7 @@ fn value(name: &str, turn: &Turn<'_>) -> Result<OsString, AgentError> {
 #[cfg(test)]
 mod tests {
     use super::super::contract::Sample;
+    use super::super::stream::read_all;
     use super::*;
 
     fn check(argument: &str, expected: &str) {
@@ -188,9 +206,11 @@ mod tests {
 
     #[test]
     fn the_last_words_are_bounded() {
-        let long = "é".repeat(5_000);
-        assert_eq!(AnyCommand.says(long.as_bytes()).unwrap().chars().count(), LAST_WORDS);
-        assert_eq!(AnyCommand.says(b" \n"), None);
+        let says = |text: &str| read_all(AnyCommand.reader(), text.as_bytes(), Some(0)).said;
+        assert_eq!(says(&"é".repeat(5_000)).unwrap().chars().count(), LAST_WORDS);
+        assert!(says(&"a line\n".repeat(50_000)).unwrap().chars().count() <= LAST_WORDS);
+        assert_eq!(says("one\ntwo {}\n").as_deref(), Some("one\ntwo {}"));
+        assert_eq!(says(" \n"), None);
     }
 
     proptest::proptest! {

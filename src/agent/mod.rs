@@ -2,7 +2,8 @@
 //!
 //! A backend knows its argv, its logins and how its stream reads; it starts nothing. A turn runs
 //! under a small supervisor process of ours, which records start and end durably and leaves nothing
-//! alive. Whether the turn was worth anything is not decided here: that is read from the workspace.
+//! alive. How it ended is one class of all agents' ([`crate::convergence::TurnClass`]); whether it was
+//! worth anything is not decided here: that is read from the workspace.
 
 mod claude;
 mod codex;
@@ -14,8 +15,10 @@ mod record;
 mod recover;
 mod redact;
 mod replay;
+mod stream;
 mod supervisor;
 mod turn;
+mod watch;
 mod way_out;
 
 use std::collections::BTreeMap;
@@ -23,15 +26,17 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::config::{AgentSettings, Environment};
+use crate::convergence::TurnClass;
 use crate::wall::confine::Confined;
 
-pub use crate::event::Usage;
+pub use crate::event::{Activity, Trouble, Usage};
 pub use error::AgentError;
 pub use home::{HomeError, prepare_home};
 pub use prompt::{Answer, DEFAULT_PROMPT, PromptContext, PromptError, render};
 pub use recover::{Recovered, recover};
 pub use redact::is_secret;
 pub use replay::replay_main;
+pub use stream::{NOTHING_TO_DO, Reader, Reading, Telling};
 pub use supervisor::supervise;
 pub use turn::{CrashPoint, Ended, TurnLimits, TurnRecord, run_turn};
 pub use way_out::WayOut;
@@ -59,6 +64,11 @@ impl TurnPaths {
         record::Record(&self.record).stdout()
     }
 
+    /// Returns the file of what the agent did, an [`Activity`] a line.
+    pub fn activity_file(&self) -> PathBuf {
+        record::Record(&self.record).activity()
+    }
+
     /// Returns the file that its stderr is stored in, likewise.
     pub fn stderr_file(&self) -> PathBuf {
         record::Record(&self.record).stderr()
@@ -78,6 +88,8 @@ pub struct Turn<'a> {
     pub paths: &'a TurnPaths,
     /// Which turn of the run this is, from 1.
     pub number: u32,
+    /// Which attempt at the turn this is, from 1.
+    pub attempt: u32,
     /// The model, as the agent names it.
     pub model: Option<&'a str>,
     /// Whether it is confined by the factory: then its own sandbox, which can't be within another, is
@@ -144,11 +156,43 @@ pub trait Backend: Sync {
     /// The settings lack something or hold a placeholder that nobody knows.
     fn launch(&self, turn: &Turn<'_>) -> Result<Launch, AgentError>;
 
-    /// Reads what the turn used from its stdout; what is not said there is none.
-    fn usage(&self, stdout: &[u8]) -> Usage;
+    /// Returns what reads the stream of one turn.
+    fn reader(&self) -> Box<dyn Reader>;
 
-    /// Returns the agent's last message; none where it said nothing.
-    fn says(&self, stdout: &[u8]) -> Option<String>;
+    /// Returns whether the stream of a turn ends with an event that says so; without it, such a turn is
+    /// not done.
+    fn tells_its_end(&self) -> bool {
+        true
+    }
+
+    /// Returns what the agent's documentation says of an exit code; none where it says nothing.
+    fn exit_class(&self, _code: i32) -> Option<TurnClass> {
+        None
+    }
+
+    /// Returns the directory of its private home in which it writes `*.jsonl` while it goes on; none
+    /// where its stdout tells all.
+    fn side(&self, _home: &Path) -> Option<PathBuf> {
+        None
+    }
+}
+
+impl Launch {
+    /// Makes a launch of `program` with `args`, and nothing else.
+    fn of(backend: &'static str, program: impl Into<OsString>, args: Vec<OsString>) -> Self {
+        Self {
+            backend,
+            program: program.into(),
+            args,
+            stdin: LaunchStdin::Null,
+            env_extra: BTreeMap::new(),
+            env_aliases: Vec::new(),
+            home_dirs: Vec::new(),
+            reads: Vec::new(),
+            confined: None,
+            way_out: None,
+        }
+    }
 }
 
 /// Every backend, in the order in which people are told of them.
@@ -223,14 +267,6 @@ fn check_login(
         names
     };
     Err(AgentError::NotLoggedIn { backend: backend.name(), variables: names.join(", "), files })
-}
-
-/// Reads `stdout` as JSON objects, one a line, in order; what is no JSON object is passed over.
-fn json_lines(stdout: &[u8]) -> impl DoubleEndedIterator<Item = serde_json::Value> {
-    stdout
-        .split(|byte| *byte == b'\n')
-        .filter(|line| line.trim_ascii_start().starts_with(b"{"))
-        .filter_map(|line| serde_json::from_slice(line).ok())
 }
 
 /// Returns the text that `value` is, trimmed; none where it is none, or blank.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{CrashPoint, TurnRecord, WayOut};
+use super::{Activity, CrashPoint, TurnRecord, WayOut};
 use crate::clock::Timestamp;
 use crate::journal::write_durably_private;
 use crate::process::survivors::Search;
@@ -30,6 +30,8 @@ pub(super) struct Spec {
     pub(super) env: Vec<(OsString, OsString)>,
     pub(super) workspace: OsString,
     pub(super) record: OsString,
+    /// The agent's private home.
+    pub(super) home: OsString,
     pub(super) token: String,
     pub(super) timeout: Duration,
     pub(super) idle: Duration,
@@ -72,6 +74,8 @@ pub(super) enum Status {
     Recorded,
     /// It could not be.
     Failed(String),
+    /// What the agent does, while it does it.
+    Told(Vec<Activity>),
 }
 
 /// The files of the record in `dir`.
@@ -88,6 +92,10 @@ impl Record<'_> {
 
     pub(super) fn stdout(&self) -> PathBuf {
         self.0.join("stdout")
+    }
+
+    pub(super) fn activity(&self) -> PathBuf {
+        self.0.join("activity.jsonl")
     }
 
     pub(super) fn stderr(&self) -> PathBuf {
@@ -168,6 +176,7 @@ mod tests {
             env: vec![(odd.clone(), odd)],
             workspace: "/w".into(),
             record: "/r".into(),
+            home: "/h".into(),
             token: "t".into(),
             timeout: Duration::from_millis(1_500),
             idle: Duration::from_secs(1),

@@ -3,9 +3,9 @@
 //!
 //! A recording is a directory with `turn-N/`, copied over the workspace file by file, and
 //! `turn-N.yaml`, which says what else the turn does; either may be missing. A turn with neither
-//! changes nothing, and says so.
+//! changes nothing, and says so. Where there is `turn-N-attempt-M` or its `.yaml`, these are for the
+//! M-th attempt at the turn.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::symlink;
@@ -13,10 +13,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{AgentError, Backend, Launch, LaunchStdin, Turn, Usage, json_lines, text};
+use super::stream::reset_at;
+use super::{Activity, AgentError, Backend, Launch, Reader, Telling, Trouble, Turn, Usage, text};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{AgentSettings, Environment};
+use crate::convergence::TurnClass;
 use crate::text::TreePath;
 
 /// The backend `replay`.
@@ -55,38 +58,47 @@ impl Backend for Replay {
         // By its own name: on the way through another directory that may not be seen.
         let recording = fs::canonicalize(&recording).unwrap_or(recording);
         let reads = vec![turn.factory.to_owned(), recording.clone()];
-        Ok(Launch {
-            backend: self.name(),
-            program: turn.factory.into(),
-            args: vec![
-                "replay-turn".into(),
-                recording.into(),
-                turn.number.to_string().into(),
-                turn.paths.workspace.clone().into(),
-            ],
-            stdin: LaunchStdin::Null,
-            env_extra: BTreeMap::new(),
-            env_aliases: Vec::new(),
-            home_dirs: Vec::new(),
-            reads,
-            confined: None,
-            way_out: None,
-        })
+        let args = vec![
+            "replay-turn".into(),
+            recording.into(),
+            turn.number.to_string().into(),
+            turn.attempt.to_string().into(),
+            turn.paths.workspace.clone().into(),
+        ];
+        Ok(Launch { reads, ..Launch::of(self.name(), turn.factory, args) })
     }
 
-    fn usage(&self, stdout: &[u8]) -> Usage {
-        json_lines(stdout)
-            .rev()
-            .find(|event| event["type"] == "replay.finished")
-            .and_then(|event| serde_json::from_value(event["usage"].clone()).ok())
-            .unwrap_or_default()
+    fn reader(&self) -> Box<dyn Reader> {
+        Box::new(Events)
     }
+}
 
-    fn says(&self, stdout: &[u8]) -> Option<String> {
-        json_lines(stdout)
-            .rev()
-            .find(|event| event["type"] == "replay.said")
-            .and_then(|event| text(&event["text"]))
+struct Events;
+
+impl Reader for Events {
+    fn read(&mut self, event: &Value, telling: &mut Telling<'_>) {
+        match event["type"].as_str() {
+            Some("replay.said") => telling.said(&event["text"]),
+            Some("replay.copied" | "replay.deleted") => {
+                let paths = text(&event["path"]).into_iter().collect();
+                telling.tell(Activity::Changed { paths });
+            }
+            Some("replay.used") => {
+                if let Ok(usage) = serde_json::from_value(event["usage"].clone()) {
+                    telling.tell(Activity::Used(usage));
+                }
+            }
+            Some("replay.finished") => {
+                if let Ok(usage) = serde_json::from_value(event["usage"].clone()) {
+                    telling.used_in_all(usage);
+                }
+                match serde_json::from_value(event["trouble"].clone()) {
+                    Ok(Some(trouble)) => telling.failed(trouble),
+                    _ => telling.done(),
+                }
+            }
+            _ => {}
+        }
     }
 }
 
@@ -104,17 +116,31 @@ struct Script {
     exit: u8,
     /// What it claims to have used.
     usage: Usage,
+    /// What it says of it while it goes on, one after the other, before it does anything.
+    uses: Vec<Usage>,
+    /// What goes wrong.
+    trouble: Option<ScriptTrouble>,
     /// What it leaves in `QUESTION.md`.
     question: Option<String>,
 }
 
-/// Runs the hidden subcommand `replay-turn RECORDING N WORKSPACE`, and returns its exit code: the
+/// What goes wrong in a turn.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ScriptTrouble {
+    /// How the turn ends.
+    class: TurnClass,
+    /// In how many seconds the provider lifts its limit.
+    resets_in: Option<f64>,
+}
+
+/// Runs the hidden subcommand `replay-turn RECORDING N ATTEMPT WORKSPACE`, and returns its exit code: the
 /// recording's, and 1 where the recording can't be followed.
 ///
 /// Writes JSON to standard output, an object a line, as other agents do.
-pub fn replay_main(recording: &Path, number: u32, workspace: &Path) -> u8 {
+pub fn replay_main(recording: &Path, number: u32, attempt: u32, workspace: &Path) -> u8 {
     let mut out = io::stdout();
-    match replay(recording, number, workspace, &mut out) {
+    match replay(recording, number, attempt, workspace, &mut out) {
         Ok(code) => code,
         Err(e) => {
             // With stdout gone there is nobody to tell.
@@ -127,11 +153,16 @@ pub fn replay_main(recording: &Path, number: u32, workspace: &Path) -> u8 {
 fn replay(
     recording: &Path,
     number: u32,
+    attempt: u32,
     workspace: &Path,
     out: &mut dyn io::Write,
 ) -> io::Result<u8> {
-    let files = recording.join(format!("turn-{number}"));
-    let script_file = recording.join(format!("turn-{number}.yaml"));
+    let of_attempt = format!("turn-{number}-attempt-{attempt}");
+    let own = [&of_attempt, &format!("{of_attempt}.yaml")].map(|name| recording.join(name));
+    let name =
+        if own.iter().any(|path| path.exists()) { of_attempt } else { format!("turn-{number}") };
+    let files = recording.join(&name);
+    let script_file = recording.join(format!("{name}.yaml"));
     let script = match fs::read_to_string(&script_file) {
         Ok(yaml) if yaml.trim().is_empty() => Some(Script::default()),
         Ok(yaml) => Some(serde_yaml::from_str(&yaml).map_err(|e| naming(&script_file, &e))?),
@@ -141,6 +172,9 @@ fn replay(
     let nothing = script.is_none() && !files.is_dir();
     let script: Script = script.unwrap_or_default();
     let pause = Duration::try_from_secs_f64(script.sleep).map_err(|e| naming(&script_file, &e))?;
+    for usage in &script.uses {
+        writeln!(out, "{}", json!({"type": "replay.used", "usage": usage}))?;
+    }
     std::thread::sleep(pause);
     for path in &script.delete {
         let path = TreePath::parse(path.as_str()).map_err(|e| naming(&script_file, &e))?;
@@ -166,7 +200,13 @@ fn replay(
         (None, false) => format!("replayed turn {number}"),
     };
     writeln!(out, "{}", json!({"type": "replay.said", "text": said}))?;
-    writeln!(out, "{}", json!({"type": "replay.finished", "usage": script.usage}))?;
+    let trouble = script.trouble.map(|trouble| Trouble {
+        class: trouble.class,
+        message: said,
+        resets: trouble.resets_in.and_then(|seconds| reset_at(seconds, SystemClock.now())),
+    });
+    let finished = json!({"type": "replay.finished", "usage": script.usage, "trouble": trouble});
+    writeln!(out, "{finished}")?;
     Ok(script.exit)
 }
 

@@ -2,7 +2,12 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use super::super::stream::{Reading, read_all};
 use super::*;
+
+fn read(out: &[u8]) -> Reading {
+    read_all(Replay.reader(), out, Some(0))
+}
 
 struct Stage {
     dir: tempfile::TempDir,
@@ -32,7 +37,7 @@ impl Stage {
 
     fn play(&self, number: u32) -> (io::Result<u8>, Vec<u8>) {
         let mut out = Vec::new();
-        (replay(&self.rec(""), number, &self.dir.path().join("ws"), &mut out), out)
+        (replay(&self.rec(""), number, 1, &self.dir.path().join("ws"), &mut out), out)
     }
 }
 
@@ -48,7 +53,7 @@ fn a_turn_copies_its_files_over_the_workspace() {
     assert_eq!(fs::read_to_string(stage.ws("src/a.py")).unwrap(), "new");
     assert_eq!(fs::read_to_string(stage.ws("src/b.py")).unwrap(), "kept");
     assert_eq!(fs::metadata(stage.ws("run.sh")).unwrap().permissions().mode() & 0o111, 0o111);
-    assert_eq!(Replay.says(&out).as_deref(), Some("replayed turn 1"));
+    assert_eq!(read(&out).said.as_deref(), Some("replayed turn 1"));
 }
 
 #[test]
@@ -60,9 +65,9 @@ fn a_script_says_deletes_asks_and_claims_usage() {
     assert_eq!(code.unwrap(), 3);
     assert!(!stage.ws("old").exists() && stage.ws("b").exists());
     assert_eq!(fs::read_to_string(stage.ws("QUESTION.md")).unwrap(), "Which port?");
-    assert_eq!(Replay.says(&out).as_deref(), Some("Fixed it."));
+    assert_eq!(read(&out).said.as_deref(), Some("Fixed it."));
     let usage = Usage { input_tokens: Some(10), cost_usd: Some(0.5), ..Usage::default() };
-    assert_eq!(Replay.usage(&out), usage);
+    assert_eq!(read(&out).usage, usage);
 }
 
 #[test]
@@ -71,8 +76,8 @@ fn a_turn_without_a_recording_changes_nothing_and_says_so() {
     let (code, out) = stage.play(2);
     assert_eq!(code.unwrap(), 0);
     assert_eq!(fs::read_dir(stage.ws("")).unwrap().count(), 1);
-    assert!(Replay.says(&out).unwrap().starts_with("turn 2 has no recording in "));
-    assert_eq!(Replay.usage(&out), Usage::default());
+    assert!(read(&out).said.unwrap().starts_with("turn 2 has no recording in "));
+    assert_eq!(read(&out).usage, Usage::default());
 }
 
 #[test]
@@ -99,4 +104,19 @@ fn a_script_that_makes_no_sense_is_named() {
         let message = stage.play(1).0.unwrap_err().to_string();
         assert!(message.contains("turn-1.yaml") && message.contains(part), "{message}");
     }
+}
+
+#[test]
+fn an_attempt_of_its_own_goes_before_the_turn_and_may_end_in_trouble() {
+    let script = "trouble: {class: rate_limited, resets_in: 90}\nuses: [{output_tokens: 7}]\n";
+    let stage = Stage::new(&[("turn-1/a", "new"), ("turn-1-attempt-1.yaml", script)], &[]);
+    let (_, out) = stage.play(1);
+    let trouble = read(&out).end.unwrap().unwrap();
+    assert_eq!(trouble.class, TurnClass::RateLimited);
+    assert!(trouble.resets.unwrap() > SystemClock.now());
+    assert!(!stage.ws("a").exists());
+    let mut out = Vec::new();
+    replay(&stage.rec(""), 1, 2, &stage.ws(""), &mut out).unwrap();
+    assert_eq!(read(&out).end, Some(None));
+    assert!(stage.ws("a").exists());
 }

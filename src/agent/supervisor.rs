@@ -14,22 +14,23 @@ use std::time::Duration;
 
 use super::record::{EndedFile, Record, Spec, Started, Status, VERSION, search};
 use super::redact::Redactor;
+use super::stream::classify;
+use super::watch::{Cut, Limits, TICK, Watch};
 use super::way_out::{self, Exit};
-use super::{CrashPoint, Ended, TurnRecord, named};
+use super::{Activity, CrashPoint, Ended, TurnRecord, named};
 use crate::clock::{Clock as _, SystemClock};
 use crate::process::survivors;
 use crate::process::{
-    Call, Cancel, Captured, Keep, Signal, Stdin, Stream, Variables, closing, inherited, run,
+    Call, Cancel, Keep, Signal, Stdin, Stream, Variables, closing, inherited, run,
 };
+use crate::verdict::Ending;
 
 /// The time between TERM and KILL.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
 /// How long the rest of a turn may take to die of SIGKILL.
 pub(super) const SWEEP: Duration = Duration::from_secs(20);
-/// How much of each stream is stored; the rest is counted, and its end looked through for usage.
+/// How much of each stream is stored; the rest is read and counted.
 const STORED: u64 = 64 << 20;
-/// How much of the end of a longer stream is looked through.
-const TAIL: usize = 1 << 20;
 /// How often adopted zombies are collected.
 const REAP_EVERY: Duration = Duration::from_secs(5);
 
@@ -47,7 +48,7 @@ pub fn supervise(spec: &Path) -> u8 {
                     std::thread::park_timeout(REAP_EVERY);
                 }
             });
-            let result = supervise_call(&spec, &cancel, true);
+            let result = supervise_call(&spec, &cancel, true, &tell);
             over.store(true, Ordering::SeqCst);
             reaper.thread().unpark();
             result
@@ -61,6 +62,14 @@ pub fn supervise(spec: &Path) -> u8 {
     // A factory that is gone reads the record later.
     let _ = writeln!(io::stdout(), "{line}");
     code
+}
+
+/// Tells the factory what the agent does; one that is gone does not hear it.
+fn tell(told: &[Activity]) {
+    let told = told.iter().map(Activity::brief).collect();
+    if let Ok(line) = serde_json::to_string(&Status::Told(told)) {
+        let _ = writeln!(io::stdout(), "{line}");
+    }
 }
 
 /// Takes the spec and makes this process fit to supervise.
@@ -95,7 +104,14 @@ fn leave_session() {
 
 /// Runs the agent as `spec` says and records start and end; `adopts` says whether this process is
 /// the turn's own supervisor, so that whatever descends from it belongs to the turn.
-pub(super) fn supervise_call(spec: &Spec, cancel: &Cancel, adopts: bool) -> io::Result<()> {
+///
+/// `told` hears what the agent does.
+pub(super) fn supervise_call(
+    spec: &Spec,
+    cancel: &Cancel,
+    adopts: bool,
+    told: &(dyn Fn(&[Activity]) + Sync),
+) -> io::Result<()> {
     let dir = Path::new(&spec.record);
     let record = Record(dir);
     let mut sinks = Sinks::open(&record, spec)?;
@@ -124,9 +140,20 @@ pub(super) fn supervise_call(spec: &Spec, cancel: &Cancel, adopts: bool) -> io::
         }
         None => (call, None, None),
     };
-    let finished = run(&call, cancel, &mut |stream, bytes| match stream {
-        Stream::Stdout => sinks.stdout.take(bytes),
-        Stream::Stderr => sinks.stderr.take(bytes),
+    let backend = named(&spec.backend)
+        .ok_or_else(|| io::Error::other(format!("there is no backend `{}`", spec.backend)))?;
+    let limits = Limits { timeout: spec.timeout, idle: spec.idle };
+    let kept = private_file(&record.activity())?;
+    let side = backend.side(Path::new(&spec.home));
+    let watch = Watch::begin(backend.reader(), Some(kept), side, limits, cancel, told);
+    let finished = watched(&watch, || {
+        run(&call, cancel, &mut |stream, bytes| match stream {
+            Stream::Stdout => watch.take(&sinks.stdout.take(bytes)),
+            Stream::Stderr => {
+                watch.hear();
+                sinks.stderr.take(bytes);
+            }
+        })
     });
     let swept = survivors::sweep(search(&spec.token, adopts), SWEEP);
     let contacted = exit.map(Exit::close).unwrap_or_default();
@@ -137,18 +164,29 @@ pub(super) fn supervise_call(spec: &Spec, cancel: &Cancel, adopts: bool) -> io::
         None => (finished, 0),
     };
 
-    sinks.stdout.finish();
+    watch.take(&sinks.stdout.finish());
     sinks.stderr.finish();
-    let stdout = whole(&record, &finished.stdout);
-    let usage = named(&spec.backend).map(|backend| backend.usage(&stdout)).unwrap_or_default();
+    let exit = match finished.ending {
+        Ending::Exited { code } => Some(code),
+        _ => None,
+    };
+    let (reading, cut) = watch.finish(exit);
+    let ended = match cut {
+        // It had said that it was done; what was ended is what it had left.
+        Some(Cut::Lingered) => Ended::Done,
+        None => Ended::from(finished.ending),
+    };
+    let exit_class = exit.and_then(|code| backend.exit_class(code));
+    let class = classify(&ended, &reading, backend.tells_its_end(), exit_class);
     let reaped = (swept.ended + left as usize).max(usize::from(finished.leaked));
     let ended = EndedFile {
         v: VERSION,
         record: TurnRecord {
-            ended: Ended::from(finished.ending),
+            ended,
+            class,
+            reading,
             started,
             duration: finished.duration,
-            usage,
             stdout_bytes: finished.stdout.total,
             stderr_bytes: finished.stderr.total,
             reaped: u32::try_from(reaped).unwrap_or(u32::MAX),
@@ -177,17 +215,28 @@ fn call(spec: &Spec, adopts: bool) -> Call {
         .limit(spec.timeout)
         .idle(spec.idle)
         .grace(GRACE)
-        .keep(Keep { head: 0, tail: TAIL })
+        .keep(Keep { head: 0, tail: 0 })
 }
 
-/// Returns what is stored of stdout, and behind it the end of a longer one.
-fn whole(record: &Record<'_>, stdout: &Captured) -> Vec<u8> {
-    let mut bytes = fs::read(record.stdout()).unwrap_or_default();
-    if stdout.total > STORED {
-        bytes.push(b'\n');
-        bytes.extend_from_slice(&stdout.tail);
-    }
-    bytes
+/// Has the watch look at the clock while `run` goes on.
+fn watched<T>(watch: &Watch<'_>, run: impl FnOnce() -> T) -> T {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let clock = scope.spawn(|| {
+            while !over.load(Ordering::SeqCst) {
+                watch.tick();
+                std::thread::park_timeout(TICK);
+            }
+        });
+        let result = run();
+        over.store(true, Ordering::SeqCst);
+        clock.thread().unpark();
+        result
+    })
+}
+
+fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 struct Sinks {
@@ -214,22 +263,24 @@ struct Sink {
 
 impl Sink {
     fn open(path: &Path, spec: &Spec) -> io::Result<Self> {
-        let file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let file = private_file(path)?;
         Ok(Self { file: Some(file), redactor: Redactor::of(&spec.env), room: STORED })
     }
 
-    fn take(&mut self, bytes: &[u8]) {
+    /// Takes what was written, and returns it with its secrets replaced.
+    fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
         let clean = self.redactor.push(bytes);
         self.store(&clean);
+        clean
     }
 
-    fn finish(&mut self) {
+    fn finish(&mut self) -> Vec<u8> {
         let rest = self.redactor.finish();
         self.store(&rest);
         if let Some(file) = &self.file {
             let _ = file.sync_all();
         }
+        rest
     }
 
     fn store(&mut self, bytes: &[u8]) {

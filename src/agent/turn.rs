@@ -14,9 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{Record, Spec, Status, TOKEN_VARIABLE, with_token, write_record};
 use super::supervisor::{GRACE, SWEEP};
-use super::{AgentError, Launch, LaunchStdin, Recovered, TurnPaths, recover};
+use super::{Activity, AgentError, Launch, LaunchStdin, Reading, Recovered, TurnPaths, recover};
 use crate::clock::{Instant, Timestamp};
-use crate::event::{Contact, Usage};
+use crate::convergence::TurnClass;
+use crate::event::Contact;
 use crate::process::{Call, Cancel, Piped, Variables};
 use crate::verdict::Ending;
 
@@ -48,6 +49,8 @@ pub enum Ended {
     },
     /// The person interrupted the factory, or the factory died, and the agent was ended.
     Interrupted,
+    /// It had spent what it may, and was ended.
+    OverBudget,
     /// It never began.
     CouldNotStart {
         /// What the system said.
@@ -65,6 +68,7 @@ impl Ended {
             Self::TimedOut { .. } => "timed_out",
             Self::Idle { .. } => "idle",
             Self::Interrupted => "interrupted",
+            Self::OverBudget => "over_budget",
             Self::CouldNotStart { .. } => "could_not_start",
         }
     }
@@ -87,14 +91,18 @@ impl From<Ending> for Ended {
 /// What the supervisor recorded of a turn.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TurnRecord {
-    /// How it ended.
+    /// How its process ended.
     pub ended: Ended,
+    /// How the turn ended.
+    #[serde(default = "interrupted")]
+    pub class: TurnClass,
+    /// What its stream told.
+    #[serde(default)]
+    pub reading: Reading,
     /// When it began.
     pub started: Timestamp,
     /// How long the agent ran.
     pub duration: Duration,
-    /// What it used.
-    pub usage: Usage,
     /// How many bytes it wrote to stdout in all; the file `stdout` of the record holds the first
     /// 64 MB.
     pub stdout_bytes: u64,
@@ -105,6 +113,11 @@ pub struct TurnRecord {
     /// Whom it asked for by way of the broker, by host and port.
     #[serde(default)]
     pub contacted: Vec<Contact>,
+}
+
+/// What the record of an earlier version stands for: the turn is taken again.
+fn interrupted() -> TurnClass {
+    TurnClass::Interrupted
 }
 
 /// The limits of one turn.
@@ -149,6 +162,7 @@ impl FromStr for CrashPoint {
 /// `env` is the agent's whole environment, but for what `launch` adds and for
 /// `DARK_FACTORY_TURN=token`. `supervisor` is the binary that carries `supervise-agent`. When
 /// `cancel` trips, or this process dies, the agent is ended and the turn recorded as interrupted.
+/// `live` is told what the agent does, as it does it.
 ///
 /// # Errors
 /// The program is not there, the record can't be written, or the supervisor failed, died or could
@@ -161,6 +175,7 @@ pub fn run_turn(
     token: &str,
     supervisor: &Path,
     cancel: &Cancel,
+    live: &mut dyn FnMut(&[Activity]),
 ) -> Result<TurnRecord, AgentError> {
     let spec = spec(launch, paths, env, limits, token)?;
     make_dir(&paths.record)?;
@@ -175,10 +190,12 @@ pub fn run_turn(
         .arg("supervise-agent")
         .arg(record.spec())
         .env(Variables::from([(TOKEN_VARIABLE.into(), token.into())]));
-    let failed = match attend(&call, cancel) {
+    let failed = match attend(&call, cancel, live) {
         Ok(Some(Status::Recorded)) => String::new(),
         Ok(Some(Status::Failed(why))) => why,
-        Ok(None) => format!("`{} supervise-agent` said nothing", supervisor.display()),
+        Ok(Some(Status::Told(_)) | None) => {
+            format!("`{} supervise-agent` said nothing", supervisor.display())
+        }
         Err(e) => e.to_string(),
     };
     if failed.is_empty()
@@ -227,6 +244,7 @@ fn spec(
         env: with_token(all.iter(), token),
         workspace: paths.workspace.clone().into(),
         record: paths.record.clone().into(),
+        home: paths.home.clone().into(),
         token: token.to_owned(),
         timeout: limits.timeout,
         idle: limits.idle,
@@ -257,11 +275,17 @@ fn look_up(program: &OsStr, path: Option<&OsStr>) -> Result<OsString, AgentError
         })
 }
 
-/// Starts the supervisor, waits for its line, and returns that; none where it ended without one.
-fn attend(call: &Call, cancel: &Cancel) -> io::Result<Option<Status>> {
+/// Starts the supervisor, passes on what it tells, and returns its last line; none where it ended
+/// without one.
+fn attend(
+    call: &Call,
+    cancel: &Cancel,
+    live: &mut dyn FnMut(&[Activity]),
+) -> io::Result<Option<Status>> {
     const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
     let mut supervisor = Piped::open(call)?;
-    let mut line = Vec::new();
+    let mut text = Vec::new();
+    let mut last = None;
     let mut told: Option<Instant> = None;
     loop {
         if told.is_none() && cancel.tripped().is_some() {
@@ -281,11 +305,18 @@ fn attend(call: &Call, cancel: &Cancel) -> io::Result<Option<Status>> {
         let mut buffer = [0; 4096];
         match supervisor.stdout.read(&mut buffer)? {
             0 => break,
-            count => line.extend_from_slice(&buffer[..count]),
+            count => text.extend_from_slice(&buffer[..count]),
+        }
+        while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = text.drain(..=end).collect();
+            match serde_json::from_slice(&line) {
+                Ok(Status::Told(activities)) => live(&activities),
+                other => last = other.ok(),
+            }
         }
     }
     supervisor.finish()?;
-    Ok(serde_json::from_slice(&line).ok())
+    Ok(last)
 }
 
 fn make_dir(path: &Path) -> Result<(), AgentError> {

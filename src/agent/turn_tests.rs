@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 
+use super::super::Usage;
 use super::*;
 
 struct Stage {
@@ -52,11 +53,11 @@ impl Stage {
         let program = self.dir.path().join("supervisor");
         fs::write(&program, format!("#!/bin/bash\n{script}\n")).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        run_turn(&self.launch, &self.paths, &env(), &LIMITS, token, &program, cancel)
+        run_turn(&self.launch, &self.paths, &env(), &LIMITS, token, &program, cancel, &mut |_| {})
     }
 }
 
-const ENDED: &str = r#"{"v":1,"record":{"ended":{"class":"failed","code":2},"started":"2026-11-20T09:15:00.250Z","duration":{"secs":3,"nanos":0},"usage":{"input_tokens":5,"output_tokens":null,"cost_usd":null},"stdout_bytes":1,"stderr_bytes":2,"reaped":0},"survivors":SURVIVORS}"#;
+const ENDED: &str = r#"{"v":1,"record":{"ended":{"class":"failed","code":2},"started":"2026-11-20T09:15:00.250Z","duration":{"secs":3,"nanos":0},"class":"crashed","reading":{"usage":{"input_tokens":5}},"stdout_bytes":1,"stderr_bytes":2,"reaped":0},"survivors":SURVIVORS}"#;
 
 fn ended(survivors: &str) -> String {
     ENDED.replace("SURVIVORS", survivors)
@@ -68,7 +69,7 @@ fn the_record_is_read_once_the_supervisor_says_so() {
     let script = format!("printf '%s' '{}' > ended.json; echo '\"recorded\"'", ended("0"));
     let record = stage.run(&script, "turn-a", &Cancel::never()).unwrap();
     assert_eq!(record.ended, Ended::Failed { code: 2 });
-    assert_eq!(record.usage.input_tokens, Some(5));
+    assert_eq!(record.reading.usage.input_tokens, Some(5));
     assert!(stage.paths.home.join(".agent").is_dir());
 }
 

@@ -16,9 +16,11 @@ pub fn hidden(args: impl Iterator<Item = OsString>) -> Option<u8> {
         [name, spec] if *name == "supervise-agent" => {
             Some(crate::agent::supervise(Path::new(spec)))
         }
-        [name, recording, number, workspace] if *name == "replay-turn" => {
+        [name, recording, number, attempt, workspace] if *name == "replay-turn" => {
             let number = number.to_str()?.parse().ok()?;
-            Some(crate::agent::replay_main(Path::new(recording), number, Path::new(workspace)))
+            let attempt = attempt.to_str()?.parse().ok()?;
+            let (recording, workspace) = (Path::new(recording), Path::new(workspace));
+            Some(crate::agent::replay_main(recording, number, attempt, workspace))
         }
         [name, step] if *name == confine::HOLD => Some(confine::hold(step.to_str()?)),
         [name, rest @ ..] if *name == judge::LOOK => {

@@ -204,7 +204,11 @@ fn run_settings(args: &Args, env: &Environment) -> anyhow::Result<RunSettings> {
         }
         None => None,
     };
-    Ok(RunSettings { factory, once: args.once, die_after, crash })
+    let haste = match text("DARK_FACTORY_TEST_HASTE") {
+        Some(haste) => haste.parse().context("DARK_FACTORY_TEST_HASTE is no number")?,
+        None => 1,
+    };
+    Ok(RunSettings { factory, once: args.once, die_after, crash, haste })
 }
 
 /// Returns a run that could not begin as an error with its exit code.

@@ -370,7 +370,7 @@ mod tests {
         let (dir, mut run) = product();
         run.judged("c0ffee", &[("a", "satisfied"), ("b", "unsatisfied")]);
         let (prompt, diff) = (run.put(Label::Public, "p"), run.put(Label::Internal, "patch"));
-        run.event(RunEvent::AgentStarted { turn: 1, attempt: 1, prompt });
+        run.event(RunEvent::AgentStarted { turn: 1, attempt: 1, prompt, backend: None });
         run.event(RunEvent::AgentInterrupted {
             turn: 1,
             attempt: 1,
@@ -411,7 +411,7 @@ mod tests {
     fn without_last_words_the_place_of_the_output_is_told() {
         let (dir, mut run) = product();
         let prompt = run.put(Label::Public, "p");
-        run.event(RunEvent::AgentStarted { turn: 1, attempt: 1, prompt });
+        run.event(RunEvent::AgentStarted { turn: 1, attempt: 1, prompt, backend: None });
         assert!(refused(dir.path(), &["--log", "1"]).contains("not kept any longer"));
     }
 

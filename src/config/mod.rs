@@ -9,7 +9,7 @@ mod model;
 pub use environment::{ALLOWED, Audience, Environment, EnvironmentError, PROXIES, Variables};
 pub use load::{ConfigError, FILE, Loaded, load, parse, read};
 pub use model::{
-    Access, AgentSettings, Budget, Config, FeedbackSettings, FixtureScope, FixtureSettings,
-    GateSettings, Isolation, Jobs, Network, PrepareSettings, ReadyPort, ReadySettings,
-    SatisfactionSettings, ScenarioSettings, Span,
+    Access, AgentSettings, Budget, Config, FallbackSettings, FeedbackSettings, FixtureScope,
+    FixtureSettings, GateSettings, Isolation, Jobs, Network, PrepareSettings, ReadyPort,
+    ReadySettings, SatisfactionSettings, ScenarioSettings, Span,
 };

@@ -419,6 +419,16 @@ pub struct AgentSettings {
     pub timeout: Span,
     /// The limit of silence within a turn.
     pub idle: Span,
+    /// How hard the model thinks, in the agent's own word: `low`, `medium`, `high`, ...
+    pub effort: Option<String>,
+    /// How many steps the agent may take in a turn, where it can count them.
+    pub max_turns: Option<u32>,
+    /// How often a turn that the network or the provider broke is tried again.
+    pub retries: u32,
+    /// The longest that a usage limit is waited out.
+    pub wait: Span,
+    /// Who takes the turns where this agent can't go on, one after the other.
+    pub fallback: Vec<FallbackSettings>,
     /// Names of variables of the person's environment that the agent gets; none means those that
     /// its backend logs in with.
     pub env: Option<Vec<String>>,
@@ -439,11 +449,57 @@ impl Default for AgentSettings {
             prompt: ".github/factory/prompts/fix.md".to_owned(),
             timeout: Span::seconds(60 * 60),
             idle: Span::seconds(15 * 60),
+            effort: None,
+            max_turns: None,
+            retries: 3,
+            wait: Span::seconds(6 * 60 * 60),
+            fallback: Vec::new(),
             env: None,
             home: Vec::new(),
             recording: String::new(),
         }
     }
+}
+
+impl AgentSettings {
+    /// Returns the settings of the agent of this number: 0 is the first, and 1 the first of
+    /// `fallback`, which shares what is not said of it; none beyond the last.
+    pub fn of(&self, number: usize) -> Option<Self> {
+        let Some(index) = number.checked_sub(1) else { return Some(self.clone()) };
+        let next = self.fallback.get(index)?.clone();
+        Some(Self {
+            backend: Some(next.backend),
+            model: next.model,
+            effort: next.effort,
+            command: next.command,
+            args: next.args,
+            env: next.env,
+            ..self.clone()
+        })
+    }
+}
+
+/// An agent that takes over where another can't go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FallbackSettings {
+    /// Its backend.
+    pub backend: String,
+    /// The model, as the agent names it.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// How hard it thinks.
+    #[serde(default)]
+    pub effort: Option<String>,
+    /// The argv of the `command` backend.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// Arguments appended to the argv of a preset.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// Names of variables that it gets.
+    #[serde(default)]
+    pub env: Option<Vec<String>>,
 }
 
 /// What a run may use up.

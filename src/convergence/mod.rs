@@ -4,6 +4,8 @@
 
 mod decide;
 mod history;
+mod turn_class;
 
 pub use decide::{Decision, StopRule, decide};
 pub use history::{History, Judgement, Step, best, is_better};
+pub use turn_class::{After, Patience, TurnClass};

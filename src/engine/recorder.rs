@@ -1,6 +1,6 @@
 //! Records events: into the journal first, then into the summary, then to the reporters.
 
-use crate::event::{BlobRef, Envelope, Label, RunEvent, Summary};
+use crate::event::{Activity, BlobRef, Envelope, Label, RunEvent, Summary};
 use crate::id::{Digest, NodeId};
 use crate::journal::{Journal, StoreError};
 use crate::report::{Names, Reporter, Scene};
@@ -43,6 +43,13 @@ impl Recorder {
         let scene = Scene { summary: &self.summary, names: &self.names, journal: &self.journal };
         for reporter in &mut self.reporters {
             reporter.event(&scene, envelope);
+        }
+    }
+
+    /// Shows reporters what the agent does, which is no event of the journal.
+    pub fn show_activity(&mut self, activities: &[Activity]) {
+        for reporter in &mut self.reporters {
+            reporter.activity(activities);
         }
     }
 

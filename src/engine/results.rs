@@ -1,7 +1,8 @@
 //! What a run has found of a candidate, as values and as `scenario_results.json`.
 
+use crate::agent::NOTHING_TO_DO;
 use crate::clock::{Clock as _, SystemClock};
-use crate::convergence::Step;
+use crate::convergence::{Step, TurnClass};
 use crate::event::{DeliveryDetail, Summary, TurnDelivery};
 use crate::feedback::{LastTurn, Point};
 use crate::journal::write_durably;
@@ -78,12 +79,24 @@ impl Run {
 /// Returns what a turn came to, as a fragment.
 fn outcome_of(class: &str, delivery: &TurnDelivery) -> String {
     match (class, delivery) {
-        ("done", TurnDelivery::Accepted { files, .. }) => {
-            format!("delivered {}", plural(*files, "file"))
+        (_, TurnDelivery::Refused { .. }) => "refused as a whole".to_owned(),
+        (class, TurnDelivery::Accepted { files, .. }) => {
+            let files = plural(*files, "file");
+            match TurnClass::parse(class) {
+                None | Some(TurnClass::Done) => format!("delivered {files}"),
+                Some(class) => format!("delivered {files}, though the agent {}", class.words()),
+            }
         }
-        ("done", TurnDelivery::Unchanged { .. }) => "delivered nothing".to_owned(),
-        ("done", TurnDelivery::Refused { .. }) => "refused as a whole".to_owned(),
-        (class, _) => format!("ended as `{class}`; nothing of it was taken"),
+        (class, TurnDelivery::Unchanged { .. }) => match TurnClass::parse(class) {
+            Some(TurnClass::Done) => "delivered nothing".to_owned(),
+            Some(TurnClass::NoOp) => {
+                format!("changed nothing; where nothing is left to do, say {NOTHING_TO_DO}")
+            }
+            Some(class) if class.delivers() => {
+                format!("delivered nothing: the agent {}", class.words())
+            }
+            _ => format!("ended as `{class}`; nothing of it was taken"),
+        },
     }
 }
 

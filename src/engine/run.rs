@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::CrashPoint;
-use crate::clock::Instant;
+use crate::clock::{Clock as _, Instant, SystemClock, Timestamp};
 use crate::config::Environment;
 use crate::event::{BlobRef, RunEvent, Summary, Tier};
 use crate::git::{GitError, Oid, Repo, Signature, Tree};
@@ -33,6 +33,8 @@ pub struct RunSettings {
     pub die_after: Option<u64>,
     /// Where a test wants the supervisor of the next turn to die.
     pub crash: Option<CrashPoint>,
+    /// How much faster a test has the run wait than its clock goes; 1 else.
+    pub haste: u32,
 }
 
 /// The parts of a run that works on commits, which a run in place has not.
@@ -357,6 +359,23 @@ impl Host for Run {
 }
 
 impl Run {
+    /// Waits until `at`.
+    ///
+    /// # Errors
+    /// A signal came.
+    pub(super) fn wait_until(&self, at: Timestamp) -> Result<(), Halt> {
+        // Step by step: a machine that slept finds the moment passed.
+        let (begun, since) = (SystemClock.now(), Instant::now());
+        loop {
+            let now = begun.plus(since.elapsed() * self.settings.haste).max(SystemClock.now());
+            let left = at.since(now);
+            if left.is_zero() {
+                return Ok(());
+            }
+            self.wait((left / self.settings.haste).min(Duration::from_secs(1)))?;
+        }
+    }
+
     /// Returns an error once a signal has come.
     ///
     /// # Errors

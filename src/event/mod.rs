@@ -3,6 +3,7 @@
 //! Events hold ids, numbers and classes. Text (names, outputs, prompts, feedback) lives in blobs
 //! beside the journal, each labelled for an audience. Nothing here reads or writes a journal.
 
+mod activity;
 mod blob;
 mod line;
 mod receipt;
@@ -11,11 +12,13 @@ mod tier;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Timestamp;
 use crate::convergence::Decision;
 use crate::id::ScenarioId;
 use crate::pipeline::NodeOutcome;
 
 pub use crate::convergence::Judgement;
+pub use activity::{Activity, Trouble};
 pub use blob::{Audience, BlobRef, Label};
 pub use line::{Envelope, LineError};
 pub use receipt::{Contact, Digests, Leak, Mechanism, Place, Receipt, Searched};
@@ -179,6 +182,9 @@ pub enum RunEvent {
         attempt: u32,
         /// The prompt.
         prompt: BlobRef,
+        /// The backend, where it is not the run's first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        backend: Option<String>,
     },
     /// The agent and all it had started are dead, and the supervisor's record was read.
     #[serde(rename = "agent.finished")]
@@ -187,12 +193,30 @@ pub enum RunEvent {
         turn: u32,
         /// Its attempt.
         attempt: u32,
-        /// How it ended, a class of the agent module.
+        /// How it ended, a [`crate::convergence::TurnClass`] by name.
         class: String,
         /// How long it took.
         ms: u64,
         /// What the agent says it used.
         usage: Usage,
+        /// Whether more may have been used than the agent has said.
+        #[serde(default, skip_serializing_if = "is_false")]
+        usage_is_partial: bool,
+        /// The model, as the agent names it; none where it does not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<String>,
+        /// What was wrong, in the agent's words; none where nothing was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trouble: Option<BlobRef>,
+        /// When the provider's limit is lifted; none where there is none, or nobody said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resets: Option<Timestamp>,
+        /// Whether it said that there was nothing to do.
+        #[serde(default, skip_serializing_if = "is_false")]
+        nothing_to_do: bool,
+        /// What it did, an [`Activity`] a line; none where nothing is known of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        activity: Option<BlobRef>,
         /// Processes that were still alive after the agent itself and were ended.
         reaped: u32,
         /// Its last words, where the backend can tell; none else.
@@ -201,6 +225,40 @@ pub enum RunEvent {
         /// Whom it asked for by way of the broker, as JSON; none where it asked for nobody.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         contacted: Option<BlobRef>,
+    },
+    /// A turn that an outage ended is put off: it is tried again, or the run stops there.
+    #[serde(rename = "turn.postponed")]
+    TurnPostponed {
+        /// The turn.
+        turn: u32,
+        /// The attempt that ended.
+        attempt: u32,
+        /// How it ended.
+        class: String,
+        /// When it is tried again; none where the run stops and nobody knows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+        /// The agent that tries it, counted in `agent.fallback` from 1, 0 being the first.
+        #[serde(default)]
+        agent: usize,
+        /// Its backend, where it takes over from another.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        takes_over: Option<String>,
+        /// Whether the run stops instead of waiting.
+        #[serde(default, skip_serializing_if = "is_false")]
+        stops: bool,
+    },
+    /// What an attempt had changed that an outage ended is kept, and not taken.
+    #[serde(rename = "attempt.shelved")]
+    AttemptShelved {
+        /// The turn.
+        turn: u32,
+        /// The attempt.
+        attempt: u32,
+        /// How it ended.
+        class: String,
+        /// What it had changed, as a patch.
+        diff: BlobRef,
     },
     /// The factory died during a turn; what it had cost is not known.
     #[serde(rename = "agent.interrupted")]
@@ -297,6 +355,11 @@ pub enum RunEvent {
         /// The exit code.
         exit: u8,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// The settings of a run.

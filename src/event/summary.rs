@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{BlobRef, Envelope, RunEvent, RunStarted, Usage};
 use crate::clock::Timestamp;
-use crate::convergence::{Decision, History, Judgement, Step, StopRule, best};
+use crate::convergence::{Decision, History, Judgement, Step, StopRule, TurnClass, best};
 use crate::id::{RunId, ScenarioId};
 use crate::pipeline::Walk;
+
+const DONE: &str = "done";
 
 /// A run as far as its events tell.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +49,10 @@ pub struct Summary {
     pub question: Option<BlobRef>,
     /// The last question that was answered, and the answer, until a turn has had them.
     pub answered: Option<(BlobRef, BlobRef)>,
+    /// Which agent takes the turns, counted in `agent.fallback` from 1; 0 is the first.
+    pub agent: usize,
+    /// The usage limit that stops the run, and when it is lifted if that is known.
+    pub limited: Option<Option<Timestamp>>,
     /// How the run ended; none while it goes on, and after a kill.
     pub ended: Option<Ended>,
 }
@@ -83,6 +89,24 @@ pub struct Turn {
     pub ms: u64,
     /// What the agent says it used in the attempts that ended.
     pub usage: Usage,
+    /// Whether more may have been used in these than the agent has said.
+    pub usage_is_partial: bool,
+    /// The model of the last attempt that ended, as the agent names it.
+    pub model: Option<String>,
+    /// The backend of the last attempt, where it is not the run's first.
+    pub backend: Option<String>,
+    /// What was wrong with the last attempt that ended, in the agent's words.
+    pub trouble: Option<BlobRef>,
+    /// When the provider's limit is lifted that the last attempt ran into.
+    pub resets: Option<Timestamp>,
+    /// Whether the agent said that there was nothing to do.
+    pub nothing_to_do: bool,
+    /// What the agent did in the last attempt that ended.
+    pub activity: Option<BlobRef>,
+    /// Attempts that an outage ended, since the run began or went on, or another agent took over.
+    pub failures: u32,
+    /// When it is tried again, where the last attempt was put off.
+    pub again_at: Option<Timestamp>,
     /// Processes that the last attempt had left and that were ended.
     pub reaped: u32,
     /// Whom the last attempt asked for by way of the broker; none where it asked for nobody.
@@ -192,6 +216,8 @@ impl Summary {
             ever_judged: BTreeSet::new(),
             question: None,
             answered: None,
+            agent: 0,
+            limited: None,
             ended: None,
         })
     }
@@ -213,12 +239,17 @@ impl Summary {
         let node = envelope.node.as_ref();
         match &envelope.event {
             RunEvent::RunStarted(_)
+            | RunEvent::AttemptShelved { .. }
             | RunEvent::GateStarted { .. }
             | RunEvent::ScenarioStarted { .. }
             | RunEvent::WorkspaceChecked { .. } => {}
             RunEvent::RunPaused {} => self.ended = Some(Ended::Paused),
             RunEvent::RunResumed { max_iterations, node } => {
                 self.ended = None;
+                self.limited = None;
+                if let Some(turn) = self.turns.last_mut() {
+                    turn.failures = 0;
+                }
                 if let Some(node) = node {
                     self.walk.go_to(node);
                 }
@@ -273,19 +304,55 @@ impl Summary {
             RunEvent::ReceiptWritten { turn, receipt, .. } => {
                 self.turn(*turn).receipt = Some(receipt.clone());
             }
-            RunEvent::AgentStarted { turn, attempt, .. } => {
+            RunEvent::AgentStarted { turn, attempt, backend, .. } => {
                 let turn = self.turn(*turn);
                 turn.attempts = *attempt;
                 turn.class = None;
+                turn.again_at = None;
+                turn.backend.clone_from(backend);
             }
-            RunEvent::AgentFinished { turn, class, ms, usage, reaped, contacted, .. } => {
+            RunEvent::AgentFinished {
+                turn,
+                class,
+                ms,
+                usage,
+                usage_is_partial,
+                model,
+                trouble,
+                resets,
+                nothing_to_do,
+                activity,
+                reaped,
+                contacted,
+                ..
+            } => {
+                let outage = TurnClass::parse(class).is_some_and(TurnClass::is_outage);
                 let turn = self.turn(*turn);
                 turn.reaped = *reaped;
                 turn.contacted.clone_from(contacted);
                 turn.class = Some(class.clone());
                 turn.ms += ms;
                 turn.usage = turn.usage.plus(*usage);
-                self.answered = None;
+                turn.usage_is_partial |= usage_is_partial;
+                turn.model.clone_from(model);
+                turn.trouble.clone_from(trouble);
+                turn.resets = *resets;
+                turn.nothing_to_do = *nothing_to_do;
+                turn.activity.clone_from(activity);
+                turn.failures += u32::from(outage);
+                if !outage {
+                    self.answered = None;
+                }
+            }
+            RunEvent::TurnPostponed { turn, until, agent, takes_over, stops, .. } => {
+                let (changes, stops) = (takes_over.is_some(), *stops);
+                self.agent = *agent;
+                self.limited = stops.then_some(*until);
+                let turn = self.turn(*turn);
+                if changes {
+                    turn.failures = 0;
+                }
+                turn.again_at = until.filter(|_| !stops);
             }
             RunEvent::AgentInterrupted { turn, .. } => {
                 let turn = self.turn(*turn);
@@ -304,8 +371,12 @@ impl Summary {
                 self.open_visit();
             }
             RunEvent::DeliveryUnchanged { turn, dropped, detail } => {
-                self.turn(*turn).delivery =
+                let entry = self.turn(*turn);
+                entry.delivery =
                     Some(TurnDelivery::Unchanged { dropped: *dropped, detail: detail.clone() });
+                if *dropped == 0 && !entry.nothing_to_do && entry.class.as_deref() == Some(DONE) {
+                    entry.class = Some(TurnClass::NoOp.name().to_owned());
+                }
                 self.steps.push((self.started.first_iteration + turn, Step::Unchanged));
             }
             RunEvent::DeliveryRefused { turn, class, detail } => {
@@ -530,7 +601,7 @@ mod tests {
     #[test]
     fn iterations_go_on_from_the_first_and_count_turns_with_a_delivery() {
         let unchanged = RunEvent::DeliveryUnchanged { turn: 2, dropped: 0, detail: blob() };
-        let started = RunEvent::AgentStarted { turn: 3, attempt: 1, prompt: blob() };
+        let started = RunEvent::AgentStarted { turn: 3, attempt: 1, prompt: blob(), backend: None };
         let summary = fold(vec![
             (4, judgement("c0", 0)),
             (4, accepted(1, "c1")),
@@ -570,7 +641,8 @@ mod tests {
 
     #[test]
     fn a_turn_that_was_cut_short_keeps_its_attempts_apart() {
-        let start = |attempt| RunEvent::AgentStarted { turn: 1, attempt, prompt: blob() };
+        let start =
+            |attempt| RunEvent::AgentStarted { turn: 1, attempt, prompt: blob(), backend: None };
         let cut =
             RunEvent::AgentInterrupted { turn: 1, attempt: 1, ended_processes: 2, diff: None };
         let summary = fold(vec![(4, judgement("c0", 0)), (4, start(1)), (4, cut), (4, start(2))]);

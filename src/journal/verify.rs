@@ -23,8 +23,10 @@ const RUN_TRAILER: &str = "Factory-Run";
 
 /// Fields of events and details whose blobs are texts of products, agents and people. A text that
 /// looks like the name of a blob is none.
-const TEXTS: [&str; 9] =
-    ["answer", "diff", "feedback", "message", "output", "patch", "prompt", "question", "says"];
+const TEXTS: [&str; 11] = [
+    "activity", "answer", "diff", "feedback", "message", "output", "patch", "prompt", "question",
+    "says", "trouble",
+];
 
 /// A run's journal and blobs, read and checked as far as they tell by themselves.
 #[derive(Debug)]

@@ -47,6 +47,7 @@ pub fn converge() -> Graph {
             labelled("decide", "report", "stop"),
             edge("feedback", "agent"),
             edge("agent", "deliver"),
+            when("agent", "decide", "preferred_label=stop"),
             labelled("deliver", "prepare", "changed"),
             labelled("deliver", "decide", "unchanged"),
             edge("report", "done"),

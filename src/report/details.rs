@@ -54,6 +54,8 @@ pub struct TurnDetails {
 pub struct InterruptedAttempt {
     /// Its number.
     pub attempt: u32,
+    /// How it ended; none where its process was killed, its cost unknown.
+    pub ended: Option<String>,
     /// What it had changed, as a patch.
     pub diff: Option<BlobRef>,
 }
@@ -131,7 +133,7 @@ impl Details {
                 RunEvent::ReceiptWritten { turn, receipt, .. } => {
                     details.turn(*turn).receipt = Some(receipt.clone());
                 }
-                RunEvent::AgentStarted { turn, attempt, prompt } => {
+                RunEvent::AgentStarted { turn, attempt, prompt, .. } => {
                     let entry = details.turn(*turn);
                     entry.prompt = Some(prompt.clone());
                     entry.attempt = *attempt;
@@ -141,7 +143,16 @@ impl Details {
                     details.turn(*turn).says = says.clone();
                 }
                 RunEvent::AgentInterrupted { turn, attempt, diff, .. } => {
-                    let cut = InterruptedAttempt { attempt: *attempt, diff: diff.clone() };
+                    let cut =
+                        InterruptedAttempt { attempt: *attempt, ended: None, diff: diff.clone() };
+                    details.turn(*turn).interrupted.push(cut);
+                }
+                RunEvent::AttemptShelved { turn, attempt, class, diff } => {
+                    let cut = InterruptedAttempt {
+                        attempt: *attempt,
+                        ended: Some(class.clone()),
+                        diff: Some(diff.clone()),
+                    };
                     details.turn(*turn).interrupted.push(cut);
                 }
                 RunEvent::QuestionAsked { turn, question } => {
@@ -166,6 +177,7 @@ impl Details {
                 | RunEvent::DecisionMade { .. }
                 | RunEvent::FeedbackWritten { .. }
                 | RunEvent::ReceiptBegun { .. }
+                | RunEvent::TurnPostponed { .. }
                 | RunEvent::DeliveryAccepted { .. }
                 | RunEvent::DeliveryUnchanged { .. }
                 | RunEvent::DeliveryRefused { .. }
@@ -227,7 +239,7 @@ mod tests {
         let mut run = TestRun::begin("20261120-091500-0001");
         let prompt = run.put(Label::Public, "p");
         let diff = Some(run.put(Label::Internal, "patch"));
-        run.event(RunEvent::AgentStarted { turn: 1, attempt: 1, prompt });
+        run.event(RunEvent::AgentStarted { turn: 1, attempt: 1, prompt, backend: None });
         run.event(RunEvent::AgentInterrupted {
             turn: 1,
             attempt: 1,
@@ -236,7 +248,7 @@ mod tests {
         });
         run.turn("done");
         let turn = &details(&run).turns[&1];
-        assert_eq!(turn.interrupted, [InterruptedAttempt { attempt: 1, diff }]);
+        assert_eq!(turn.interrupted, [InterruptedAttempt { attempt: 1, ended: None, diff }]);
         assert!(turn.says.is_some());
     }
 

@@ -13,11 +13,13 @@ use std::time::Duration;
 
 use crate::clock::human;
 use crate::config::Environment;
+use crate::convergence::TurnClass;
 use crate::event::{DeliveryDetail, Envelope, Receipt, RunEvent, Summary, TurnDelivery};
 use crate::id::Digest;
 use crate::text::{listed, one_line, plural, visible};
 use crate::verdict::{GateResult, GateStatus, show_score};
 
+use super::activity::postponed;
 use super::published::RunReport;
 use super::receipt::receipt_line;
 use super::{Outcome, Output, Reporter, Scene, markdown};
@@ -315,19 +317,35 @@ impl Reporter for GithubReporter {
                 let again = if *attempt > 1 { " again" } else { "" };
                 self.line(&format!("turn {turn}: the agent was started{again}"));
             }
-            RunEvent::AgentFinished { turn, class, ms, reaped, .. } => {
+            RunEvent::AgentFinished { turn, class, ms, trouble, reaped, .. } => {
                 let time = human(Duration::from_millis(*ms));
                 self.line(&format!("turn {turn}: the agent ended as `{class}` after {time}"));
                 if *reaped > 0 {
                     let count = plural(*reaped as usize, "process");
                     self.line(&format!("turn {turn}: {count} of it still ran, and was ended"));
                 }
-                if class != "done" {
+                let known = TurnClass::parse(class).unwrap_or(TurnClass::Crashed);
+                if known != TurnClass::Done {
+                    let rest = if known.delivers() {
+                        "What it brought is judged."
+                    } else {
+                        "Nothing of the attempt is delivered."
+                    };
+                    let said = trouble.as_ref().and_then(|said| scene.text(said));
+                    let said = said.map(|said| format!(" It says: {}", one_line(&said, 300)));
                     self.warn(
-                        &format!("Turn {turn}: the agent ended as {class}"),
-                        &format!("After {time}; nothing of the turn is delivered."),
+                        &format!("Turn {turn}: the agent {}", known.words()),
+                        &format!("After {time}.{} {rest}", said.unwrap_or_default()),
                     );
                 }
+            }
+            RunEvent::TurnPostponed { turn, class, until, takes_over, stops, .. } => {
+                let next = takes_over.as_deref();
+                let said = postponed(class, *until, envelope.time, next, *stops);
+                self.line(&format!("turn {turn}: the agent {said}"));
+            }
+            RunEvent::AttemptShelved { turn, .. } => {
+                self.line(&format!("turn {turn}: what it had changed is kept as a patch"));
             }
             RunEvent::AgentInterrupted { turn, .. } => self.warn(
                 &format!("Turn {turn} was cut short"),

@@ -3,6 +3,7 @@
 //! Nothing here decides anything, and nothing in the loop prints: a new output is a new reader of
 //! the same events.
 
+mod activity;
 mod blobs;
 pub mod compare;
 mod details;
@@ -27,7 +28,7 @@ pub mod verification;
 
 use std::collections::BTreeMap;
 
-use crate::event::{BlobRef, Envelope, Summary};
+use crate::event::{Activity, BlobRef, Envelope, Summary};
 use crate::id::ScenarioId;
 use crate::journal::Journal;
 
@@ -44,6 +45,10 @@ pub use stream::Output;
 pub trait Reporter: Send {
     /// Is told of an event that the journal has; the scene includes it.
     fn event(&mut self, scene: &Scene<'_>, envelope: &Envelope);
+
+    /// Is told what the agent does while its turn goes on; its texts fit on a line and are not safe for
+    /// a terminal.
+    fn activity(&mut self, _activities: &[Activity]) {}
 }
 
 /// What a reporter may look at beside the event.

@@ -242,11 +242,14 @@ pub struct IterationDetails {
     pub left_out: usize,
 }
 
-/// An attempt at a turn that was cut short, its cost unknown.
+/// An attempt at a turn that was cut short, or ended by an outage and taken again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CutShort {
     /// Its number.
     pub attempt: u32,
+    /// How it ended, where that is known, and its cost with it; none where its process was killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
     /// What it had changed: a file that `git apply` reads; none where nothing.
     pub patch: Option<String>,
 }
@@ -379,6 +382,7 @@ impl RunReport {
                 found.withheld = paths(blobs, turn.withheld.as_ref())?;
                 let cut = turn.interrupted.iter().map(|cut| CutShort {
                     attempt: cut.attempt,
+                    ended: cut.ended.clone(),
                     patch: cut.diff.as_ref().map(|diff| file(blobs, diff)),
                 });
                 found.cut_short = cut.collect();

@@ -7,6 +7,7 @@ use super::outcome::Outcome;
 use super::published::{Iteration, IterationResult, RunReport, State, TurnReport};
 use super::results::Results;
 use crate::clock::{Timestamp, human};
+use crate::convergence::TurnClass;
 use crate::event::Tier;
 use crate::text::{self, first_line, one_line, plural, visible};
 use crate::verdict::show_score;
@@ -370,15 +371,18 @@ fn agent(turn: &TurnReport) -> String {
     format!("{}: {ended}{cut}", turn.turn)
 }
 
+/// Returns whether what the turn brought was looked at.
+fn taken(turn: &TurnReport) -> bool {
+    turn.ended.as_deref().and_then(TurnClass::parse).is_some_and(TurnClass::delivers)
+}
+
 fn what_it_did(iteration: &Iteration) -> String {
     let mut parts = Vec::new();
     match &iteration.turn {
         None => parts.push("the base".to_owned()),
         Some(turn) => match iteration.result {
-            IterationResult::Unchanged if turn.ended.as_deref() != Some("done") => {
-                parts.push("nothing of it was taken".to_owned());
-            }
-            IterationResult::Unchanged => parts.push("changed nothing".to_owned()),
+            IterationResult::Unchanged if taken(turn) => parts.push("changed nothing".to_owned()),
+            IterationResult::Unchanged => parts.push("nothing of it was taken".to_owned()),
             IterationResult::Refused => parts.push("was refused as a whole".to_owned()),
             IterationResult::Pending if turn.delivery.is_none() => {}
             IterationResult::Judged | IterationResult::GatesFailed | IterationResult::Pending => {
@@ -489,10 +493,11 @@ fn not_taken(report: &RunReport) -> Vec<String> {
                 None => "it had changed nothing".to_owned(),
             };
             let attempt = cut.attempt;
-            lines.push(format!(
-                "turn {}, attempt {attempt}: cut short, its cost unknown; {kept}",
-                turn.turn
-            ));
+            let ended = match &cut.ended {
+                Some(class) => class.replace('_', " "),
+                None => "cut short, its cost unknown".to_owned(),
+            };
+            lines.push(format!("turn {}, attempt {attempt}: {ended}; {kept}", turn.turn));
         }
         if let Some(patch) = &details.patch {
             let class = turn.ended.as_deref().unwrap_or("unknown").replace('_', " ");

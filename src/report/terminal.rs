@@ -7,20 +7,23 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::clock::human;
-use crate::convergence::{Decision, Step};
+use crate::clock::{Instant, human};
+use crate::convergence::{Decision, Step, TurnClass};
 use crate::event::{
-    DeliveryDetail, Envelope, Receipt, RunEvent, RunStarted, Summary, TurnDelivery, Usage,
+    Activity, DeliveryDetail, Envelope, Receipt, RunEvent, RunStarted, Summary, TurnDelivery, Usage,
 };
 use crate::id::ScenarioId;
 use crate::text::{self, one_line, plural, visible};
 use crate::verdict::{GateResult, show_score};
 
+use super::activity::{doing, postponed};
 use super::receipt::receipt_line;
 use super::{Output, Reporter, Scene};
 
 /// How many paths or names are shown of a list.
 const LISTED: usize = 5;
+/// How often it is said what the agent does, where there is no live line.
+const HEARTBEAT: Duration = Duration::from_secs(60);
 /// How wide the first column is.
 const COLUMN: usize = 11;
 
@@ -43,6 +46,10 @@ pub struct TerminalReporter {
     gate_ms: u64,
     judged: usize,
     scenario_ms: u64,
+    /// The agent at work.
+    agent: String,
+    /// When it was last said what it does, where there is no live line.
+    said: Option<Instant>,
 }
 
 impl TerminalReporter {
@@ -65,6 +72,8 @@ impl TerminalReporter {
             gate_ms: 0,
             judged: 0,
             scenario_ms: 0,
+            agent: String::new(),
+            said: None,
         }
     }
 
@@ -205,7 +214,26 @@ impl TerminalReporter {
     }
 }
 
+/// Returns the name of the agent whose turn it is.
+fn agent_of(summary: &Summary) -> String {
+    let turn = summary.turns.last().and_then(|turn| turn.backend.clone());
+    turn.or_else(|| summary.started.agent.clone()).unwrap_or_else(|| "agent".to_owned())
+}
+
 impl Reporter for TerminalReporter {
+    fn activity(&mut self, activities: &[Activity]) {
+        let warned = activities.iter().find(|one| matches!(one, Activity::Warned { .. }));
+        let Some(text) = warned.or(activities.last()).and_then(doing) else { return };
+        if warned.is_some() {
+            self.line(&format!("  {:COLUMN$}{}: {text}", "agent", self.agent));
+        } else if let Some(live) = &self.live {
+            live.set_message(format!("{}: {text}", self.agent));
+        } else if self.said.is_none_or(|since| since.left(HEARTBEAT).is_zero()) {
+            self.said = Some(Instant::now());
+            self.detail("", &format!("{}: {text}", self.agent));
+        }
+    }
+
     fn event(&mut self, scene: &Scene<'_>, envelope: &Envelope) {
         let summary = scene.summary;
         match &envelope.event {
@@ -302,7 +330,9 @@ impl Reporter for TerminalReporter {
                 }
             }
             RunEvent::AgentStarted { turn, attempt, .. } => {
-                let agent = summary.started.agent.as_deref().unwrap_or("agent");
+                self.agent = agent_of(summary);
+                self.said = Some(Instant::now());
+                let agent = self.agent.clone();
                 let again =
                     if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
                 if !self.detail.quiet {
@@ -310,9 +340,10 @@ impl Reporter for TerminalReporter {
                 }
                 self.now(format!("{agent} is at work"));
             }
-            RunEvent::AgentFinished { class, ms: millis, usage, says, reaped, .. } => {
-                let agent = summary.started.agent.as_deref().unwrap_or("agent");
-                let mut text = format!("{agent} {class} in {}{}", human(ms(*millis)), used(*usage));
+            RunEvent::AgentFinished { class, ms: millis, usage, says, trouble, reaped, .. } => {
+                let agent = agent_of(summary);
+                let class = TurnClass::parse(class).map_or(class.as_str(), |class| class.words());
+                let mut text = format!("{agent} {class}, {}{}", human(ms(*millis)), used(*usage));
                 if *reaped > 0 {
                     let _ = write!(
                         text,
@@ -324,6 +355,18 @@ impl Reporter for TerminalReporter {
                 if let Some(says) = says.as_ref().and_then(|says| scene.text(says)) {
                     self.detail("", &format!("\"{}\"", one_line(&says, 90)));
                 }
+                if let Some(trouble) = trouble.as_ref().and_then(|said| scene.text(said)) {
+                    self.line(&format!("  {:COLUMN$}{}", "", one_line(&trouble, 200)));
+                }
+            }
+            RunEvent::TurnPostponed { class, until, takes_over, stops, .. } => {
+                let next = takes_over.as_deref();
+                let said = postponed(class, *until, envelope.time, next, *stops);
+                self.line(&format!("  {:COLUMN$}{} {said}", "agent", self.agent));
+                self.now(format!("{} {said}", self.agent));
+            }
+            RunEvent::AttemptShelved { .. } => {
+                self.detail("", "what it had changed is kept as a patch");
             }
             RunEvent::AgentInterrupted { ended_processes, diff, .. } => {
                 let kept = if diff.is_some() { "; its changes are kept as a patch" } else { "" };

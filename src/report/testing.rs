@@ -165,7 +165,7 @@ impl TestRun {
         self.event(RunEvent::FeedbackWritten { feedback, masked: 0, commit: None });
         self.turn += 1;
         let (turn, prompt) = (self.turn, self.put(Label::Public, format!("prompt {}", self.turn)));
-        self.event(RunEvent::AgentStarted { turn, attempt: 1, prompt });
+        self.event(RunEvent::AgentStarted { turn, attempt: 1, prompt, backend: None });
         let says = Some(self.put(Label::Internal, format!("I am done with turn {turn}.")));
         self.event(RunEvent::AgentFinished {
             turn,
@@ -173,6 +173,12 @@ impl TestRun {
             class: class.to_owned(),
             ms: 12_000,
             usage: Usage { cost_usd: Some(0.25), ..Usage::default() },
+            usage_is_partial: false,
+            model: None,
+            trouble: None,
+            resets: None,
+            nothing_to_do: false,
+            activity: None,
             reaped: 0,
             says,
             contacted: None,

@@ -206,7 +206,7 @@ fn check_agent_that(turn: &str, more: &str, class: &str) {
 
 #[test]
 fn an_agent_that_fails_delivers_nothing() {
-    check_agent_that("echo half >> words.txt; exit 1", "", "failed");
+    check_agent_that("echo half >> words.txt; exit 1", "", "crashed");
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod isolation;
 mod itself;
 mod loop_paths;
 mod nasty;
+mod outages;
 mod outputs;
 mod private;
 mod receipts;

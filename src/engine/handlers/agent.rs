@@ -4,16 +4,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::agent::{
-    self, AgentError, Answer, Ended, PromptContext, Recovered, Turn, TurnLimits, TurnPaths,
-    TurnRecord, backend, prepare_home, recover, run_turn,
+    self, AgentError, Answer, Ended, PromptContext, Recovered, TurnLimits, TurnPaths, TurnRecord,
+    backend, prepare_home, recover, run_turn,
 };
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::AgentSettings;
+use crate::convergence::{After, Patience, TurnClass};
 use crate::engine::handlers::deliver::workspace_patch;
 use crate::engine::handlers::feedback::feedback_path;
 use crate::engine::handlers::prepare::place_in_workspace;
 use crate::engine::receipt::{self, Handed};
 use crate::engine::run::{git, private_dir, tree_failure};
 use crate::engine::{Failure, Halt, Handler, Run};
-use crate::event::{Label, RunEvent, Tier};
+use crate::event::{Activity, Label, RunEvent, Tier, Turn, Usage};
 use crate::git::{Mode, Tree, TreeEntry};
 use crate::id::Digest;
 use crate::journal::write_durably;
@@ -30,25 +33,115 @@ impl Handler<Run> for Agent {
     }
 
     fn handle(&self, node: &Node, run: &mut Run) -> Result<NodeOutcome, Halt> {
-        let number = run.summary().turns_taken() + 1;
-        let last = run.summary().turns.iter().find(|turn| turn.turn == number).cloned();
-        let mut attempt = 1;
-        if let Some(last) = last {
-            match last.class.as_deref() {
-                // The turn ended, and the crash came before the node was done.
-                Some(class) if class != "interrupted" => {
-                    return Ok(NodeOutcome::of(Status::Success));
-                }
-                Some(_) => attempt = last.attempts + 1,
-                None => match recover_turn(node, run, number, last.attempts)? {
-                    Left::Done => return Ok(NodeOutcome::of(Status::Success)),
-                    Left::Again(next) => attempt = next,
+        let turn = run.summary().turns_taken() + 1;
+        loop {
+            let last = run.summary().turns.iter().find(|one| one.turn == turn).cloned();
+            let attempt = match last {
+                None => 1,
+                Some(last) => match last.class.as_deref().map(TurnClass::parse) {
+                    None => match recover_turn(node, run, turn, last.attempts)? {
+                        Left::Done => continue,
+                        Left::Again(next) => next,
+                    },
+                    Some(class) => {
+                        let class = class.unwrap_or(TurnClass::Crashed);
+                        match what_next(node, run, &last, class)? {
+                            Next::Through => return Ok(NodeOutcome::of(Status::Success)),
+                            Next::Stop => return Ok(NodeOutcome::labelled("stop")),
+                            Next::Attempt => last.attempts + 1,
+                        }
+                    }
                 },
-            }
+            };
+            take_turn(node, run, turn, attempt)?;
         }
-        take_turn(node, run, number, attempt)?;
-        Ok(NodeOutcome::of(Status::Success))
     }
+}
+
+/// What follows an attempt.
+enum Next {
+    /// The turn is through; what it brought is looked at.
+    Through,
+    /// The run stops here.
+    Stop,
+    /// Another attempt, now.
+    Attempt,
+}
+
+/// Decides what follows an attempt that ended as `class`, and waits where it is to be waited.
+fn what_next(node: &Node, run: &mut Run, last: &Turn, class: TurnClass) -> Result<Next, Halt> {
+    if class == TurnClass::Interrupted {
+        return Ok(Next::Attempt);
+    }
+    if let Some(at) = last.again_at {
+        run.wait_until(at)?;
+        return Ok(Next::Attempt);
+    }
+    if class.is_outage() && last.failures == 0 {
+        // The run went on since then: that is the attempt which was asked for.
+        return Ok(Next::Attempt);
+    }
+    let settings = run.frozen.config.agent.clone();
+    let patience = Patience { retries: settings.retries, wait: settings.wait.0 };
+    let now = SystemClock.now();
+    let after = class.after(last.failures, last.resets, now, &patience);
+    let agent = run.summary().agent;
+    let successor = settings.of(agent + 1).and_then(|next| next.backend);
+    let postponed = |until, agent, takes_over, stops| RunEvent::TurnPostponed {
+        turn: last.turn,
+        attempt: last.attempts,
+        class: class.name().to_owned(),
+        until,
+        agent,
+        takes_over,
+        stops,
+    };
+    let next = match after {
+        After::Deliver | After::Keep => return Ok(Next::Through),
+        After::Again { at } => postponed(Some(at), agent, None, false),
+        After::Stop { .. } | After::Fail if successor.is_some() => {
+            postponed(Some(now), agent + 1, successor, false)
+        }
+        After::Stop { until } => postponed(until, agent, None, true),
+        After::Fail => {
+            let said = last.trouble.clone().map(|said| run.text(&said)).transpose()?;
+            return Err(outage(&agent_of(run)?, class, said.as_deref()).into());
+        }
+    };
+    // What the attempt had changed is kept for people: the next one begins with the candidate.
+    keep_patch(node, run, last)?;
+    run.recorder.record(Some(&node.id), next)?;
+    let stops = run.summary().limited.is_some();
+    let at = run.summary().turns.last().and_then(|turn| turn.again_at);
+    match at {
+        _ if stops => Ok(Next::Stop),
+        Some(at) => run.wait_until(at).map(|()| Next::Attempt),
+        None => Ok(Next::Attempt),
+    }
+}
+
+/// Returns why a run fails that an outage ended, and what to do.
+fn outage(settings: &AgentSettings, class: TurnClass, said: Option<&str>) -> Failure {
+    let agent = settings.backend.as_deref().unwrap_or("the agent");
+    let next = match class {
+        TurnClass::Authentication => "give it a login (see `factory doctor`), then",
+        TurnClass::SandboxUnusable => "see `factory doctor` for what is missing, then",
+        TurnClass::CouldNotStart => "see that it is installed, then",
+        _ => "once that works again,",
+    };
+    let said =
+        said.map(|said| format!(" ({})", crate::text::one_line(said, 300))).unwrap_or_default();
+    let words = class.words();
+    Failure::plain("agent", format!("{agent} {words}{said}; {next} `iterate --resume` goes on"))
+}
+
+/// Returns the settings of the agent whose turn it is.
+fn agent_of(run: &Run) -> Result<AgentSettings, Halt> {
+    let number = run.summary().agent;
+    run.frozen.config.agent.of(number).ok_or_else(|| {
+        let message = format!("`agent.fallback` has no agent {number}");
+        Failure::plain("settings", message).into()
+    })
 }
 
 /// What a turn that this process did not see the end of came to.
@@ -67,7 +160,7 @@ fn recover_turn(node: &Node, run: &mut Run, turn: u32, attempt: u32) -> Result<L
     })?;
     match recovered {
         Recovered::NeverStarted => Ok(Left::Again(attempt + 1)),
-        Recovered::Ended(record) if record.ended == Ended::Interrupted => {
+        Recovered::Ended(record) if record.class == TurnClass::Interrupted => {
             interrupted(node, run, turn, attempt, record.reaped as usize)?;
             Ok(Left::Again(attempt + 1))
         }
@@ -97,8 +190,7 @@ fn interrupted(
 }
 
 fn take_turn(node: &Node, run: &mut Run, turn: u32, attempt: u32) -> Result<(), Halt> {
-    let frozen = run.frozen.clone();
-    let settings = &frozen.config.agent;
+    let settings = &agent_of(run)?;
     let chosen = backend(settings).map_err(agent_failure)?;
     chosen.check(settings, &run.env).map_err(agent_failure)?;
 
@@ -113,12 +205,13 @@ fn take_turn(node: &Node, run: &mut Run, turn: u32, attempt: u32) -> Result<(), 
         Failure::of("disk", format!("writing {} failed", paths.prompt_file.display()), error)
     })?;
     let mut launch = chosen
-        .launch(&Turn {
+        .launch(&agent::Turn {
             settings,
             root: &run.root,
             factory: &run.settings.factory,
             paths: &paths,
             number: turn,
+            attempt,
             model: settings.model.as_deref(),
             confined: run.walls.agent == Tier::Sandbox,
         })
@@ -146,12 +239,15 @@ fn take_turn(node: &Node, run: &mut Run, turn: u32, attempt: u32) -> Result<(), 
     };
     receipt::begin(node, run, (turn, attempt), &handed)?;
     let prompt = run.recorder.put(Label::Public, prompt)?;
-    let started = RunEvent::AgentStarted { turn, attempt, prompt };
+    let backend = (run.summary().agent > 0).then(|| chosen.name().to_owned());
+    let started = RunEvent::AgentStarted { turn, attempt, prompt, backend };
     run.recorder.record(Some(&node.id), started)?;
     let token = token(run, turn, attempt);
     let factory = run.settings.factory.clone();
-    match run_turn(&launch, &paths, &env, &limits, &token, &factory, &run.cancel) {
-        Ok(record) if record.ended == Ended::Interrupted => {
+    let cancel = run.cancel.clone();
+    let mut live = |activities: &[Activity]| run.recorder.show_activity(activities);
+    match run_turn(&launch, &paths, &env, &limits, &token, &factory, &cancel, &mut live) {
+        Ok(record) if record.class == TurnClass::Interrupted => {
             interrupted(node, run, turn, attempt, record.reaped as usize)?;
             run.check_cancel()?;
             Err(Failure::plain("agent", "the agent was ended, and nobody had asked for it").into())
@@ -174,14 +270,18 @@ fn finished(
     paths: &TurnPaths,
     record: &TurnRecord,
 ) -> Result<(), Halt> {
-    if let Ended::CouldNotStart { why } = &record.ended {
-        let message = format!("the agent could not be started: {why}");
-        return Err(Failure::plain("agent", message).into());
-    }
-    let chosen = backend(&run.frozen.config.agent).map_err(agent_failure)?;
-    let stdout = std::fs::read(paths.stdout_file()).unwrap_or_default();
-    let says =
-        chosen.says(&stdout).map(|says| run.recorder.put(Label::Internal, says)).transpose()?;
+    let blob =
+        |text: Option<&str>| text.map(|text| run.recorder.put(Label::Internal, text)).transpose();
+    let reading = &record.reading;
+    let trouble = reading.end.as_ref().and_then(Option::as_ref).or(reading.trouble.as_ref());
+    let why = match &record.ended {
+        Ended::CouldNotStart { why } => Some(why.as_str()),
+        _ => trouble.filter(|_| record.class != TurnClass::Done).map(|one| one.message.as_str()),
+    };
+    let says = blob(reading.said.as_deref())?;
+    let why = blob(why)?;
+    let activity = std::fs::read(paths.activity_file()).ok().filter(|text| !text.is_empty());
+    let activity = activity.map(|text| run.recorder.put(Label::Internal, text)).transpose()?;
     let contacted = match record.contacted.as_slice() {
         [] => None,
         some => Some(run.recorder.put_json(Label::Internal, &some)?),
@@ -191,14 +291,31 @@ fn finished(
         RunEvent::AgentFinished {
             turn,
             attempt,
-            class: record.ended.class().to_owned(),
+            class: record.class.name().to_owned(),
             ms: u64::try_from(record.duration.as_millis()).unwrap_or(u64::MAX),
-            usage: record.usage,
+            usage: reading.usage,
+            usage_is_partial: !reading.usage_is_final && reading.usage != Usage::default(),
+            model: reading.model.clone(),
+            trouble: why,
+            resets: trouble.and_then(|trouble| trouble.resets),
+            nothing_to_do: reading.has_nothing_to_do(),
+            activity,
             reaped: record.reaped,
             says,
             contacted,
         },
     )
+}
+
+/// Keeps what an attempt had changed that is taken again, as a patch for people.
+fn keep_patch(node: &Node, run: &mut Run, last: &Turn) -> Result<(), Halt> {
+    let Some(patch) = workspace_patch(run)?.filter(|patch| !patch.is_empty()) else {
+        return Ok(());
+    };
+    let diff = run.recorder.put(Label::Internal, patch)?;
+    let (turn, attempt) = (last.turn, last.attempts);
+    let class = last.class.clone().unwrap_or_default();
+    run.recorder.record(Some(&node.id), RunEvent::AttemptShelved { turn, attempt, class, diff })
 }
 
 /// Sets the workspace to the tip of the run's branch, without the holdout and without any other

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::convergence::TurnClass;
 use crate::delivery::{Delivery, Found, Limits, Policy, Refusal, Scan, What, decide};
 use crate::engine::handlers::agent::turn_paths;
 use crate::engine::receipt;
@@ -47,7 +48,8 @@ fn deliver(node: &Node, run: &mut Run, turn: u32) -> Result<TurnDelivery, Halt> 
     let workspace = open_workspace(run)?;
     take_question(node, run, &workspace, turn)?;
     let class = run.summary().turns.last().and_then(|turn| turn.class.clone());
-    if class.as_deref() != Some("done") {
+    let class = class.as_deref().and_then(TurnClass::parse);
+    if !class.is_some_and(TurnClass::delivers) {
         end_receipt(node, run, &[])?;
         return not_taken(node, run, turn);
     }
