@@ -156,6 +156,43 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("`{text}` is no length of time; write seconds, or 90s, 30m, 2h"))
 }
 
+/// Reads a moment as people name it: `06:30` (the next time that it is so in UTC), `2h` (from `now`
+/// on), or RFC 3339 as `2026-11-21T06:30:00Z`.
+///
+/// # Errors
+/// The text names no moment, or one that is not after `now`.
+pub fn parse_moment(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    const DAY: i64 = 24 * 60 * 60 * 1_000;
+    let text = text.trim();
+    let refuse =
+        || format!("`{text}` names no moment; write 06:30 (UTC), 2h, or 2026-11-21T06:30:00Z");
+    if let Some((hour, minute)) = text.split_once(':')
+        && text.len() <= 5
+    {
+        let part = |text: &str, below: i64| {
+            let is_plain = text.len() <= 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse().ok().filter(|number| is_plain && (0..below).contains(number))
+        };
+        let (Some(hour), Some(minute)) = (part(hour, 24), part(minute, 60)) else {
+            return Err(refuse());
+        };
+        let midnight = now.unix_millis() - now.unix_millis().rem_euclid(DAY);
+        let today = midnight + (hour * 60 + minute) * 60_000;
+        let next = if today > now.unix_millis() { today } else { today + DAY };
+        return Ok(Timestamp::from_unix_millis(next));
+    }
+    if let Ok(span) = parse_duration(text) {
+        let ms = i64::try_from(span.as_millis()).map_err(|_| refuse())?;
+        let at = now.0.checked_add(Duration::from_millis(ms.unsigned_abs()));
+        return at.map(Timestamp).map_err(|_| refuse());
+    }
+    let at: Timestamp = text.parse().map_err(|_| refuse())?;
+    if at <= now {
+        return Err(format!("`{text}` has passed; it is {now}"));
+    }
+    Ok(at)
+}
+
 /// Returns `duration` as a person would say it: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
 pub fn human(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -193,6 +230,30 @@ mod tests {
         for text in ["", "0", "-1", "5 parsecs", "m", "inf", "nan", "1e300h"] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_moment_is_a_time_of_day_a_length_from_now_or_a_date() {
+        let now: Timestamp = "2026-11-20T09:15:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("06:30", "2026-11-21T06:30:00.000Z"),
+            ("09:15", "2026-11-21T09:15:00.000Z"),
+            ("9:16", "2026-11-20T09:16:00.000Z"),
+            ("23:59", "2026-11-20T23:59:00.000Z"),
+            (" 2h", "2026-11-20T11:15:00.000Z"),
+            ("90", "2026-11-20T09:16:30.000Z"),
+            ("2026-11-21T06:30:00+02:00", "2026-11-21T04:30:00.000Z"),
+        ] {
+            assert_eq!(parse_moment(text, now).map(|at| at.to_string()), Ok(expected.to_owned()));
+        }
+        for text in
+            ["", "24:00", "12:60", "1:2:3", "+1:+2", "noon", "2h ago", "1e12h", "2026-11-21"]
+        {
+            let error = parse_moment(text, now).unwrap_err();
+            assert!(error.contains("names no moment"), "{text}: {error}");
+        }
+        let error = parse_moment("2026-11-20T09:15:00Z", now).unwrap_err();
+        assert!(error.contains("has passed"), "{error}");
     }
 
     #[test]

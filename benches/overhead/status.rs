@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use dark_factory::clock::Timestamp;
-use dark_factory::convergence::Decision;
+use dark_factory::convergence::{Decision, Limits};
 use dark_factory::event::{BlobRef, Envelope, Judgement, Label, RunEvent, RunStarted, Tier, Usage};
 use dark_factory::id::{Digest, NodeId, RunId, ScenarioId};
 use dark_factory::journal::{RunsDir, read_summary};
@@ -84,6 +84,8 @@ fn write_journal(path: &Path, run: &RunId) -> u64 {
             threshold: 1.0,
             stalled_after: ITERATIONS,
             max_iterations: ITERATIONS,
+            limits: Limits::default(),
+            deadline: None,
             scenarios: SCENARIOS,
             agent: Some("command".into()),
             tier: Tier::Copy,

@@ -7,7 +7,9 @@ use anyhow::Context as _;
 use clap::Parser;
 
 use crate::agent::CrashPoint;
-use crate::config::{Config, Environment};
+use crate::clock::{Clock as _, SystemClock, parse_moment};
+use crate::config::{Config, Environment, Span};
+use crate::convergence::{Billing, Raise};
 use crate::engine::{
     Finish, Request, Resume, RunSettings, StartError, Started, begin, chain, drive, resume,
 };
@@ -38,6 +40,8 @@ Examples:
   iterate --no-agent --in-place          judge the working tree, and write the feedback
   iterate --resume                       go on with the newest run that was stopped
   iterate --resume --answer 'use UTC'    ... and answer the agent's question
+  iterate --budget 5 --deadline 06:30    stop while the work can still be judged
+  iterate --resume --budget 10           go on with a run that was over its budget
   iterate --once; iterate --resume --once    one turn at a time
 
 Exit codes: 0 converged, 1 not (stalled, exhausted, below the threshold), 2 the request makes no
@@ -66,6 +70,13 @@ pub struct Args {
     /// Judge the working tree as it lies there, and write the feedback into it
     #[arg(long, requires = "no_agent", conflicts_with = "resume")]
     pub in_place: bool,
+    /// What the run may use up: US dollars (5), tokens (2Mtok) or time at work (2h); with --resume the
+    /// new limit of the whole run [default: budget.money, .tokens, .time]
+    #[arg(long, value_name = "USD")]
+    pub budget: Vec<Raise>,
+    /// Be over by then: 06:30 and dates are in UTC, 2h is from now
+    #[arg(long, value_name = "WHEN")]
+    pub deadline: Option<String>,
     /// Stop before the second turn; `--resume --once` takes the next
     #[arg(long)]
     pub once: bool,
@@ -118,6 +129,14 @@ fn parse_tier(text: &str) -> Result<Tier, String> {
 pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
     let root = product_root(args.workdir.as_deref(), env)?;
     let config = settings(args, &root)?;
+    let now = SystemClock.now();
+    let deadline = match args.deadline.as_deref().map(|text| parse_moment(text, now)) {
+        None => None,
+        Some(Ok(at)) => Some(at.unix_millis()),
+        Some(Err(why)) => {
+            return Err(Failure::because(Exit::Usage, format!("--deadline: {why}")).into());
+        }
+    };
     let cancel = Cancel::on_signals().context("can't watch for signals")?;
     let plain = env.no_color() || env.is_ci();
     let live = !plain && std::io::stdout().is_terminal();
@@ -135,6 +154,7 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
         no_agent: args.no_agent,
         in_place: args.in_place,
         cancel,
+        deadline,
         settings: run_settings(args, env)?,
         reporters: vec![reporter],
     };
@@ -146,6 +166,7 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
                 run: Some(run.clone()).filter(|run| !run.is_empty()),
                 answer: args.answer.clone(),
                 max_iterations: args.max_iterations,
+                budget: raise(args),
             },
         ),
     };
@@ -167,6 +188,11 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
     }
 }
 
+/// Returns the budgets that the flags name, the last of each kind.
+fn raise(args: &Args) -> Raise {
+    args.budget.iter().fold(Raise::default(), |all, one| all.and(*one))
+}
+
 /// Returns the settings of the file with the flags over them.
 fn settings(args: &Args, root: &std::path::Path) -> anyhow::Result<Config> {
     let mut config = crate::config::load(root).or_exit(Exit::Usage)?;
@@ -176,6 +202,15 @@ fn settings(args: &Args, root: &std::path::Path) -> anyhow::Result<Config> {
     if let Some(turns) = args.max_iterations {
         config.budget.max_iterations = turns;
     }
+    let raise = raise(args);
+    if raise.money.is_some() && config.budget.billing == Billing::Plan {
+        let why = "--budget: dollars limit nothing with `billing: plan`; write tokens as 2Mtok, or time as 2h";
+        return Err(Failure::because(Exit::Usage, why));
+    }
+    config.budget.money = raise.money.or(config.budget.money);
+    config.budget.tokens = raise.tokens.or(config.budget.tokens);
+    let time = raise.time_ms.map(|ms| Span(std::time::Duration::from_millis(ms)));
+    config.budget.time = time.or(config.budget.time);
     if let Some(agent) = &args.agent {
         config.agent.backend = Some(agent.clone());
     }

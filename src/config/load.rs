@@ -5,7 +5,8 @@ use std::fmt;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::model::{Config, FixtureScope, FixtureSettings, GateSettings, ReadyPort};
+use super::model::{Budget, Config, FixtureScope, FixtureSettings, GateSettings, ReadyPort};
+use crate::convergence::Billing;
 use crate::event::Tier;
 use crate::scenario::{Diagnostic, check_of};
 use crate::text::{TreePath, line_column, nearest, why_no_regex, yaml};
@@ -281,6 +282,50 @@ impl Review<'_> {
             }
         }
         self.fixtures(&config.fixtures);
+        self.budget(&config.budget);
+    }
+
+    fn budget(&mut self, budget: &Budget) {
+        let money = [
+            ("money", budget.money),
+            ("per_turn.money", budget.per_turn.money),
+            ("per_day.money", budget.per_day.money),
+            ("without_progress.money", budget.without_progress.money),
+        ];
+        for (key, usd) in money {
+            let Some(usd) = usd else { continue };
+            let path = format!("budget.{key}");
+            if !(usd.is_finite() && usd > 0.0) {
+                let message = format!("a budget of {usd} dollars makes no sense");
+                let help = "write US dollars above 0; `max_iterations: 0` starts no agent";
+                self.value("C003", &path, message, help);
+            } else if budget.billing == Billing::Plan {
+                let message =
+                    format!("`{key}` limits dollars, and with `billing: plan` none are paid");
+                let help = "limit `tokens`, `time` or turns, or write `billing: metered`";
+                self.value("C003", &path, message, help);
+            }
+        }
+        let counts = [
+            ("tokens", budget.tokens),
+            ("per_turn.tokens", budget.per_turn.tokens),
+            ("per_day.tokens", budget.per_day.tokens),
+            ("per_day.turns", budget.per_day.turns.map(u64::from)),
+            ("without_progress.tokens", budget.without_progress.tokens),
+        ];
+        for (key, _) in counts.iter().filter(|(_, count)| *count == Some(0)) {
+            let message = format!("with `{key}: 0` no turn could ever begin");
+            let help = "write 1 or more; `max_iterations: 0` starts no agent";
+            self.value("C003", &format!("budget.{key}"), message, help);
+        }
+        for (model, price) in budget.prices.iter().flatten() {
+            let parts = [Some(price.input), Some(price.output), price.cached, price.cache_write];
+            if parts.into_iter().flatten().any(|usd| !(usd.is_finite() && usd >= 0.0)) {
+                let span = yaml::key_span(self.text, &yaml::steps("budget.prices"), model);
+                let message = format!("a price of `{model}` is no sum of money");
+                self.report("C003", span, message, "write US dollars per million tokens");
+            }
+        }
     }
 
     fn fixtures(&mut self, fixtures: &[FixtureSettings]) {
@@ -583,6 +628,34 @@ mod tests {
         check("isolation:\n  agent: move\n  require: copy\n", "C003", "move");
         check("env: ['A=b']\n", "C003", "'A=b'");
         check("gates:\n- {name: a, run: ' '}\n", "C003", "' '");
+    }
+
+    #[test]
+    fn a_budget_that_makes_no_sense_is_refused() {
+        let check = |budget: &str, code, at| check(&format!("budget: {{{budget}}}\n"), code, at);
+        for usd in ["0", "-1", ".nan", ".inf"] {
+            check(&format!("money: {usd}"), "C003", usd);
+            check(&format!("per_turn: {{money: {usd}}}"), "C003", usd);
+        }
+        check("tokens: 0", "C003", "0");
+        check("per_day: {turns: 0}", "C003", "0");
+        check("tokens: -5", "C001", "-5");
+        check("time: 0", "C001", "0");
+        check("moneys: 1", "C002", "moneys");
+        check("per_day: {iterations: 1}", "C002", "iterations");
+        check("billing: plans", "C001", "plans");
+        check("prices: {o3: {input: -1, output: 2}}", "C003", "o3");
+        check("prices: {o3: {input: 1, output: 2, cache: 1}}", "C002", "cache");
+    }
+
+    #[test]
+    fn a_plan_pays_no_dollars_that_could_be_limited() {
+        check("budget:\n  billing: plan\n  money: 5\n", "C003", "5");
+        check("budget: {billing: plan, without_progress: {money: 2}}", "C003", "2");
+        let text = b"budget: {billing: plan, tokens: 2000000, time: 3h, per_day: {turns: 9}}";
+        let limits = parse(FILE, text).unwrap().budget.limits();
+        assert_eq!((limits.tokens, limits.time_ms), (Some(2_000_000), Some(10_800_000)));
+        assert_eq!((limits.day_turns, limits.has_money()), (Some(9), false));
     }
 
     #[test]

@@ -10,6 +10,6 @@ pub use environment::{ALLOWED, Audience, Environment, EnvironmentError, PROXIES,
 pub use load::{ConfigError, FILE, Loaded, load, parse, read};
 pub use model::{
     Access, AgentSettings, Budget, Config, FallbackSettings, FeedbackSettings, FixtureScope,
-    FixtureSettings, GateSettings, Isolation, Jobs, Network, PrepareSettings, ReadyPort,
-    ReadySettings, SatisfactionSettings, ScenarioSettings, Span,
+    FixtureSettings, GateSettings, Isolation, Jobs, Network, PerDay, PerTurn, PrepareSettings,
+    ReadyPort, ReadySettings, SatisfactionSettings, ScenarioSettings, Span, WithoutProgress,
 };

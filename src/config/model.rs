@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::convergence::{Billing, Limits, Price};
 use crate::event::Tier;
 use crate::feedback::Disclosure;
 use crate::scenario::{Entry, ScenarioSet};
@@ -502,18 +503,96 @@ pub struct FallbackSettings {
     pub env: Option<Vec<String>>,
 }
 
-/// What a run may use up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What a run may use up; none is no limit. Money is in US dollars, tokens are those read and written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Budget {
     /// How many agent turns; 0 judges and stops.
     pub max_iterations: u32,
+    /// Money of the run.
+    pub money: Option<f64>,
+    /// Tokens of the run.
+    pub tokens: Option<u64>,
+    /// How long the run may be at work.
+    pub time: Option<Span>,
+    /// What one turn may use.
+    pub per_turn: PerTurn,
+    /// What the runs of this repository may use within 24 hours.
+    pub per_day: PerDay,
+    /// What may be used since the last better score.
+    pub without_progress: WithoutProgress,
+    /// How the agent is paid.
+    pub billing: Billing,
+    /// Prices that go before those that come with the factory, by the model's id.
+    pub prices: Option<BTreeMap<String, Price>>,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { max_iterations: 5 }
+        Self {
+            max_iterations: 5,
+            money: None,
+            tokens: None,
+            time: None,
+            per_turn: PerTurn::default(),
+            per_day: PerDay::default(),
+            without_progress: WithoutProgress::default(),
+            billing: Billing::Metered,
+            prices: None,
+        }
     }
+}
+
+impl Budget {
+    /// Returns what a run may use up, as decisions read it.
+    pub fn limits(&self) -> Limits {
+        let ms = |span: Span| u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX);
+        Limits {
+            billing: self.billing,
+            money: self.money,
+            tokens: self.tokens,
+            time_ms: self.time.map(ms),
+            turn_money: self.per_turn.money,
+            turn_tokens: self.per_turn.tokens,
+            day_money: self.per_day.money,
+            day_tokens: self.per_day.tokens,
+            day_turns: self.per_day.turns,
+            progress_money: self.without_progress.money,
+            progress_tokens: self.without_progress.tokens,
+        }
+    }
+}
+
+/// What one turn may use.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PerTurn {
+    /// Money.
+    pub money: Option<f64>,
+    /// Tokens.
+    pub tokens: Option<u64>,
+}
+
+/// What the runs of a repository may use within 24 hours.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PerDay {
+    /// Money.
+    pub money: Option<f64>,
+    /// Tokens.
+    pub tokens: Option<u64>,
+    /// The agent's turns.
+    pub turns: Option<u32>,
+}
+
+/// What may be used since the last better score.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WithoutProgress {
+    /// Money.
+    pub money: Option<f64>,
+    /// Tokens.
+    pub tokens: Option<u64>,
 }
 
 /// What keeps the holdout from the agent.

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::budget::{Fund, Limits, Shortfall, may_begin, show_ms};
 use super::history::{History, Judgement, Step};
+use crate::clock::Timestamp;
 use crate::text::plural;
 use crate::verdict::show_score;
 
@@ -17,6 +19,12 @@ pub struct StopRule {
     pub stalled_after: u32,
     /// Whether there is an agent to go on with.
     pub has_agent: bool,
+    /// What may be used up.
+    #[serde(default)]
+    pub limits: Limits,
+    /// When it is to be over, in milliseconds since 1970 began.
+    #[serde(default)]
+    pub deadline: Option<i64>,
 }
 
 /// What follows from the history.
@@ -52,6 +60,26 @@ pub enum Decision {
         /// How many there were.
         turns: u32,
     },
+    /// What is left of a budget does not pay for another turn.
+    OverBudget {
+        /// Which budget, and how much is used.
+        shortfall: Shortfall,
+    },
+    /// Another turn and its judgement would not be over before the deadline.
+    Deadline {
+        /// The deadline, in milliseconds since 1970 began.
+        at: i64,
+        /// How long it still was, in milliseconds.
+        left_ms: u64,
+        /// How long a turn and its judgement are likely to take, in milliseconds.
+        needed_ms: u64,
+    },
+    /// The agent's provider gives no more for now.
+    UsageLimit {
+        /// When it does again, in milliseconds since 1970 began; none where it does not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<i64>,
+    },
     /// The agent has a question for a person.
     Asked,
     /// Judged and not good enough, and there is no agent to go on with.
@@ -74,6 +102,9 @@ impl Decision {
             Self::Continue { .. } => "continue",
             Self::Stalled { .. } => "stalled",
             Self::Exhausted { .. } => "exhausted",
+            Self::OverBudget { .. } => "over_budget",
+            Self::Deadline { .. } => "deadline",
+            Self::UsageLimit { .. } => "usage_limit",
             Self::Asked => "asked",
             Self::BelowThreshold { .. } => "below_threshold",
             Self::NothingToJudge => "nothing_to_judge",
@@ -87,7 +118,12 @@ impl Decision {
             Self::Converged { .. } => 0,
             Self::Stalled { .. } | Self::Exhausted { .. } | Self::BelowThreshold { .. } => 1,
             Self::NothingToJudge => 4,
-            Self::ConvergedGatesChanged { .. } | Self::Asked | Self::Continue { .. } => 5,
+            Self::ConvergedGatesChanged { .. }
+            | Self::Asked
+            | Self::OverBudget { .. }
+            | Self::Deadline { .. }
+            | Self::UsageLimit { .. }
+            | Self::Continue { .. } => 5,
         }
     }
 
@@ -129,6 +165,25 @@ impl Decision {
                     _ => format!("All {turns} agent turns are"),
                 }
             ),
+            Self::OverBudget { shortfall } => shortfall.reason(),
+            Self::Deadline { at, left_ms: 0, .. } => format!(
+                "The deadline, {}, has passed; `iterate --resume` goes on without one.",
+                moment(*at)
+            ),
+            Self::Deadline { at, left_ms, needed_ms } => format!(
+                "The deadline, {}, is in {}, and a turn with its judgement takes about {}; `iterate --resume` goes on without one.",
+                moment(*at),
+                show_ms(*left_ms),
+                show_ms(*needed_ms)
+            ),
+            Self::UsageLimit { until: Some(until) } => format!(
+                "The agent's provider gives no more before {}; `iterate --resume` goes on then.",
+                moment(*until)
+            ),
+            Self::UsageLimit { until: None } => {
+                "The agent's provider gives no more for now; `iterate --resume` goes on later."
+                    .to_owned()
+            }
             Self::Asked => "The agent asks a person.".to_owned(),
             // The score alone does not converge: nothing critical may be missing.
             Self::BelowThreshold { score: Some(score), threshold }
@@ -151,11 +206,19 @@ impl Decision {
     }
 }
 
+/// Returns a moment to the second, in UTC.
+fn moment(unix_millis: i64) -> String {
+    Timestamp::from_unix_millis(unix_millis - unix_millis.rem_euclid(1_000))
+        .to_string()
+        .replace(".000Z", "Z")
+}
+
 /// Decides what follows from the history, its last step being the newest.
 ///
 /// A candidate is looked at once: where the last step is no judgement (the turn brought nothing),
 /// the candidate before it was not good enough, and still is not. Converging wins over every
-/// reason to stop, and a question over the bounds, since an answer may be what is missing.
+/// reason to stop, and a question over the bounds, since an answer may be what is missing. What a
+/// person can't lift by waiting or paying goes before what they can.
 pub fn decide(rule: &StopRule, history: &History) -> Decision {
     let threshold = rule.threshold;
     if let Some(Step::Judged(judgement)) = history.steps.last()
@@ -190,28 +253,45 @@ pub fn decide(rule: &StopRule, history: &History) -> Decision {
     if steps >= rule.stalled_after as usize {
         return Decision::Stalled { steps };
     }
-    Decision::Continue { turns_left: rule.max_iterations - history.turns }
+    if let Some(limit) = history.usage_limit {
+        return Decision::UsageLimit { until: limit.until };
+    }
+    match may_begin(&rule.limits, rule.deadline, &history.spending) {
+        Fund::Yes(_) => Decision::Continue { turns_left: rule.max_iterations - history.turns },
+        Fund::No(shortfall) => Decision::OverBudget { shortfall },
+        Fund::Late { at, left_ms, needed_ms } => Decision::Deadline { at, left_ms, needed_ms },
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::budget::UsageLimit;
     use super::super::history::tests::judged;
+    use super::super::ledger::tests::ledger;
     use super::*;
     use crate::verdict::Satisfaction;
 
-    const RULE: StopRule =
-        StopRule { threshold: 0.8, max_iterations: 5, stalled_after: 3, has_agent: true };
+    fn rule() -> StopRule {
+        StopRule {
+            threshold: 0.8,
+            max_iterations: 5,
+            stalled_after: 3,
+            has_agent: true,
+            limits: Limits::default(),
+            deadline: None,
+        }
+    }
 
     fn history(passed: &[Option<usize>]) -> History {
         History {
             steps: passed.iter().map(|passed| Step::Judged(judged(*passed))).collect(),
-            question_pending: false,
             turns: u32::try_from(passed.len()).unwrap() - 1,
+            ..History::default()
         }
     }
 
     fn check(passed: &[Option<usize>], class: &str) {
-        assert_eq!(decide(&RULE, &history(passed)).class(), class, "{passed:?}");
+        assert_eq!(decide(&rule(), &history(passed)).class(), class, "{passed:?}");
     }
 
     #[test]
@@ -247,7 +327,7 @@ mod tests {
         let mut changed = judged(Some(10));
         changed.gates_changed = true;
         let history = History { steps: vec![Step::Judged(changed)], ..History::default() };
-        let decision = decide(&RULE, &history);
+        let decision = decide(&rule(), &history);
         assert_eq!((decision.class(), decision.exit_code()), ("converged_gates_changed", 5));
     }
 
@@ -255,10 +335,10 @@ mod tests {
     fn a_question_waits_unless_the_candidate_is_good() {
         let mut asked = history(&[Some(3), Some(4)]);
         asked.question_pending = true;
-        assert_eq!(decide(&RULE, &asked), Decision::Asked);
+        assert_eq!(decide(&rule(), &asked), Decision::Asked);
         let mut good = history(&[Some(3), Some(9)]);
         good.question_pending = true;
-        assert_eq!(decide(&RULE, &good).class(), "converged");
+        assert_eq!(decide(&rule(), &good).class(), "converged");
     }
 
     #[test]
@@ -266,7 +346,7 @@ mod tests {
         let mut none = judged(Some(0));
         none.satisfaction = Some(Satisfaction::default());
         let history = History { steps: vec![Step::Judged(none)], ..History::default() };
-        assert_eq!(decide(&RULE, &history).exit_code(), 4);
+        assert_eq!(decide(&rule(), &history).exit_code(), 4);
     }
 
     #[test]
@@ -274,14 +354,59 @@ mod tests {
         let mut history = history(&[Some(3)]);
         history.steps.push(Step::Unchanged);
         history.turns = 1;
-        assert_eq!(decide(&RULE, &history).class(), "continue");
+        assert_eq!(decide(&rule(), &history).class(), "continue");
     }
 
     #[test]
     fn without_an_agent_the_verdict_is_the_end() {
-        let rule = StopRule { has_agent: false, ..RULE };
+        let rule = StopRule { has_agent: false, ..rule() };
         assert_eq!(decide(&rule, &history(&[Some(3)])).exit_code(), 1);
         assert_eq!(decide(&rule, &history(&[Some(9)])).exit_code(), 0);
+    }
+
+    /// Checks the decision of a run that has spent 2 dollars in a turn and may spend `money`.
+    fn check_spent(money: f64, passed: &[Option<usize>], class: &str) {
+        let ledger = ledger(&[Some(2.0)]);
+        let mut history = history(passed);
+        history.spending.run = ledger.totals();
+        history.spending.usual = ledger.usual();
+        let limits = Limits { money: Some(money), ..Limits::default() };
+        let decision = decide(&StopRule { limits, ..rule() }, &history);
+        assert_eq!(decision.class(), class, "{passed:?}");
+    }
+
+    #[test]
+    fn a_budget_stops_what_it_cannot_pay_and_nothing_else() {
+        check_spent(5.0, &[Some(1), Some(2)], "continue");
+        check_spent(3.0, &[Some(1), Some(2)], "over_budget");
+        check_spent(3.0, &[Some(1), Some(9)], "converged");
+        check_spent(3.0, &[Some(3), Some(3), None, Some(2)], "stalled");
+    }
+
+    #[test]
+    fn a_stop_that_a_person_can_lift_ends_with_5() {
+        let mut limited = history(&[Some(1)]);
+        limited.usage_limit = Some(UsageLimit { until: Some(1_795_166_100_250) });
+        let decision = decide(&rule(), &limited);
+        assert_eq!((decision.class(), decision.exit_code()), ("usage_limit", 5));
+        assert_eq!(
+            decision.reason(),
+            "The agent's provider gives no more before 2026-11-20T09:15:00Z; `iterate --resume` goes on then."
+        );
+        let mut late = history(&[Some(1)]);
+        late.spending.now = 60_000;
+        let decision = decide(&StopRule { deadline: Some(0), ..rule() }, &late);
+        assert_eq!((decision.class(), decision.exit_code()), ("deadline", 5));
+        assert!(decision.reason().contains("1970-01-01T00:00:00Z, has passed"));
+    }
+
+    #[test]
+    fn a_decision_of_an_earlier_version_is_read() {
+        let old = r#"{"threshold":0.8,"max_iterations":5,"stalled_after":3,"has_agent":true}"#;
+        assert_eq!(serde_json::from_str::<StopRule>(old).unwrap(), rule());
+        let limit = r#"{"decision":"usage_limit"}"#;
+        let decision = Decision::UsageLimit { until: None };
+        assert_eq!(serde_json::from_str::<Decision>(limit).unwrap(), decision);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::budget::{Spending, UsageLimit};
 use crate::verdict::Satisfaction;
 
 /// What came of judging a candidate.
@@ -35,6 +36,10 @@ pub struct History {
     pub question_pending: bool,
     /// How many agent turns were taken.
     pub turns: u32,
+    /// What was used up.
+    pub spending: Spending,
+    /// That the agent's provider gives no more for now; none where it does.
+    pub usage_limit: Option<UsageLimit>,
 }
 
 /// One entry of the history.
@@ -57,19 +62,24 @@ impl History {
 
     /// Returns how many of the last steps in a row were not better than the best before them.
     pub fn steps_without_progress(&self) -> usize {
-        let mut best: Option<&Judgement> = None;
-        let mut since = 0;
-        for step in &self.steps {
-            match step {
-                Step::Judged(judgement) if best.is_none_or(|best| is_better(judgement, best)) => {
-                    best = Some(judgement);
-                    since = 0;
-                }
-                Step::Judged(_) | Step::Unchanged => since += 1,
-            }
-        }
-        since
+        steps_without_progress(&self.steps)
     }
+}
+
+/// Returns how many of the last steps in a row were not better than the best before them.
+pub fn steps_without_progress<'a>(steps: impl IntoIterator<Item = &'a Step>) -> usize {
+    let mut best: Option<&Judgement> = None;
+    let mut since = 0;
+    for step in steps {
+        match step {
+            Step::Judged(judgement) if best.is_none_or(|best| is_better(judgement, best)) => {
+                best = Some(judgement);
+                since = 0;
+            }
+            Step::Judged(_) | Step::Unchanged => since += 1,
+        }
+    }
+    since
 }
 
 /// Returns whether `one` is better than `other`: gates that pass first, then the score, then fewer

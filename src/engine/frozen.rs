@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, GateSettings};
+use crate::convergence::PriceTable;
 use crate::feedback::{Mask, Point};
 use crate::id::ScenarioId;
 use crate::report::Names;
@@ -36,6 +37,10 @@ pub struct Frozen {
     /// could read them.
     #[serde(default)]
     pub canary: String,
+    /// What models cost, the settings' prices among them; those that come with this version in runs of
+    /// earlier versions.
+    #[serde(default = "PriceTable::built_in")]
+    pub prices: PriceTable,
 }
 
 /// Something that could not be frozen.

@@ -193,6 +193,8 @@ mod tests {
                 threshold: 0.8,
                 stalled_after: 3,
                 max_iterations: 5,
+                limits: crate::convergence::Limits::default(),
+                deadline: None,
                 scenarios: 4,
                 agent: None,
                 tier: Tier::Copy,

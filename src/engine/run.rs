@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::agent::CrashPoint;
 use crate::clock::{Clock as _, Instant, SystemClock, Timestamp};
 use crate::config::Environment;
+use crate::convergence::Totals;
 use crate::event::{BlobRef, RunEvent, Summary, Tier};
 use crate::git::{GitError, Oid, Repo, Signature, Tree};
 use crate::id::NodeId;
@@ -105,6 +106,8 @@ pub struct Run {
     pub(super) _lock: Option<Lock>,
     /// The turns that were taken before this process went on.
     pub(super) turns_before: u32,
+    /// What other runs of the repository used within the last 24 hours, where a limit asks for it.
+    pub(super) elsewhere: Totals,
     /// Blobs in which no evaluation of the holdout was found.
     pub(super) known_clean: HashSet<Oid>,
 }

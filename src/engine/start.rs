@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::agent::{self, AgentError, DEFAULT_PROMPT, PromptContext, PromptError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Environment, EnvironmentError, Isolation};
+use crate::convergence::{Decision, Limits, PriceTable, Raise, Totals};
 use crate::event::{Ended, Label, RunEvent, RunStarted, Summary};
 use crate::git::{GitError, Head, Oid, Repo};
 use crate::id::{Digest, NodeId, RunId};
@@ -21,6 +22,7 @@ use crate::wall::{ManagedTree, TreeError};
 
 use super::frozen::{read_earlier, read_specs};
 use super::run::{RunSettings, Versioned};
+use super::spending::{blind, spent_elsewhere};
 use super::state::{Held, Lock, RepoState};
 use super::{Frozen, FrozenError, Halt, Recorder, Run, Walls};
 
@@ -38,6 +40,8 @@ pub struct Request {
     pub in_place: bool,
     /// Trips when a signal comes.
     pub cancel: Cancel,
+    /// When the run is to be over, in milliseconds since 1970 began; none for no deadline.
+    pub deadline: Option<i64>,
     /// What else the caller wants.
     pub settings: RunSettings,
     /// Who is told what happens.
@@ -53,6 +57,8 @@ pub struct Resume {
     pub answer: Option<String>,
     /// How many agent turns it may take in all from now on.
     pub max_iterations: Option<u32>,
+    /// The budgets that it has in all from now on.
+    pub budget: Raise,
 }
 
 /// A run that is ready to be driven.
@@ -233,8 +239,13 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
         walls
     };
     let agent = if with_agent { Some(check_agent(&frozen, &request.env)?) } else { None };
+    let limits = frozen.config.budget.limits();
+    if with_agent {
+        notices.extend(blind(&limits, &frozen));
+    }
     keep_out_of_git(&root)?;
     let runs = RunsDir::of(&root);
+    let elsewhere = elsewhere(&limits, &runs, &id)?;
     let store = Box::new(DirStore::open(&runs.run(&id))?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let redaction = secrets(&frozen, &request.env);
@@ -258,6 +269,8 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
         threshold: frozen.config.satisfaction.threshold,
         stalled_after: frozen.config.satisfaction.stalled_after,
         max_iterations: frozen.config.budget.max_iterations,
+        limits,
+        deadline: request.deadline,
         scenarios: frozen.set.entries.len(),
         agent,
         tier: walls.agent,
@@ -299,6 +312,7 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
         judging: None,
         _lock: Some(lock),
         turns_before: 0,
+        elsewhere,
         known_clean: HashSet::new(),
     };
     if run.versioned.is_some() {
@@ -360,8 +374,14 @@ pub fn resume(request: Request, asked: &Resume) -> Result<Started, StartError> {
         request.reporters,
         request.settings.die_after,
     );
-    recorder
-        .record(None, RunEvent::RunResumed { max_iterations: asked.max_iterations, node: from })?;
+    let elsewhere = elsewhere(&recorder.summary().spent.limits, &runs, &id)?;
+    let resumed = RunEvent::RunResumed {
+        max_iterations: asked.max_iterations,
+        node: from,
+        budget: asked.budget,
+        deadline: request.deadline,
+    };
+    recorder.record(None, resumed)?;
     if let Some(answer) = &asked.answer {
         let answer = recorder.put(Label::Internal, answer.as_bytes())?;
         recorder.record(None, RunEvent::QuestionAnswered { answer })?;
@@ -383,12 +403,21 @@ pub fn resume(request: Request, asked: &Resume) -> Result<Started, StartError> {
         judging: None,
         _lock: Some(lock),
         turns_before,
+        elsewhere,
         known_clean: HashSet::new(),
     };
     let before = run.parent_of_tip()?;
     run.sync_branch(&before)?;
     let graph = graph_of(&run)?;
     Ok(Started { run, graph, notices })
+}
+
+/// Returns what other runs used within the last 24 hours; nothing where no limit asks.
+fn elsewhere(limits: &Limits, runs: &RunsDir, but: &RunId) -> Result<Totals, StartError> {
+    if !limits.has_day() {
+        return Ok(Totals::default());
+    }
+    Ok(spent_elsewhere(runs, but, SystemClock.now())?)
 }
 
 fn graph_of(run: &Run) -> Result<Graph, StartError> {
@@ -416,6 +445,9 @@ fn where_to_go_on(summary: &Summary, asked: &Resume) -> Result<Option<NodeId>, S
         "asked" => {}
         "exhausted" if more_turns => {}
         "exhausted" => return Err(over("give it more turns with `--max-iterations`")),
+        "over_budget" if lifts(summary, &asked.budget) => {}
+        "over_budget" => return Err(over("give it more of what ran out with `--budget`")),
+        "deadline" | "usage_limit" => {}
         "stalled" => {
             return Err(over(
                 "look at `factory show`, change specs or scenarios, and begin a new run",
@@ -431,6 +463,16 @@ fn where_to_go_on(summary: &Summary, asked: &Resume) -> Result<Option<NodeId>, S
     Ok(graph.and_then(|graph| {
         graph.nodes.into_iter().find(|node| node.kind == "decide").map(|node| node.id)
     }))
+}
+
+/// Returns whether a run that was over its budget may go on with `raise`.
+fn lifts(summary: &Summary, raise: &Raise) -> bool {
+    match &summary.decision {
+        Some(Decision::OverBudget { shortfall }) => {
+            raise.lifts(shortfall.limit, &summary.spent.limits)
+        }
+        _ => true,
+    }
 }
 
 fn head_of(repo: &Repo, in_place: bool) -> Result<(Option<Oid>, Option<String>), StartError> {
@@ -472,7 +514,9 @@ fn freeze(
     };
     let mut set = discover(root, &config.scenarios.dir)?;
     check_needs(&mut set, root, &config.fixtures);
+    let own = config.budget.prices.clone().unwrap_or_default();
     Ok(Frozen {
+        prices: PriceTable::built_in().with(&own),
         set,
         specs: read_specs(root, &config.specs)?,
         earlier: read_earlier(root),

@@ -7,13 +7,14 @@ mod activity;
 mod blob;
 mod line;
 mod receipt;
+mod spent;
 mod summary;
 mod tier;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::convergence::Decision;
+use crate::convergence::{Decision, Limits, Raise};
 use crate::id::ScenarioId;
 use crate::pipeline::NodeOutcome;
 
@@ -22,6 +23,7 @@ pub use activity::{Activity, Trouble};
 pub use blob::{Audience, BlobRef, Label};
 pub use line::{Envelope, LineError};
 pub use receipt::{Contact, Digests, Leak, Mechanism, Place, Receipt, Searched};
+pub use spent::{Attempt, Spent};
 pub use summary::{Ended, Summary, Turn, TurnDelivery, Visit};
 pub use tier::Tier;
 
@@ -43,6 +45,12 @@ pub enum RunEvent {
         /// The node at which a run goes on that had come to its end; none where it stands.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         node: Option<crate::id::NodeId>,
+        /// The budgets that were changed.
+        #[serde(default, skip_serializing_if = "Raise::is_empty")]
+        budget: Raise,
+        /// When it is to be over from now on, in milliseconds since 1970 began; none for no deadline.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline: Option<i64>,
     },
     /// One step was asked for, and it is done.
     #[serde(rename = "run.paused")]
@@ -385,6 +393,12 @@ pub struct RunStarted {
     pub stalled_after: u32,
     /// How many agent turns the run may take.
     pub max_iterations: u32,
+    /// What the run may use up.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
+    /// When it is to be over, in milliseconds since 1970 began; none for no deadline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<i64>,
     /// How many scenarios there are.
     pub scenarios: usize,
     /// The agent's backend; none where no agent is to be started.

@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{BlobRef, Envelope, RunEvent, RunStarted, Usage};
+use super::{BlobRef, Envelope, RunEvent, RunStarted, Spent, Usage};
 use crate::clock::Timestamp;
-use crate::convergence::{Decision, History, Judgement, Step, StopRule, TurnClass, best};
+use crate::convergence::{
+    Decision, History, Judgement, PriceTable, Spending, Step, StopRule, Totals, TurnClass,
+    UsageLimit, best, steps_without_progress,
+};
 use crate::id::{RunId, ScenarioId};
 use crate::pipeline::Walk;
 
@@ -25,6 +28,8 @@ pub struct Summary {
     pub events: u64,
     /// How many agent turns the run may take, a later change included.
     pub max_iterations: u32,
+    /// What was used up, and what limits it.
+    pub spent: Spent,
     /// Where the walk stands.
     pub walk: Walk,
     /// Judgements and turns without one, oldest first, each with its iteration.
@@ -204,6 +209,7 @@ impl Summary {
             last_at: first.time,
             events: 1,
             max_iterations: started.max_iterations,
+            spent: Spent::begin(started, first.time),
             walk: Walk::default(),
             steps: Vec::new(),
             turns: Vec::new(),
@@ -235,6 +241,7 @@ impl Summary {
     /// Adds one event.
     pub fn apply(&mut self, envelope: &Envelope) {
         self.events += 1;
+        self.spent.apply(self.last_at, envelope);
         self.last_at = envelope.time;
         let node = envelope.node.as_ref();
         match &envelope.event {
@@ -244,11 +251,15 @@ impl Summary {
             | RunEvent::ScenarioStarted { .. }
             | RunEvent::WorkspaceChecked { .. } => {}
             RunEvent::RunPaused {} => self.ended = Some(Ended::Paused),
-            RunEvent::RunResumed { max_iterations, node } => {
+            RunEvent::RunResumed { max_iterations, node, .. } => {
                 self.ended = None;
                 self.limited = None;
                 if let Some(turn) = self.turns.last_mut() {
                     turn.failures = 0;
+                }
+                // Who lets it go on knows what was spent in vain.
+                if matches!(self.decision, Some(Decision::OverBudget { .. })) {
+                    self.spent.forgiven = self.turns_taken();
                 }
                 if let Some(node) = node {
                     self.walk.go_to(node);
@@ -465,12 +476,31 @@ impl Summary {
     }
 
     /// Returns what a decision is made from.
-    pub fn history(&self) -> History {
+    pub fn history(&self, spending: Spending) -> History {
         History {
             steps: self.steps.iter().map(|(_, step)| step.clone()).collect(),
             question_pending: self.question.is_some(),
             turns: self.turns_taken(),
+            spending,
+            usage_limit: self
+                .limited
+                .map(|until| UsageLimit { until: until.map(Timestamp::unix_millis) }),
         }
+    }
+
+    /// Returns what was used up at the moment `now`. `model` is the one that the settings name,
+    /// `elsewhere` what other runs used within the last 24 hours.
+    pub fn spending(
+        &self,
+        prices: &PriceTable,
+        model: Option<&str>,
+        elsewhere: Totals,
+        now: Timestamp,
+    ) -> Spending {
+        let vain = steps_without_progress(self.steps.iter().map(|(_, step)| step));
+        let vain = u32::try_from(vain).unwrap_or(u32::MAX);
+        let progress = self.turns_taken().saturating_sub(vain);
+        self.spent.spending(&self.spent.ledger(prices, model), progress, elsewhere, now)
     }
 
     /// Returns when the run stops.
@@ -480,6 +510,8 @@ impl Summary {
             max_iterations: self.max_iterations,
             stalled_after: self.started.stalled_after,
             has_agent: self.started.agent.is_some(),
+            limits: self.spent.limits,
+            deadline: self.spent.deadline,
         }
     }
 
@@ -519,6 +551,7 @@ impl Usage {
 mod tests {
     use super::super::{Label, Tier};
     use super::*;
+    use crate::convergence::{Limit, Limits, Raise, Shortfall};
     use crate::id::{Digest, NodeId};
     use crate::verdict::Satisfaction;
 
@@ -575,6 +608,8 @@ mod tests {
             threshold: 1.0,
             stalled_after: 3,
             max_iterations: 5,
+            limits: Limits::default(),
+            deadline: None,
             scenarios: 2,
             agent: Some("replay".into()),
             tier: Tier::Copy,
@@ -611,7 +646,7 @@ mod tests {
         ]);
         assert_eq!((summary.iteration(), summary.turns_taken()), (6, 2));
         assert_eq!(summary.best().map(|(iteration, _)| iteration), Some(5));
-        assert_eq!(summary.history().steps.len(), 3);
+        assert_eq!(summary.history(Spending::default()).steps.len(), 3);
     }
 
     #[test]
@@ -655,9 +690,10 @@ mod tests {
     fn an_answer_belongs_to_the_question_before_it() {
         let asked = RunEvent::QuestionAsked { turn: 1, question: blob() };
         let answered = RunEvent::QuestionAnswered { answer: blob() };
-        assert!(fold(vec![(4, asked.clone())]).history().question_pending);
+        let waits = fold(vec![(4, asked.clone())]).history(Spending::default()).question_pending;
+        assert!(waits);
         let summary = fold(vec![(4, asked), (4, answered)]);
-        assert!(!summary.history().question_pending && summary.answered.is_some());
+        assert!(summary.question.is_none() && summary.answered.is_some());
     }
 
     #[test]
@@ -665,5 +701,80 @@ mod tests {
         let known = Usage { input_tokens: Some(3), ..Usage::default() };
         assert_eq!(known.plus(Usage::default()), known);
         assert_eq!(known.plus(known).input_tokens, Some(6));
+    }
+
+    fn finished(turn: u32, attempt: u32, cost_usd: Option<f64>) -> RunEvent {
+        let usage = Usage { input_tokens: Some(10), cost_usd, ..Usage::default() };
+        RunEvent::AgentFinished {
+            turn,
+            attempt,
+            class: "done".into(),
+            ms: 5,
+            usage,
+            usage_is_partial: false,
+            model: None,
+            trouble: None,
+            resets: None,
+            nothing_to_do: false,
+            activity: None,
+            reaped: 0,
+            says: None,
+            contacted: None,
+        }
+    }
+
+    fn begun(turn: u32, attempt: u32) -> RunEvent {
+        RunEvent::AgentStarted { turn, attempt, prompt: blob(), backend: None }
+    }
+
+    fn spending(summary: &Summary) -> Spending {
+        let now = Timestamp::from_unix_millis(0);
+        summary.spending(&PriceTable::default(), None, Totals::default(), now)
+    }
+
+    #[test]
+    fn an_attempt_that_was_cut_is_in_the_ledger_with_a_cost_that_nobody_knows() {
+        let cut =
+            RunEvent::AgentInterrupted { turn: 1, attempt: 1, ended_processes: 0, diff: None };
+        let events =
+            vec![(4, begun(1, 1)), (4, cut), (4, begun(1, 2)), (4, finished(1, 2, Some(0.5)))];
+        for (events, shown) in [
+            (events[..1].to_vec(), "unknown"),
+            (events[..3].to_vec(), "unknown"),
+            (events, "at least $0.50 (+ 1 attempt unknown)"),
+        ] {
+            assert_eq!(spending(&fold(events)).run.show_cost(), shown);
+        }
+    }
+
+    #[test]
+    fn the_breaker_counts_from_the_last_better_score_or_a_persons_word() {
+        let unchanged = |turn| RunEvent::DeliveryUnchanged { turn, dropped: 0, detail: blob() };
+        let mut events = vec![
+            (4, judgement("c0", 0)),
+            (4, begun(1, 1)),
+            (4, finished(1, 1, Some(1.0))),
+            (4, accepted(1, "c1")),
+            (5, judgement("c1", 1)),
+            (5, begun(2, 1)),
+            (5, finished(2, 1, Some(2.0))),
+            (5, unchanged(2)),
+        ];
+        let summary = fold(events.clone());
+        assert_eq!((spending(&summary).run.usd, spending(&summary).since_progress.usd), (3.0, 2.0));
+        let limit = Limit::ProgressMoney;
+        let shortfall = Shortfall { limit, spent: 2.0, allowed: 1.0, unknown: 0, needed: None };
+        let decision = Decision::OverBudget { shortfall };
+        events.push((5, RunEvent::DecisionMade { decision }));
+        let budget = Raise { money: Some(9.0), ..Raise::default() };
+        let deadline = Some(7);
+        events
+            .push((5, RunEvent::RunResumed { max_iterations: None, node: None, budget, deadline }));
+        let summary = fold(events);
+        assert_eq!((spending(&summary).run.usd, spending(&summary).since_progress.usd), (3.0, 0.0));
+        assert_eq!(
+            (summary.stop_rule().limits.money, summary.stop_rule().deadline),
+            (Some(9.0), Some(7))
+        );
     }
 }

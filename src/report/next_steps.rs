@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::outcome::Outcome;
+use crate::convergence::Decision;
 use crate::event::{Judgement, Summary};
 
 /// One thing to do.
@@ -46,6 +47,14 @@ pub fn next_steps(summary: &Summary, active: bool, newest: bool) -> Vec<NextStep
                 "gives it five more turns",
             ),
         ],
+        Some(Outcome::OverBudget) => vec![
+            resume(&more_budget(summary), "goes on"),
+            show("", "what was spent, and what came of it"),
+        ],
+        Some(Outcome::Deadline) => vec![resume("", "goes on without a deadline")],
+        Some(Outcome::UsageLimit) => {
+            vec![resume("", "goes on once the agent's provider gives more")]
+        }
         Some(Outcome::Stalled) => vec![
             show(" --feedback", "what it could not get past; make specs or scenarios clearer"),
             step("iterate".to_owned(), "begins a new run"),
@@ -73,6 +82,13 @@ pub fn next_steps(summary: &Summary, active: bool, newest: bool) -> Vec<NextStep
     steps
 }
 
+/// Returns the flags that give a run more of the budget that stopped it; empty where none does.
+fn more_budget(summary: &Summary) -> String {
+    let Some(Decision::OverBudget { shortfall }) = &summary.decision else { return String::new() };
+    let command = shortfall.command();
+    command.strip_prefix("iterate --resume").unwrap_or_default().to_owned()
+}
+
 /// Returns the best candidate with its iteration where it is another than the base, which it then
 /// is better than.
 pub fn better_than_base(summary: &Summary) -> Option<(u32, &Judgement)> {
@@ -89,7 +105,7 @@ pub fn branch_of(summary: &Summary) -> Option<&str> {
 mod tests {
     use super::super::testing::{TestRun, eventful};
     use super::*;
-    use crate::convergence::Decision;
+    use crate::convergence::{Limit, Shortfall};
     use crate::event::RunEvent;
 
     fn check(run: &TestRun, active: bool, expected: &[&str]) {
@@ -134,11 +150,17 @@ mod tests {
     #[test]
     fn every_end_has_a_way_on() {
         let threshold = 0.8;
+        let limit = Limit::Money;
+        let shortfall =
+            Shortfall { limit, spent: 4.5, allowed: 5.0, unknown: 0, needed: Some(1.0) };
         for (decision, expected) in [
             (
                 Decision::Exhausted { turns: 5 },
                 &["factory show --feedback", "iterate --resume --max-iterations 10"][..],
             ),
+            (Decision::OverBudget { shortfall }, &["iterate --resume --budget 10", "factory show"]),
+            (Decision::Deadline { at: 0, left_ms: 0, needed_ms: 0 }, &["iterate --resume"]),
+            (Decision::UsageLimit { until: None }, &["iterate --resume"]),
             (Decision::Stalled { steps: 3 }, &["factory show --feedback", "iterate"]),
             (Decision::Asked, &["factory show --question", "iterate --resume --answer \"...\""]),
             (

@@ -22,6 +22,12 @@ pub enum Outcome {
     Stalled,
     /// All turns are taken.
     Exhausted,
+    /// A budget does not pay for another turn.
+    OverBudget,
+    /// There was no time for another turn before the deadline.
+    Deadline,
+    /// The agent's provider gave no more.
+    UsageLimit,
     /// Judged and not good enough, and there was no agent to go on with.
     BelowThreshold,
     /// The agent has a question for a person.
@@ -59,6 +65,9 @@ impl Outcome {
             Decision::Continue { .. } => Self::Continue,
             Decision::Stalled { .. } => Self::Stalled,
             Decision::Exhausted { .. } => Self::Exhausted,
+            Decision::OverBudget { .. } => Self::OverBudget,
+            Decision::Deadline { .. } => Self::Deadline,
+            Decision::UsageLimit { .. } => Self::UsageLimit,
             Decision::Asked => Self::Asked,
             Decision::BelowThreshold { .. } => Self::BelowThreshold,
             Decision::NothingToJudge => Self::NothingToJudge,
@@ -72,6 +81,9 @@ impl Outcome {
             Self::ConvergedGatesChanged => "converged_gates_changed",
             Self::Stalled => "stalled",
             Self::Exhausted => "exhausted",
+            Self::OverBudget => "over_budget",
+            Self::Deadline => "deadline",
+            Self::UsageLimit => "usage_limit",
             Self::BelowThreshold => "below_threshold",
             Self::Asked => "asked",
             Self::NothingToJudge => "nothing_to_judge",
@@ -92,6 +104,8 @@ impl Outcome {
         match self {
             Self::ConvergedGatesChanged => "converged, gates changed".to_owned(),
             Self::Asked => "waits for an answer".to_owned(),
+            Self::Deadline => "stopped before its deadline".to_owned(),
+            Self::UsageLimit => "waits for the agent's provider".to_owned(),
             Self::Continue => "stopped on the way".to_owned(),
             Self::Paused => "paused after one step".to_owned(),
             Self::Failed => "the factory failed".to_owned(),
@@ -130,6 +144,12 @@ impl Outcome {
                 "Read the last feedback, change specs or scenarios, and begin a new run."
             }
             Self::Exhausted => "Begin a new run, or one with more turns (`--max-iterations`).",
+            Self::OverBudget => {
+                "Begin a new run with a larger budget (`--budget`); on the machine of this run, `iterate --resume --budget USD` goes on."
+            }
+            Self::UsageLimit => {
+                "Begin a new run once the provider gives more; on the machine of this run, `iterate --resume` goes on."
+            }
             Self::BelowThreshold => "Read the feedback, or begin a run with an agent.",
             Self::Asked => {
                 "Answer it in the specs, and begin a new run; on the machine of this run, `iterate --resume --answer TEXT` goes on."
@@ -137,7 +157,7 @@ impl Outcome {
             Self::NothingToJudge => {
                 "Write a scenario (`factory lint --explain S002` shows how), or meet the preconditions of those there are."
             }
-            Self::Continue | Self::Interrupted => {
+            Self::Continue | Self::Interrupted | Self::Deadline => {
                 "Begin a new run; on the machine of this run, `iterate --resume` goes on."
             }
             Self::Paused => "On the machine of this run, `iterate --resume` goes on.",
@@ -172,16 +192,22 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::convergence::{Limit, Shortfall};
 
     #[test]
     fn an_outcome_is_named_as_its_decision_is() {
         let threshold = 0.8;
+        let limit = Limit::Money;
+        let shortfall = Shortfall { limit, spent: 2.0, allowed: 1.0, unknown: 0, needed: None };
         for decision in [
             Decision::Converged { score: 1.0, threshold },
             Decision::ConvergedGatesChanged { score: 1.0, threshold },
             Decision::Continue { turns_left: 1 },
             Decision::Stalled { steps: 1 },
             Decision::Exhausted { turns: 1 },
+            Decision::OverBudget { shortfall },
+            Decision::Deadline { at: 0, left_ms: 0, needed_ms: 0 },
+            Decision::UsageLimit { until: None },
             Decision::Asked,
             Decision::BelowThreshold { score: None, threshold },
             Decision::NothingToJudge,

@@ -65,6 +65,8 @@ impl TestRun {
             threshold: 0.8,
             stalled_after: 3,
             max_iterations: 5,
+            limits: crate::convergence::Limits::default(),
+            deadline: None,
             scenarios: 4,
             agent: Some("replay".into()),
             tier: Tier::Copy,

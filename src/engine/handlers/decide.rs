@@ -21,7 +21,7 @@ impl Handler<Run> for Decide {
             write_results(run)?;
             run.recorder.record(Some(&node.id), RunEvent::CandidateJudged(judgement))?;
         }
-        let decision = decide(&run.summary().stop_rule(), &run.summary().history());
+        let decision = decide(&run.summary().stop_rule(), &run.summary().history(run.spending()));
         let label = if matches!(decision, Decision::Continue { .. }) { "continue" } else { "stop" };
         run.recorder.record(Some(&node.id), RunEvent::DecisionMade { decision })?;
         Ok(NodeOutcome::labelled(label))
