@@ -8,15 +8,12 @@ use serde_json::Value;
 
 use super::stream::{by_status, reset_at};
 use super::{
-    Activity, AgentError, Backend, Launch, LaunchStdin, Reader, Telling, Trouble, Turn, Usage,
-    check_installed, check_login, text,
+    Activity, AgentError, Backend, Launch, LaunchStdin, Reader, Telling, Tool, Trouble, Turn,
+    Usage, check_login, check_tool, text,
 };
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::{AgentSettings, Environment};
 use crate::convergence::TurnClass;
-
-const HINT: &str = "install it with `npm install -g @anthropic-ai/claude-code`, or choose another \
-                    `agent.backend`";
 
 /// The backend `claude`.
 #[derive(Debug)]
@@ -25,6 +22,11 @@ pub(super) struct Claude;
 impl Backend for Claude {
     fn name(&self) -> &'static str {
         "claude"
+    }
+
+    fn tool(&self) -> Option<Tool> {
+        let hint = "install it with `npm install -g @anthropic-ai/claude-code`, or choose another `agent.backend`";
+        Some(Tool { program: "claude", tested: ("2.1.197", "2.1.197"), hint })
     }
 
     fn login_variables(&self) -> &'static [&'static str] {
@@ -36,7 +38,7 @@ impl Backend for Claude {
     }
 
     fn check(&self, settings: &AgentSettings, env: &Environment) -> Result<(), AgentError> {
-        check_installed("claude", HINT, env)?;
+        check_tool(self, env)?;
         check_login(self, settings, env, ".claude/.credentials.json")
     }
 

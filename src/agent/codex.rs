@@ -9,15 +9,12 @@ use serde_json::Value;
 
 use super::stream::{by_status, reset_at};
 use super::{
-    Activity, AgentError, Backend, Launch, LaunchStdin, Reader, Telling, Trouble, Turn, Usage,
-    check_installed, check_login,
+    Activity, AgentError, Backend, Launch, LaunchStdin, Reader, Telling, Tool, Trouble, Turn,
+    Usage, check_login, check_tool,
 };
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::{AgentSettings, Environment};
 use crate::convergence::TurnClass;
-
-const HINT: &str = "install it with `npm install -g @openai/codex`, or choose another \
-                    `agent.backend`";
 
 /// The backend `codex`.
 #[derive(Debug)]
@@ -26,6 +23,12 @@ pub(super) struct Codex;
 impl Backend for Codex {
     fn name(&self) -> &'static str {
         "codex"
+    }
+
+    fn tool(&self) -> Option<Tool> {
+        let hint =
+            "install it with `npm install -g @openai/codex`, or choose another `agent.backend`";
+        Some(Tool { program: "codex", tested: ("0.169.0", "0.169.0"), hint })
     }
 
     fn login_variables(&self) -> &'static [&'static str] {
@@ -37,7 +40,7 @@ impl Backend for Codex {
     }
 
     fn check(&self, settings: &AgentSettings, env: &Environment) -> Result<(), AgentError> {
-        check_installed("codex", HINT, env)?;
+        check_tool(self, env)?;
         check_login(self, settings, env, ".codex/auth.json")
     }
 

@@ -136,6 +136,12 @@ pub trait Backend: Sync {
     /// Returns the name that people write.
     fn name(&self) -> &'static str;
 
+    /// Returns the program that it is, and the versions that the factory was tried with; none where it is
+    /// no program of its own.
+    fn tool(&self) -> Option<Tool> {
+        None
+    }
+
     /// Returns the names of the variables that a login can stand in; the agent gets them where
     /// `agent.env` is unset. Empty where the backend has no login of its own.
     fn login_variables(&self) -> &'static [&'static str];
@@ -195,6 +201,17 @@ impl Launch {
     }
 }
 
+/// The program of a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tool {
+    /// Its name on `PATH`; `--version` prints its version.
+    pub program: &'static str,
+    /// The first version that the factory was tried with, and the last.
+    pub tested: (&'static str, &'static str),
+    /// How to get it.
+    pub hint: &'static str,
+}
+
 /// Every backend, in the order in which people are told of them.
 pub static BACKENDS: [&dyn Backend; 4] =
     [&codex::Codex, &claude::Claude, &command::AnyCommand, &replay::Replay];
@@ -235,6 +252,14 @@ pub fn variables<'a>(backend: &'a dyn Backend, settings: &'a AgentSettings) -> V
     match &settings.env {
         Some(names) => names.clone(),
         None => backend.login_variables().iter().map(|&name| name.to_owned()).collect(),
+    }
+}
+
+/// Checks that a backend's own program can be found.
+fn check_tool(backend: &dyn Backend, env: &Environment) -> Result<(), AgentError> {
+    match backend.tool() {
+        Some(tool) => check_installed(tool.program, tool.hint, env),
+        None => Ok(()),
     }
 }
 

@@ -144,7 +144,12 @@ fn an_interrupt_ends_a_wait() {
     let limit = trouble("rate_limited", Some(3_000));
     let product = product(&[("turn-1-attempt-1.yaml", &limit)], "");
     let running = product.start_iterate(&[], &[]);
-    wait_until("it waits", || !product.events_named("turn.postponed").is_empty());
+    let waits = || {
+        let journals =
+            product.runs().into_iter().map(|run| fs::read_to_string(run.join("events.jsonl")));
+        journals.flatten().any(|journal| journal.contains("turn.postponed"))
+    };
+    wait_until("it waits", waits);
     running.signal(rustix::process::Signal::INT);
     assert_eq!(running.wait().code, 130);
     iterate(&product, &["--resume"]).code(0).says("converged");
