@@ -23,6 +23,8 @@ pub mod config;
 pub mod git;
 pub mod journal;
 pub mod judge;
+#[cfg(feature = "model-server")]
+pub mod model_server;
 pub mod process;
 pub mod report;
 pub mod wall;

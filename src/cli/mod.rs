@@ -7,6 +7,8 @@ mod confining;
 pub mod discard;
 pub mod exit;
 pub mod factory;
+#[cfg(feature = "model-server")]
+pub mod fake_model;
 pub mod gc;
 pub mod graph;
 mod here;

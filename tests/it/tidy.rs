@@ -28,7 +28,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("the edges that work on trees", &["judge", "wall", "agent"]),
     // Beneath them: trees are read and written by git.
     ("git", &["git"]),
-    ("the edges that know of no tree", &["process", "journal", "report", "config"]),
+    ("the edges that know of no tree", &["process", "journal", "report", "config", "model_server"]),
     // An event holds a decision, a decision a judgement, a judgement verdicts.
     (
         "the core",
