@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo fixtures test attacks lint typecheck factory-local factory-status run-scenarios compile-feedback bench bench-peers fuzz install
+.PHONY: help setup build demo agents fixtures test attacks lint typecheck factory-local factory-status run-scenarios compile-feedback bench bench-peers fuzz install
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' Makefile
@@ -12,6 +12,9 @@ build: ## Build the five binaries in target/release
 
 demo: build ## Watch a product converge with a recorded agent
 	./examples/demo.sh target/release
+
+agents: ## Install the real agents that the tests drive, pinned, into target/agents (needs Node 20)
+	./tests/agents/install.sh
 
 fixtures: build ## Judge products that need PostgreSQL and Chromium (examples/fixtures/setup.sh installs them)
 	./examples/fixtures/run.sh target/release

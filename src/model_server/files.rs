@@ -14,15 +14,21 @@ const LONG: usize = 60_000;
 /// How many bytes of a file are written at a time; a multiple of three, so that parts join.
 const PART: usize = 30_000;
 
-/// Returns the commands that remove `delete` and then write what is in `dir`, in this order.
+/// Returns the commands that remove `delete` and then write what is in `dir`, in this order, into the
+/// directory `into` of where they run.
 ///
 /// Files keep whether they can be executed, links what they point to; directories that hold no file are
 /// left out.
-pub(super) fn commands(dir: Option<&Path>, delete: &[String]) -> io::Result<Vec<String>> {
+pub(super) fn commands(
+    dir: Option<&Path>,
+    into: Option<&str>,
+    delete: &[String],
+) -> io::Result<Vec<String>> {
     let mut steps: Vec<String> =
         delete.iter().map(|path| format!("rm -rf -- {}", quoted(path))).collect();
     if let Some(dir) = dir {
-        below(dir, "", &mut steps)?;
+        let prefix = into.map_or(String::new(), |into| format!("{into}/"));
+        below(dir, &prefix, &mut steps)?;
     }
     let mut commands: Vec<String> = Vec::new();
     for step in steps {
@@ -101,21 +107,23 @@ mod tests {
         symlink("a b/c", at("link")).unwrap();
         fs::write(to.path().join("old"), "").unwrap();
 
-        let commands = commands(Some(from.path()), &["old".to_owned()]).unwrap();
+        let commands = commands(Some(from.path()), Some("in/it"), &["old".to_owned()]).unwrap();
         assert!(commands.len() > 5 && commands.iter().all(|command| command.len() < LONG));
         for command in &commands {
             assert!(sh(command, to.path()), "{command}");
         }
-        assert_eq!(fs::read(to.path().join("link/long")).unwrap(), long);
-        assert_eq!(fs::read(to.path().join("-empty")).unwrap(), b"");
-        let mode = fs::metadata(to.path().join("it's")).unwrap().permissions().mode();
+        assert_eq!(fs::read(to.path().join("in/it/link/long")).unwrap(), long);
+        assert_eq!(fs::read(to.path().join("in/it/-empty")).unwrap(), b"");
+        let mode = fs::metadata(to.path().join("in/it/it's")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o755);
         assert!(!to.path().join("old").exists());
     }
 
-    #[expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test of a command")]
     fn sh(command: &str, dir: &Path) -> bool {
-        let mut sh = std::process::Command::new("sh");
-        sh.args(["-c", command]).current_dir(dir).status().unwrap().success()
+        let call = crate::process::Call::new("/bin/sh", dir)
+            .args(["-c", command])
+            .envs([("PATH", "/usr/bin:/bin")]);
+        let finished = crate::process::run(&call, &crate::process::Cancel::never(), &mut |_, _| {});
+        matches!(finished.ending, crate::verdict::Ending::Exited { code: 0 })
     }
 }

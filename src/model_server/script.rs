@@ -243,6 +243,7 @@ struct Reply {
     say: Option<String>,
     run: Option<String>,
     files: Option<String>,
+    into: Option<String>,
     delete: Vec<String>,
     usage: Option<Tokens>,
     delay: Option<Span>,
@@ -301,11 +302,16 @@ impl Reply {
     }
 
     fn commands(&self, dir: &Path) -> Result<Vec<String>, Wrong> {
-        for path in &self.delete {
-            TreePath::parse(path.as_bytes()).map_err(|error| (".delete", error.to_string()))?;
+        let into = self.into.iter().map(|path| (".into", path));
+        for (key, path) in into.chain(self.delete.iter().map(|path| (".delete", path))) {
+            TreePath::parse(path.as_bytes()).map_err(|error| (key, error.to_string()))?;
+        }
+        if self.into.is_some() && self.files.is_none() {
+            return Err((".into", "`into` needs `files`".to_owned()));
         }
         let from = self.files.as_ref().map(|files| dir.join(files));
-        let mut commands = files::commands(from.as_deref(), &self.delete).map_err(|error| {
+        let commands = files::commands(from.as_deref(), self.into.as_deref(), &self.delete);
+        let mut commands = commands.map_err(|error| {
             (".files", format!("`{}` can't be read: {error}", from.unwrap_or_default().display()))
         })?;
         if let Some(run) = &self.run {
@@ -381,6 +387,7 @@ mod tests {
         check("  - say: a\n    reset_in: 90s\n", 3, "need a `status`");
         check("  - files: nowhere\n", 3, "can't be read");
         check("  - delete: [../a]\n", 3, "..");
+        check("  - say: a\n    into: lib\n", 4, "`into` needs `files`");
         check("  - say: a\n    usage: {input: 1, cached: 2}\n", 4, "parts of `input`");
     }
 

@@ -250,7 +250,7 @@ def normal(text, base, in_tmp, url):
         if path:
             # claude writes a path as the name of a directory, too.
             text = text.replace(str(path), shown).replace(re.sub(r"[/._]", "-", str(path)), shown.replace("/", "-"))
-    return text.replace(url, "http://127.0.0.1:8080").replace("/" + "tmp/", "/w/tmp/")
+    return text.replace(url.removeprefix("http://"), "127.0.0.1:8080").replace("/" + "tmp/", "/w/tmp/")
 
 
 def main():
