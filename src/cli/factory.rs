@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use super::exit::Exit;
 use super::{
     apply, compile_feedback, completions, discard, gc, graph, iterate, lint, publish,
-    run_scenarios, runs, show, shuffle_scenarios, status, verify,
+    run_scenarios, runs, show, shuffle_scenarios, status, usage, verify,
 };
 use crate::config::Environment;
 
@@ -37,6 +37,7 @@ Loop:
 
 House:
   runs               the runs of this repository
+  usage              what the agent used, by run, day, model or turn
   gc                 remove what ended runs left outside the repository
   graph              the graphs that a run can walk
   completions        what a shell needs to complete the command line
@@ -85,6 +86,7 @@ enum Command {
     Discard(discard::Args),
     Publish(publish::Args),
     Runs(runs::Args),
+    Usage(usage::Args),
     Gc(gc::Args),
     Graph(graph::Args),
     Completions(completions::Args),
@@ -108,6 +110,7 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
         Command::Discard(args) => discard::run(args, env),
         Command::Publish(args) => publish::run(args, env),
         Command::Runs(args) => runs::run(args, env),
+        Command::Usage(args) => usage::run(args, env),
         Command::Gc(args) => gc::run(args, env),
         Command::Graph(args) => graph::run(args, env),
         Command::Completions(args) => completions::run(args, env),

@@ -41,6 +41,7 @@ Examples:
   iterate --resume                       go on with the newest run that was stopped
   iterate --resume --answer 'use UTC'    ... and answer the agent's question
   iterate --budget 5 --deadline 06:30    stop while the work can still be judged
+  iterate --estimate                     how long it may take and what it may cost; starts nothing
   iterate --resume --budget 10           go on with a run that was over its budget
   iterate --once; iterate --resume --once    one turn at a time
 
@@ -77,6 +78,9 @@ pub struct Args {
     /// Be over by then: 06:30 and dates are in UTC, 2h is from now
     #[arg(long, value_name = "WHEN")]
     pub deadline: Option<String>,
+    /// Say how long a run is likely to take and what it may cost, and start nothing
+    #[arg(long, conflicts_with_all = ["resume", "no_agent", "in_place", "once", "deadline", "report", "bundle"])]
+    pub estimate: bool,
     /// Stop before the second turn; `--resume --once` takes the next
     #[arg(long)]
     pub once: bool,
@@ -137,6 +141,9 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
             return Err(Failure::because(Exit::Usage, format!("--deadline: {why}")).into());
         }
     };
+    if args.estimate {
+        return super::estimate::run(&root, &config, env);
+    }
     let cancel = Cancel::on_signals().context("can't watch for signals")?;
     let plain = env.no_color() || env.is_ci();
     let live = !plain && std::io::stdout().is_terminal();

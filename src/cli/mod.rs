@@ -5,6 +5,7 @@ pub mod compile_feedback;
 pub mod completions;
 mod confining;
 pub mod discard;
+mod estimate;
 pub mod exit;
 pub mod factory;
 #[cfg(feature = "model-server")]
@@ -25,4 +26,5 @@ pub mod selection;
 pub mod show;
 pub mod shuffle_scenarios;
 pub mod status;
+pub mod usage;
 pub mod verify;

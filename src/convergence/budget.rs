@@ -62,9 +62,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Returns whether nothing is limited.
+    /// Returns whether nothing is said: no limit, and no plan.
     pub fn is_empty(&self) -> bool {
-        Self { billing: Billing::Metered, ..*self } == Self::default()
+        *self == Self::default()
     }
 
     /// Returns whether a limit is one in money.

@@ -524,7 +524,11 @@ fn every_setting_is_documented_with_its_default() {
     for row in rows {
         let (path, value) = (row[0].trim_matches('`'), row[2].trim_matches('`'));
         let written = match path.split_once('.') {
-            Some((section, key)) => format!("{section}:\n  {key}: {value}\n"),
+            Some((section, keys)) => {
+                let (above, key) = keys.split_once('.').map_or((keys, None), |(a, k)| (a, Some(k)));
+                let value = key.map_or(value.to_owned(), |key| format!("{{{key}: {value}}}"));
+                format!("{section}:\n  {above}: {value}\n")
+            }
             None => format!("{path}: {value}\n"),
         };
         // The file would be asked to name a directory: here it is the default that counts.
