@@ -245,7 +245,7 @@ mod tests {
         run.turn("done").turn("done");
         let mut cut = TestRun::begin_at(dir.path(), "20261120-101500-0002", |_| {});
         let prompt = cut.put(Label::Public, "x");
-        cut.event(RunEvent::AgentStarted { turn: 1, attempt: 1, prompt });
+        cut.event(RunEvent::AgentStarted { turn: 1, attempt: 1, prompt, backend: None });
         dir
     }
 
@@ -304,7 +304,7 @@ mod tests {
         priced.json(Label::Holdout, &frozen);
         for run in [&mut run, &mut priced] {
             let prompt = run.put(Label::Public, "x");
-            run.event(RunEvent::AgentStarted { turn: 1, attempt: 1, prompt });
+            run.event(RunEvent::AgentStarted { turn: 1, attempt: 1, prompt, backend: None });
             let usage = Usage { input_tokens: Some(1_000_000), ..Usage::default() };
             run.event(RunEvent::AgentFinished {
                 turn: 1,
@@ -312,6 +312,12 @@ mod tests {
                 class: "done".into(),
                 ms: 1,
                 usage,
+                usage_is_partial: false,
+                model: None,
+                trouble: None,
+                resets: None,
+                nothing_to_do: false,
+                activity: None,
                 reaped: 0,
                 says: None,
                 contacted: None,
