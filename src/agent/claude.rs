@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::stream::{by_status, reset_at};
 use super::{
     Activity, AgentError, Backend, Launch, LaunchStdin, Reader, Telling, Tool, Trouble, Turn,
-    Usage, check_login, check_tool, text,
+    Usage, UsageTold, check_login, check_tool, text,
 };
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::{AgentSettings, Environment};
@@ -58,6 +58,9 @@ impl Backend for Claude {
         if let Some(model) = turn.model {
             args.extend(["--model".into(), model.into()]);
         }
+        if let Some(money) = turn.money {
+            args.extend(["--max-budget-usd".into(), format!("{money:.4}").into()]);
+        }
         args.extend(turn.settings.args.iter().map(OsString::from));
         let mut env_extra = BTreeMap::from(
             [
@@ -82,6 +85,10 @@ impl Backend for Claude {
 
     fn reader(&self) -> Box<dyn Reader> {
         Box::<Events>::default()
+    }
+
+    fn tells_usage(&self) -> UsageTold {
+        UsageTold::AsItGoes
     }
 }
 

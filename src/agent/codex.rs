@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::stream::{by_status, reset_at};
 use super::{
     Activity, AgentError, Backend, Launch, LaunchStdin, Reader, Telling, Tool, Trouble, Turn,
-    Usage, check_login, check_tool,
+    Usage, UsageTold, check_login, check_tool,
 };
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::{AgentSettings, Environment};
@@ -74,6 +74,10 @@ impl Backend for Codex {
 
     fn reader(&self) -> Box<dyn Reader> {
         Box::<Events>::default()
+    }
+
+    fn tells_usage(&self) -> UsageTold {
+        UsageTold::AsItGoes
     }
 
     /// Stdout says only at the end what a turn has used, and of a command that codex's own sandbox

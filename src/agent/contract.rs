@@ -49,6 +49,7 @@ impl Sample {
             paths: &self.paths,
             number: 2,
             attempt: 1,
+            money: None,
             model: self.model,
             confined: false,
         }

@@ -39,6 +39,7 @@ pub use replay::replay_main;
 pub use stream::{NOTHING_TO_DO, Reader, Reading, Telling};
 pub use supervisor::supervise;
 pub use turn::{CrashPoint, Ended, TurnLimits, TurnRecord, run_turn};
+pub use watch::TurnBudget;
 pub use way_out::WayOut;
 
 /// The directories and files of one turn, all absolute.
@@ -92,6 +93,8 @@ pub struct Turn<'a> {
     pub attempt: u32,
     /// The model, as the agent names it.
     pub model: Option<&'a str>,
+    /// How many US dollars it may spend; none is no limit.
+    pub money: Option<f64>,
     /// Whether it is confined by the factory: then its own sandbox, which can't be within another, is
     /// switched off, and it need not ask before it runs a command.
     pub confined: bool,
@@ -171,6 +174,11 @@ pub trait Backend: Sync {
         true
     }
 
+    /// Returns when it tells what a turn uses.
+    fn tells_usage(&self) -> UsageTold {
+        UsageTold::Never
+    }
+
     /// Returns what the agent's documentation says of an exit code; none where it says nothing.
     fn exit_class(&self, _code: i32) -> Option<TurnClass> {
         None
@@ -199,6 +207,17 @@ impl Launch {
             way_out: None,
         }
     }
+}
+
+/// When an agent tells what a turn uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UsageTold {
+    /// With each call of the model.
+    AsItGoes,
+    /// Once the turn is over.
+    AtTheEnd,
+    /// Never.
+    Never,
 }
 
 /// The program of a backend.

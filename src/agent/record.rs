@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Activity, CrashPoint, TurnRecord, WayOut};
+use super::{Activity, CrashPoint, TurnBudget, TurnRecord, WayOut};
 use crate::clock::Timestamp;
 use crate::journal::write_durably_private;
 use crate::process::survivors::Search;
@@ -20,7 +20,7 @@ use crate::wall::confine::Confined;
 pub(super) const TOKEN_VARIABLE: &str = "DARK_FACTORY_TURN";
 
 /// What the supervisor is told. Holds the agent's secrets: written 0600, removed when read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Spec {
     pub(super) backend: String,
@@ -35,6 +35,7 @@ pub(super) struct Spec {
     pub(super) token: String,
     pub(super) timeout: Duration,
     pub(super) idle: Duration,
+    pub(super) budget: TurnBudget,
     pub(super) die: Option<CrashPoint>,
     /// What keeps the agent in its view; none leaves it as free as its user.
     pub(super) confined: Option<Confined>,
@@ -180,6 +181,7 @@ mod tests {
             token: "t".into(),
             timeout: Duration::from_millis(1_500),
             idle: Duration::from_secs(1),
+            budget: TurnBudget::default(),
             die: Some(CrashPoint::BeforeEndedRecord),
             confined: None,
             way_out: None,

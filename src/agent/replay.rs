@@ -16,7 +16,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::stream::reset_at;
-use super::{Activity, AgentError, Backend, Launch, Reader, Telling, Trouble, Turn, Usage, text};
+use super::{
+    Activity, AgentError, Backend, Launch, Reader, Telling, Trouble, Turn, Usage, UsageTold, text,
+};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{AgentSettings, Environment};
 use crate::convergence::TurnClass;
@@ -70,6 +72,10 @@ impl Backend for Replay {
 
     fn reader(&self) -> Box<dyn Reader> {
         Box::new(Events)
+    }
+
+    fn tells_usage(&self) -> UsageTold {
+        UsageTold::AsItGoes
     }
 }
 

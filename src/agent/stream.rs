@@ -235,7 +235,7 @@ pub(super) fn classify(
     let finished = match ended {
         Ended::Interrupted => return TurnClass::Interrupted,
         Ended::CouldNotStart { .. } => return TurnClass::CouldNotStart,
-        Ended::OverBudget => return TurnClass::Budget,
+        Ended::OverBudget { .. } => return TurnClass::Budget,
         Ended::TimedOut { .. } | Ended::Idle { .. } => {
             // An agent that goes on trying to reach its provider says so, and its time runs out.
             let outage = reading.trouble.as_ref().filter(|trouble| trouble.class.is_outage());

@@ -142,7 +142,8 @@ pub(super) fn supervise_call(
     };
     let backend = named(&spec.backend)
         .ok_or_else(|| io::Error::other(format!("there is no backend `{}`", spec.backend)))?;
-    let limits = Limits { timeout: spec.timeout, idle: spec.idle };
+    let (timeout, idle) = (spec.timeout, spec.idle);
+    let limits = Limits { timeout, idle, budget: spec.budget.clone() };
     let kept = private_file(&record.activity())?;
     let side = backend.side(Path::new(&spec.home));
     let watch = Watch::begin(backend.reader(), Some(kept), side, limits, cancel, told);
@@ -174,6 +175,7 @@ pub(super) fn supervise_call(
     let ended = match cut {
         // It had said that it was done; what was ended is what it had left.
         Some(Cut::Lingered) => Ended::Done,
+        Some(Cut::OverBudget(limit)) => Ended::OverBudget { limit },
         None => Ended::from(finished.ending),
     };
     let exit_class = exit.and_then(|code| backend.exit_class(code));

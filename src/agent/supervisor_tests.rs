@@ -39,6 +39,7 @@ fn stage(script: &str) -> Stage {
         token,
         timeout: Duration::from_secs(60),
         idle: Duration::from_secs(60),
+        budget: super::super::TurnBudget::default(),
         die: None,
         confined: None,
         way_out: None,

@@ -14,9 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{Record, Spec, Status, TOKEN_VARIABLE, with_token, write_record};
 use super::supervisor::{GRACE, SWEEP};
-use super::{Activity, AgentError, Launch, LaunchStdin, Reading, Recovered, TurnPaths, recover};
+use super::{
+    Activity, AgentError, Launch, LaunchStdin, Reading, Recovered, TurnBudget, TurnPaths, recover,
+};
 use crate::clock::{Instant, Timestamp};
-use crate::convergence::TurnClass;
+use crate::convergence::{Limit, TurnClass};
 use crate::event::Contact;
 use crate::process::{Call, Cancel, Piped, Variables};
 use crate::verdict::Ending;
@@ -50,7 +52,10 @@ pub enum Ended {
     /// The person interrupted the factory, or the factory died, and the agent was ended.
     Interrupted,
     /// It had spent what it may, and was ended.
-    OverBudget,
+    OverBudget {
+        /// What it has reached.
+        limit: Limit,
+    },
     /// It never began.
     CouldNotStart {
         /// What the system said.
@@ -68,7 +73,7 @@ impl Ended {
             Self::TimedOut { .. } => "timed_out",
             Self::Idle { .. } => "idle",
             Self::Interrupted => "interrupted",
-            Self::OverBudget => "over_budget",
+            Self::OverBudget { .. } => "over_budget",
             Self::CouldNotStart { .. } => "could_not_start",
         }
     }
@@ -121,12 +126,14 @@ fn interrupted() -> TurnClass {
 }
 
 /// The limits of one turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TurnLimits {
     /// The wall-clock limit.
     pub timeout: Duration,
     /// The limit of silence on both streams together.
     pub idle: Duration,
+    /// What it may use.
+    pub budget: TurnBudget,
     /// Where the supervisor is to die, for the tests of what a crash leaves. A release build
     /// ignores it.
     pub crash: Option<CrashPoint>,
@@ -248,6 +255,7 @@ fn spec(
         token: token.to_owned(),
         timeout: limits.timeout,
         idle: limits.idle,
+        budget: limits.budget.clone(),
         die: limits.crash,
         confined: launch.confined.clone(),
         way_out: launch.way_out.clone(),

@@ -44,8 +44,10 @@ fn env() -> Variables {
         .into()
 }
 
-const LIMITS: TurnLimits =
-    TurnLimits { timeout: Duration::from_secs(10), idle: Duration::from_secs(10), crash: None };
+fn limits() -> TurnLimits {
+    let time = Duration::from_secs(10);
+    TurnLimits { timeout: time, idle: time, budget: TurnBudget::default(), crash: None }
+}
 
 impl Stage {
     /// Runs a turn whose supervisor is `script`, called with `supervise-agent SPEC`.
@@ -53,7 +55,7 @@ impl Stage {
         let program = self.dir.path().join("supervisor");
         fs::write(&program, format!("#!/bin/bash\n{script}\n")).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        run_turn(&self.launch, &self.paths, &env(), &LIMITS, token, &program, cancel, &mut |_| {})
+        run_turn(&self.launch, &self.paths, &env(), &limits(), token, &program, cancel, &mut |_| {})
     }
 }
 

@@ -8,9 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Activity;
 use super::stream::{Reader, Reading, Streamed};
 use crate::clock::{Instant, human};
+use crate::convergence::{Cost, Limit, PriceTable, TurnAllowance};
 use crate::process::{Cancel, Signal};
 
 /// How long an agent may still take once it has said that its turn is over.
@@ -27,6 +30,8 @@ const CHUNK: u64 = 4 << 20;
 pub(super) enum Cut {
     /// It had said that it was over, and its processes went on.
     Lingered,
+    /// It had used what it may.
+    OverBudget(Limit),
 }
 
 /// What watches over a turn.
@@ -37,12 +42,37 @@ pub(super) struct Watch<'a> {
 }
 
 /// The limits that a turn is ended by.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Limits {
     /// Of the whole turn.
     pub(super) timeout: Duration,
     /// Of silence.
     pub(super) idle: Duration,
+    /// Of what it uses.
+    pub(super) budget: TurnBudget,
+}
+
+/// What a turn may use, and what its tokens cost.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TurnBudget {
+    /// What it may use.
+    pub allowance: TurnAllowance,
+    /// What tokens cost, where the agent does not say.
+    pub prices: PriceTable,
+    /// The model, as the settings name it; none where they leave it to the agent.
+    pub model: Option<String>,
+}
+
+impl TurnBudget {
+    /// Returns the limit that a turn has reached of which this is known; none where it may go on.
+    fn over(&self, reading: &Reading, time: Duration) -> Option<Limit> {
+        let tokens = reading.usage.tokens();
+        let model = reading.model.as_deref().or(self.model.as_deref());
+        let cost = Cost::of(reading.usage.cost_usd, tokens, model, &self.prices);
+        let late = self.allowance.ms.filter(|(ms, _)| time.as_millis() >= u128::from(*ms));
+        let tokens = tokens.unwrap_or_default().total();
+        self.allowance.over(tokens, cost.usd()).or(late.map(|(_, limit)| limit))
+    }
 }
 
 struct State {
@@ -104,6 +134,7 @@ impl<'a> Watch<'a> {
         self.look_aside(&mut state);
         let warnings = state.warnings();
         self.took(&mut state, &warnings);
+        self.hold(&mut state);
         if state.cut.is_none() && state.over.is_some_and(|since| since.left(FAREWELL).is_zero()) {
             state.cut = Some(Cut::Lingered);
             self.cancel.trip(Signal::Terminate);
@@ -127,6 +158,18 @@ impl<'a> Watch<'a> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Ends a turn that has used what it may.
+    fn hold(&self, state: &mut State) {
+        if state.cut.is_some() || state.over.is_some() {
+            return;
+        }
+        let (reading, time) = (state.streamed.reading(), state.began.elapsed());
+        if let Some(limit) = state.limits.budget.over(reading, time) {
+            state.cut = Some(Cut::OverBudget(limit));
+            self.cancel.trip(Signal::Terminate);
+        }
+    }
+
     fn look_aside(&self, state: &mut State) {
         let lines = state.side.as_mut().map(Side::lines).unwrap_or_default();
         for line in lines {
@@ -142,6 +185,7 @@ impl<'a> Watch<'a> {
         for activity in told {
             state.keep(activity);
         }
+        self.hold(state);
         if state.over.is_none() && state.streamed.reading().end.is_some() {
             state.over = Some(Instant::now());
         }
@@ -154,7 +198,7 @@ impl State {
     fn warnings(&mut self) -> Vec<Activity> {
         let near = |since: Instant, limit: Duration| since.left(limit) < limit / 5;
         let mut warnings = Vec::new();
-        let Limits { timeout, idle } = self.limits;
+        let Limits { timeout, idle, .. } = self.limits;
         if !self.warned.0 && near(self.began, timeout) {
             self.warned.0 = true;
             let (left, limit) = (human(self.began.left(timeout)), human(timeout));
@@ -253,6 +297,7 @@ fn read_from(path: &Path, at: u64) -> Option<Vec<u8>> {
 mod tests {
     use serde_json::Value;
 
+    use super::super::Usage;
     use super::super::stream::Telling;
     use super::*;
 
@@ -267,28 +312,75 @@ mod tests {
         }
     }
 
-    const LIMITS: Limits =
-        Limits { timeout: Duration::from_secs(60), idle: Duration::from_secs(60) };
+    fn limits() -> Limits {
+        let minute = Duration::from_secs(60);
+        Limits { timeout: minute, idle: minute, budget: TurnBudget::default() }
+    }
 
     #[test]
     fn a_limit_that_is_near_is_warned_of_once_and_silence_each_time() {
-        let limits = Limits { idle: Duration::from_nanos(10), ..LIMITS };
+        let short = Limits { idle: Duration::from_nanos(10), ..limits() };
         let cancel = Cancel::never();
         let told = Mutex::new(Vec::new());
         let tell = |new: &[Activity]| told.lock().unwrap().extend_from_slice(new);
-        let watch = Watch::begin(Box::new(Simple), None, None, limits, &cancel, &tell);
+        let watch = Watch::begin(Box::new(Simple), None, None, short.clone(), &cancel, &tell);
         watch.tick();
         watch.tick();
         let first = told.lock().unwrap().clone();
         let [Activity::Warned { text }] = first.as_slice() else { panic!("{first:?}") };
         assert!(text.starts_with("silent for ") && text.ends_with("(`agent.idle`)"), "{text}");
-        watch.state().limits = Limits { timeout: Duration::from_nanos(10), ..LIMITS };
+        watch.state().limits = Limits { timeout: Duration::from_nanos(10), ..limits() };
         watch.tick();
         watch.tick();
         assert_eq!(told.lock().unwrap().len(), 2);
-        watch.state().limits = limits;
+        watch.state().limits = short;
         watch.tick();
         assert_eq!(told.lock().unwrap().len(), 3, "silent again");
+    }
+
+    fn check_budget(budget: TurnBudget, uses: &[Usage], cut: Option<Limit>) {
+        let cancel = Cancel::new().unwrap();
+        let limits = Limits { budget, ..limits() };
+        let watch = Watch::begin(Box::new(Uses), None, None, limits, &cancel, &|_| {});
+        for usage in uses {
+            let mut line = serde_json::to_vec(usage).unwrap();
+            line.push(b'\n');
+            watch.take(&line);
+        }
+        assert_eq!(watch.finish(None).1, cut.map(Cut::OverBudget));
+        assert_eq!(cancel.tripped().is_some(), cut.is_some());
+    }
+
+    const PRICES: &str = "as_of: 2026-11-20\nmodels: {m: {input: 1.0, output: 10.0}}";
+
+    struct Uses;
+
+    impl Reader for Uses {
+        fn read(&mut self, event: &Value, telling: &mut Telling<'_>) {
+            telling.tell(Activity::Used(serde_json::from_value(event.clone()).unwrap()));
+        }
+    }
+
+    #[test]
+    fn a_turn_is_ended_at_the_call_that_reaches_its_budget() {
+        let budget = |usd: Option<f64>, tokens: Option<u64>| {
+            let limited = |what: Option<f64>| what.map(|usd| (usd, Limit::TurnMoney));
+            let allowance = TurnAllowance {
+                usd: limited(usd),
+                tokens: tokens.map(|tokens| (tokens, Limit::Tokens)),
+                ms: None,
+            };
+            let prices = serde_yaml::from_str(PRICES).unwrap();
+            TurnBudget { allowance, prices, model: Some("m".into()) }
+        };
+        let usage =
+            |output, cost_usd| Usage { output_tokens: Some(output), cost_usd, ..Usage::default() };
+        let (small, large) = (usage(50_000, None), usage(100_000, None));
+        check_budget(budget(Some(1.0), None), &[small], None);
+        check_budget(budget(Some(1.0), None), &[small, small], Some(Limit::TurnMoney));
+        check_budget(budget(Some(1.0), None), &[large], Some(Limit::TurnMoney));
+        check_budget(budget(None, Some(100_000)), &[large], Some(Limit::Tokens));
+        check_budget(budget(Some(1.0), None), &[usage(1, Some(2.0))], Some(Limit::TurnMoney));
     }
 
     #[test]
@@ -304,7 +396,7 @@ mod tests {
             Box::new(Simple),
             None,
             Some(dir.path().to_owned()),
-            LIMITS,
+            limits(),
             &cancel,
             &tell,
         );
@@ -334,7 +426,7 @@ mod tests {
         let path = dir.path().join("activity.jsonl");
         let kept = File::create(&path).unwrap();
         let cancel = Cancel::never();
-        let watch = Watch::begin(Box::new(Simple), Some(kept), None, LIMITS, &cancel, &|_| {});
+        let watch = Watch::begin(Box::new(Simple), Some(kept), None, limits(), &cancel, &|_| {});
         watch.take(b"{}\n");
         let (reading, cut) = watch.finish(Some(0));
         assert_eq!((reading.end, cut), (Some(None), None));

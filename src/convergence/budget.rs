@@ -206,7 +206,7 @@ pub enum Fund {
 }
 
 /// What a turn may use, each with the limit that says so; none is no limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct TurnAllowance {
     /// US dollars.
     pub usd: Option<(f64, Limit)>,

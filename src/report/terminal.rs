@@ -352,10 +352,12 @@ impl Reporter for TerminalReporter {
                     );
                 }
                 self.detail("agent", &text);
-                if let Some(says) = says.as_ref().and_then(|says| scene.text(says)) {
+                let text = |blob: &Option<_>| blob.as_ref().and_then(|blob| scene.text(blob));
+                let (says, trouble) = (text(says), text(trouble));
+                if let Some(says) = says.filter(|says| Some(says) != trouble.as_ref()) {
                     self.detail("", &format!("\"{}\"", one_line(&says, 90)));
                 }
-                if let Some(trouble) = trouble.as_ref().and_then(|said| scene.text(said)) {
+                if let Some(trouble) = trouble {
                     self.line(&format!("  {:COLUMN$}{}", "", one_line(&trouble, 200)));
                 }
             }
@@ -478,7 +480,7 @@ fn brought(summary: &Summary, iteration: u32) -> String {
         Some(TurnDelivery::Refused { class, .. }) => format!("refused ({class})"),
         None => String::new(),
     };
-    if let Some(class) = turn.class.as_deref().filter(|class| *class != "done") {
+    if let Some(class) = turn.class.as_deref().filter(|class| !matches!(*class, "done" | "no_op")) {
         let _ = write!(text, "; the agent ended as `{class}`");
     }
     if turn.interrupted > 0 {

@@ -8,6 +8,7 @@
 )]
 
 mod bad_input;
+mod budget;
 mod canary;
 mod confine;
 mod crash;

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::agent::{
-    self, AgentError, Answer, Ended, PromptContext, Recovered, TurnLimits, TurnPaths, TurnRecord,
-    backend, prepare_home, recover, run_turn,
+    self, AgentError, Answer, Ended, PromptContext, Recovered, TurnBudget, TurnLimits, TurnPaths,
+    TurnRecord, backend, prepare_home, recover, run_turn,
 };
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::AgentSettings;
-use crate::convergence::{After, Patience, TurnClass};
+use crate::convergence::{After, Fund, Patience, TurnAllowance, TurnClass, may_begin};
 use crate::engine::handlers::deliver::workspace_patch;
 use crate::engine::handlers::feedback::feedback_path;
 use crate::engine::handlers::prepare::place_in_workspace;
@@ -53,7 +53,11 @@ impl Handler<Run> for Agent {
                     }
                 },
             };
-            take_turn(node, run, turn, attempt)?;
+            // What was used since the decision, by an attempt that was cut or put off, counts too.
+            let Fund::Yes(allowance) = run.fund() else {
+                return Ok(NodeOutcome::labelled("stop"));
+            };
+            take_turn(node, run, (turn, attempt), allowance)?;
         }
     }
 }
@@ -87,6 +91,15 @@ fn what_next(node: &Node, run: &mut Run, last: &Turn, class: TurnClass) -> Resul
     let after = class.after(last.failures, last.resets, now, &patience);
     let agent = run.summary().agent;
     let successor = settings.of(agent + 1).and_then(|next| next.backend);
+    let after = match after {
+        // Nobody waits for what can't be paid, which is a decision, or would come too late.
+        After::Again { .. } if !affords(run, now) => {
+            keep_patch(node, run, last)?;
+            return Ok(Next::Stop);
+        }
+        After::Again { at } if !affords(run, at) => After::Stop { until: Some(at) },
+        after => after,
+    };
     let postponed = |until, agent, takes_over, stops| RunEvent::TurnPostponed {
         turn: last.turn,
         attempt: last.attempts,
@@ -118,6 +131,14 @@ fn what_next(node: &Node, run: &mut Run, last: &Turn, class: TurnClass) -> Resul
         Some(at) => run.wait_until(at).map(|()| Next::Attempt),
         None => Ok(Next::Attempt),
     }
+}
+
+/// Returns whether a turn could be paid that begins at `at`, and would be over before the deadline.
+fn affords(run: &Run, at: Timestamp) -> bool {
+    let rule = run.summary().stop_rule();
+    let mut spending = run.spending();
+    spending.now = spending.now.max(at.unix_millis());
+    matches!(may_begin(&rule.limits, rule.deadline, &spending), Fund::Yes(_))
 }
 
 /// Returns why a run fails that an outage ended, and what to do.
@@ -189,7 +210,12 @@ fn interrupted(
         .record(Some(&node.id), RunEvent::AgentInterrupted { turn, attempt, ended_processes, diff })
 }
 
-fn take_turn(node: &Node, run: &mut Run, turn: u32, attempt: u32) -> Result<(), Halt> {
+fn take_turn(
+    node: &Node,
+    run: &mut Run,
+    (turn, attempt): (u32, u32),
+    allowance: TurnAllowance,
+) -> Result<(), Halt> {
     let settings = &agent_of(run)?;
     let chosen = backend(settings).map_err(agent_failure)?;
     chosen.check(settings, &run.env).map_err(agent_failure)?;
@@ -212,6 +238,7 @@ fn take_turn(node: &Node, run: &mut Run, turn: u32, attempt: u32) -> Result<(), 
             paths: &paths,
             number: turn,
             attempt,
+            money: allowance.usd.map(|(usd, _)| usd),
             model: settings.model.as_deref(),
             confined: run.walls.agent == Tier::Sandbox,
         })
@@ -221,6 +248,11 @@ fn take_turn(node: &Node, run: &mut Run, turn: u32, attempt: u32) -> Result<(), 
     let limits = TurnLimits {
         timeout: settings.timeout.0,
         idle: settings.idle.0,
+        budget: TurnBudget {
+            allowance,
+            prices: run.frozen.prices.clone(),
+            model: settings.model.clone(),
+        },
         crash: run.settings.crash.take(),
     };
 
@@ -274,8 +306,13 @@ fn finished(
         |text: Option<&str>| text.map(|text| run.recorder.put(Label::Internal, text)).transpose();
     let reading = &record.reading;
     let trouble = reading.end.as_ref().and_then(Option::as_ref).or(reading.trouble.as_ref());
+    let over = match &record.ended {
+        Ended::OverBudget { limit } => Some(format!("It reached `{}`.", limit.setting())),
+        _ => None,
+    };
     let why = match &record.ended {
         Ended::CouldNotStart { why } => Some(why.as_str()),
+        Ended::OverBudget { .. } => over.as_deref(),
         _ => trouble.filter(|_| record.class != TurnClass::Done).map(|one| one.message.as_str()),
     };
     let says = blob(reading.said.as_deref())?;
