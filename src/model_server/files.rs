@@ -24,8 +24,12 @@ pub(super) fn commands(
     into: Option<&str>,
     delete: &[String],
 ) -> io::Result<Vec<String>> {
-    let mut steps: Vec<String> =
-        delete.iter().map(|path| format!("rm -rf -- {}", quoted(path))).collect();
+    // No `rm -f` in it, which codex takes for dangerous, and does not run.
+    let removal = |path: &String| {
+        let path = quoted(path);
+        format!("{{ [ ! -e {path} ] || rm -r -- {path}; }}")
+    };
+    let mut steps: Vec<String> = delete.iter().map(removal).collect();
     if let Some(dir) = dir {
         let prefix = into.map_or(String::new(), |into| format!("{into}/"));
         below(dir, &prefix, &mut steps)?;
@@ -65,13 +69,14 @@ fn below(dir: &Path, prefix: &str, steps: &mut Vec<String>) -> io::Result<()> {
             let target = quoted(&target.to_string_lossy());
             steps.push(format!("{parent}ln -sfn -- {target} {to}"));
         } else if metadata.is_file() {
-            let bytes = fs::read(&path)?;
-            steps.push(format!("{parent}rm -f -- {to} && : > {to}"));
+            // Renamed, so that nothing is written through a link that is there.
+            let (bytes, new) = (fs::read(&path)?, quoted(&format!("{shown}.new")));
+            steps.push(format!("{parent}: > {new}"));
             for part in bytes.chunks(PART) {
-                steps.push(format!("printf %s {} | base64 -d >> {to}", base64(part)));
+                steps.push(format!("printf %s {} | base64 -d >> {new}", base64(part)));
             }
             let mode = if metadata.permissions().mode() & 0o111 == 0 { "644" } else { "755" };
-            steps.push(format!("chmod {mode} {to}"));
+            steps.push(format!("chmod {mode} {new} && mv -- {new} {to}"));
         }
     }
     Ok(())

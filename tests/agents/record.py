@@ -61,8 +61,8 @@ def common(agent):
         Case("no-tool", "the agent says that there is nothing to do", turn("{say: There is nothing to do.}")),
         Case("bad-request", "each request is answered with 400", turn(refused % (400, 400, ""))),
         Case("unauthorized", "each request is answered with 401", turn(refused % (401, 401, ""))),
-        Case("rate-limited", "each request is answered with 429, a reset in 90 s and retry-after: 1",
-             turn(refused % (429, 429, ", retry_after: 1, reset_in: 90s"))),
+        Case("rate-limited", "each request is answered with 429, a reset in 2 s and retry-after: 1",
+             turn(refused % (429, 429, ", retry_after: 1, reset_in: 2s"))),
         Case("server-error", "each request is answered with 500", turn(refused % (500, 500, ""))),
         Case("overloaded", "each request is answered with %d" % (529 if agent == "claude" else 503),
              turn(refused % ((529, 529, "") if agent == "claude" else (503, 503, "")))),
@@ -76,7 +76,7 @@ def common(agent):
              turn("{say: All done., malformed: true, times: 60}")),
         Case("command-failed", "the command of the tool call fails with exit 1, then a closing word",
              turn("{run: 'echo no such thing >&2; exit 1'}", DONE)),
-        Case("interrupted", "SIGINT while the second request hangs",
+        Case("interrupted", "SIGINT while the second request hangs; SIGKILL 15 s later where it goes on",
              turn(MAKES, "{hang: true}"), stop=(signal.SIGINT, "hang", 1)),
         Case("terminated", "SIGTERM while the second request hangs",
              turn(MAKES, "{hang: true}"), stop=(signal.SIGTERM, "hang", 1)),
@@ -95,8 +95,8 @@ OWN = {
         Case("sandbox-unusable", "workspace-write with a home below the temporary directory: the helper is missing",
              turn(MAKES, DONE), without=["--dangerously-bypass-approvals-and-sandbox"],
              args=["-s", "workspace-write"], env={"HOME_IN_TMP": "1"}),
-        Case("sandbox-denied", "read-only sandbox, the command writes a file",
-             turn(MAKES, DONE), without=["--dangerously-bypass-approvals-and-sandbox"], args=["-s", "read-only"]),
+        Case("command-rejected", "codex takes `rm -f` for dangerous, and there is nobody to approve it",
+             turn("{run: 'echo hello > made_by_agent.txt && rm -f no-such-file'}", DONE)),
     ],
     "claude": [
         Case("denied", "default mode, the tool is not allowed",
@@ -120,6 +120,8 @@ OWN = {
         Case("denied", "without --yolo, the tool is not allowed", turn(MAKES, DONE), without=["--yolo"]),
         Case("no-login", "no way to log in is set", turn(), env={"NO_SETTINGS": "1"}),
         Case("max-turns", "maxSessionTurns is 1, and a second is needed", turn(MAKES, DONE), env={"MAX_TURNS": "1"}),
+        Case("rate-limited-long", "429 with a reset in 90 s; SIGTERM after 30 s",
+             turn("{status: 429, times: 60, reset_in: 90s}"), stop=(signal.SIGTERM, None, 30)),
         Case("quota", "429 that names a daily quota",
              turn("{status: 429, times: 60, error: {message: 'Quota exceeded for quota metric GenerateContent requests per day'}}")),
     ],
@@ -148,14 +150,16 @@ def launch(agent, case, home, work, url):
                                   "options": {"baseURL": url + "/v1", "apiKey": KEY},
                                   "models": {"fake-model": {"cost": {"input": 1, "output": 2},
                                                             "limit": {"context": 100000, "output": 4096}}}}},
-            "permission": {"*": case.env.get("PERMISSION", "allow")},
+            # A tool that is denied altogether is not even offered.
+            "permission": {"*": "allow", "bash": {"*": "allow", "echo *": case.env.get("PERMISSION", "allow")}},
         }
         (home / "opencode.json").write_text(json.dumps(config))
         args = ["run", "--format", "json", "-m", "fake/fake-model"]
         env = {"OPENCODE_CONFIG": str(home / "opencode.json"), "OPENCODE_DISABLE_MODELS_FETCH": "1"}
         tail = [PROMPT]
     else:
-        settings = {"security": {"auth": {"selectedType": "gemini-api-key"}}}
+        # Of itself it asks ten times, for minutes.
+        settings = {"security": {"auth": {"selectedType": "gemini-api-key"}}, "general": {"maxAttempts": 2}}
         if "MAX_TURNS" in case.env:
             settings["model"] = {"maxSessionTurns": int(case.env["MAX_TURNS"])}
         if "NO_SETTINGS" not in case.env:
@@ -207,6 +211,8 @@ def record(agent, version, case):
         to = STREAMS / agent / version
         to.mkdir(parents=True, exist_ok=True)
         (to / f"{case.name}.jsonl").write_text(text)
+        if rollout := next(home.glob("sessions/**/rollout-*.jsonl"), None):
+            keep_calls(rollout, to / f"{case.name}.rollout", lambda text: normal(text, base, in_tmp, url))
         end = f"signal: {-code}" if code < 0 else f"exit: {code}"
         (to / f"{case.name}.yaml").write_text(f"{end}\nwhat: {json.dumps(case.what)}\n")
         made = " made a file" if (work / "made_by_agent.txt").exists() else ""
@@ -222,9 +228,19 @@ def record(agent, version, case):
             shutil.rmtree(directory, ignore_errors=True)
 
 
+def keep_calls(rollout, to, normal):
+    """Keeps what codex writes of its calls into its home, where its stream shows fewer of them."""
+    lines = [line for line in rollout.read_text().splitlines(True)
+             if json.loads(line).get("payload", {}).get("type") in ("function_call", "function_call_output")]
+    shown = to.with_suffix(".jsonl").read_text().count('"type":"item.completed","item":{"id":"item_1","type":"command_execution"')
+    if lines and not shown:
+        to.write_text(normal("".join(lines)))
+
+
 def wait(child, case, ledger):
-    """Returns how the child ended, after the signal that the case asks for, or 100 s."""
-    limit = time.monotonic() + 100
+    """Returns how the child ended, after the signal that the case asks for; it is killed 15 s after that, and
+    after 300 s."""
+    limit = time.monotonic() + 300
     stop_at = None
     while child.poll() is None:
         now = time.monotonic()
@@ -236,9 +252,10 @@ def wait(child, case, ledger):
             # As a terminal does: to all of them.
             os.killpg(child.pid, case.stop[0])
             stop_at = float("inf")
+            limit = now + 15
         if now > limit:
-            print(f"{case.name}: goes on after 100 s, killed", flush=True)
             os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
         time.sleep(0.05)
     return child.returncode
 
