@@ -47,12 +47,18 @@ pub struct Args {
 /// # Errors
 /// The script makes no sense, the port can't be had, a file can't be written.
 pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
+    let server = begin(args, Output::stdout(env.no_color()))?;
+    server.serve().context("can't serve any more")?;
+    Ok(Exit::Broken)
+}
+
+/// Listens, and says where.
+fn begin(args: &Args, mut output: Output) -> anyhow::Result<Server> {
     let script = Script::load(&args.script).or_exit(Exit::Usage)?;
     let options =
         Options { script, port: args.port, ledger: args.ledger.clone(), prices: args.price };
     let server = Server::bind(options, Box::new(SystemClock)).context("can't serve")?;
     let address = format!("http://{}", server.address()?);
-    let mut output = Output::stdout(env.no_color());
     output.line(&address);
     output.finish().context("can't write to standard output")?;
     if let Some(path) = &args.ready_file {
@@ -62,6 +68,41 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
             .and_then(|()| std::fs::rename(&beside, path))
             .with_context(|| format!("can't write `{}`", path.display()))?;
     }
-    server.serve().context("can't serve any more")?;
-    Ok(Exit::Broken)
+    Ok(server)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::super::exit::Failure;
+    use super::*;
+
+    fn try_begin(dir: &Path, script: &str) -> anyhow::Result<Server> {
+        fs::write(dir.join("s.yaml"), script).unwrap();
+        let at = |name: &str| dir.join(name).display().to_string();
+        let args = ["fake-model", "--script", &at("s.yaml"), "--ready-file", &at("ready")];
+        let output = Output::new(Box::new(fs::File::create(dir.join("out")).unwrap()), false);
+        begin(&Args::parse_from(args), output)
+    }
+
+    #[test]
+    fn the_address_is_the_first_line_and_in_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = try_begin(dir.path(), "turns: []\n").unwrap();
+        let address = format!("http://{}\n", server.address().unwrap());
+        for name in ["out", "ready"] {
+            assert_eq!(fs::read_to_string(dir.path().join(name)).unwrap(), address, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_script_that_makes_no_sense_is_the_callers() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = try_begin(dir.path(), "turns: [{replies: [{sya: a}]}]\n").unwrap_err();
+        assert_eq!(Failure::exit_of(&error), Exit::Usage);
+        assert!(error.to_string().contains("s.yaml:1:20: unknown key `sya`"), "{error}");
+        assert!(!dir.path().join("ready").exists());
+    }
 }

@@ -117,7 +117,7 @@ OWN = {
         Case("asks", "the configuration asks before the tool, and nobody answers", turn(MAKES, DONE), env={"PERMISSION": "ask"}),
     ],
     "gemini": [
-        Case("denied", "without --yolo, the tool is not allowed", turn(MAKES, DONE), without=["--yolo"]),
+        Case("denied", "a policy denies the command", turn(MAKES, DONE), env={"DENY": "1"}),
         Case("no-login", "no way to log in is set", turn(), env={"NO_SETTINGS": "1"}),
         Case("max-turns", "maxSessionTurns is 1, and a second is needed", turn(MAKES, DONE), env={"MAX_TURNS": "1"}),
         Case("rate-limited-long", "429 with a reset in 90 s; SIGTERM after 30 s",
@@ -165,6 +165,10 @@ def launch(agent, case, home, work, url):
         if "NO_SETTINGS" not in case.env:
             (home / ".gemini").mkdir()
             (home / ".gemini" / "settings.json").write_text(json.dumps(settings))
+        if "DENY" in case.env:
+            (home / ".gemini" / "policies").mkdir()
+            (home / ".gemini" / "policies" / "deny.toml").write_text(
+                '[[rule]]\ntoolName = "run_shell_command"\ncommandPrefix = "echo"\ndecision = "deny"\npriority = 900\n')
         args = ["-p", PROMPT, "--yolo", "--skip-trust", "-o", "stream-json", "-m", "gemini-2.5-flash"]
         env = {"GOOGLE_GEMINI_BASE_URL": url}
         if "NO_SETTINGS" not in case.env:

@@ -83,8 +83,8 @@ impl Protocol for Chat {
         let mut headers = retry_after(refusal);
         if let Some(reset) = refusal.reset {
             let left = (reset.unix(now) - now.unix_millis() / 1_000).max(0);
-            headers.push(header("x-ratelimit-reset-requests", format!("{left}s")));
-            headers.push(header("x-ratelimit-reset-tokens", format!("{left}s")));
+            headers.push(header("x-ratelimit-reset-requests", &format!("{left}s")));
+            headers.push(header("x-ratelimit-reset-tokens", &format!("{left}s")));
         }
         (json!({"error": error}), headers)
     }

@@ -119,10 +119,10 @@ impl Protocol for Messages {
                 ("overage-status", "rejected"),
                 ("overage-disabled-reason", "org_level_disabled"),
             ] {
-                headers.push(header(&format!("anthropic-ratelimit-unified-{name}"), value));
+                headers.push(header(&format!("anthropic-ratelimit-unified-{name}"), &value));
             }
-            headers.push(header("anthropic-ratelimit-unified-reset", at));
-            headers.push(header("anthropic-ratelimit-unified-5h-reset", at));
+            headers.push(header("anthropic-ratelimit-unified-reset", &at));
+            headers.push(header("anthropic-ratelimit-unified-5h-reset", &at));
         }
         (body, headers)
     }
@@ -213,7 +213,7 @@ mod tests {
         let refusal = Refusal { reset, retry_after: Some(5), ..Refusal::new(429, "No more.") };
         let (body, headers) = Messages.refusal(&refusal, Timestamp::from_unix_millis(10_000));
         assert_eq!(body["error"]["type"], "rate_limit_error");
-        assert!(headers.contains(&header("anthropic-ratelimit-unified-reset", 100)));
-        assert!(headers.contains(&header("retry-after", 5)));
+        assert!(headers.contains(&header("anthropic-ratelimit-unified-reset", &100)));
+        assert!(headers.contains(&header("retry-after", &5)));
     }
 }

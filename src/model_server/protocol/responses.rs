@@ -90,15 +90,15 @@ impl Protocol for Responses {
         if let Some(reset) = refusal.reset {
             let at = reset.unix(now);
             let left = (at - now.unix_millis() / 1_000).max(0);
-            headers.push(header("x-ratelimit-reset-requests", format!("{left}s")));
-            headers.push(header("x-ratelimit-reset-tokens", format!("{left}s")));
+            headers.push(header("x-ratelimit-reset-requests", &format!("{left}s")));
+            headers.push(header("x-ratelimit-reset-tokens", &format!("{left}s")));
             if kind == "usage_limit_reached" {
                 error["plan_type"] = "plus".into();
                 error["resets_at"] = at.into();
                 error["resets_in_seconds"] = left.into();
-                headers.push(header("x-codex-primary-used-percent", "100.0"));
-                headers.push(header("x-codex-primary-window-minutes", 300));
-                headers.push(header("x-codex-primary-reset-at", at));
+                headers.push(header("x-codex-primary-used-percent", &"100.0"));
+                headers.push(header("x-codex-primary-window-minutes", &300));
+                headers.push(header("x-codex-primary-reset-at", &at));
             }
         }
         (json!({"error": error}), headers)
@@ -201,6 +201,6 @@ mod tests {
             (&body["error"]["resets_at"], &body["error"]["resets_in_seconds"]),
             (&100.into(), &90.into())
         );
-        assert!(headers.contains(&header("x-ratelimit-reset-tokens", "90s")));
+        assert!(headers.contains(&header("x-ratelimit-reset-tokens", &"90s")));
     }
 }
