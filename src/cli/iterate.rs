@@ -138,7 +138,7 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
         None => None,
         Some(Ok(at)) => Some(at.unix_millis()),
         Some(Err(why)) => {
-            return Err(Failure::because(Exit::Usage, format!("--deadline: {why}")).into());
+            return Err(Failure::because(Exit::Usage, format!("--deadline: {why}")));
         }
     };
     if args.estimate {

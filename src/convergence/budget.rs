@@ -370,21 +370,25 @@ impl Shortfall {
         let spent = show_spent(limit.show(self.spent), self.unknown);
         let allowed = limit.show(allowed);
         let next = self.next();
+        let begins = match self.unknown {
+            0 => spent.clone(),
+            _ => spent.replacen("at", "At", 1),
+        };
         match (limit, self.needed) {
             (Limit::ProgressMoney | Limit::ProgressTokens, _) => format!(
                 "Since the last better score {spent} went in vain, and `{setting}` is {allowed}; {next}."
             ),
             (_, Some(needed)) => format!(
-                "Of the {allowed} of `{setting}`, {spent} is used, and a turn takes about {}; {next}.",
+                "{begins} of the {allowed} of `{setting}` used, and a turn takes about {}; {next}.",
                 limit.show(needed)
             ),
-            (_, None) => format!("Of the {allowed} of `{setting}`, {spent} is used; {next}."),
+            (_, None) => format!("{begins} of the {allowed} of `{setting}` used; {next}."),
         }
     }
 
     /// Returns the command that goes on: `iterate --resume --budget 10`.
     pub fn command(&self) -> String {
-        let twice = self.allowed * 2.0;
+        let twice = self.allowed.max(self.spent) * 2.0;
         match self.limit {
             Limit::Money => format!("iterate --resume --budget {}", (twice * 100.0).ceil() / 100.0),
             Limit::Tokens => format!("iterate --resume --budget {}tok", twice as u64),
@@ -544,7 +548,7 @@ mod tests {
         check(
             money(5.0),
             &[Some(2.0), Some(2.0)],
-            "Of the $5.00 of `budget.money`, $4.00 is used, and a turn takes about $2.00; `iterate --resume --budget 10` goes on.",
+            "$4.00 of the $5.00 of `budget.money` used, and a turn takes about $2.00; `iterate --resume --budget 10` goes on.",
         );
     }
 
@@ -553,7 +557,7 @@ mod tests {
         check(
             money(0.25),
             &[Some(0.25)],
-            "Of the $0.25 of `budget.money`, $0.25 is used; `iterate --resume --budget 0.5` goes on.",
+            "$0.25 of the $0.25 of `budget.money` used; `iterate --resume --budget 0.5` goes on.",
         );
     }
 
@@ -563,7 +567,7 @@ mod tests {
         check(
             money(2.5),
             &[Some(1.0), None],
-            "Of the $2.50 of `budget.money`, at least $1.00 (+ 1 attempt unknown) is used, and a turn takes about $1.00; `iterate --resume --budget 5` goes on.",
+            "At least $1.00 (+ 1 attempt unknown) of the $2.50 of `budget.money` used, and a turn takes about $1.00; `iterate --resume --budget 5` goes on.",
         );
         // Without a price for any, only other limits can rule.
         check(money(2.0), &[None, None], "");
@@ -576,19 +580,19 @@ mod tests {
         check(
             limits,
             two,
-            "Of the 2500 tokens of `budget.tokens`, 2000 tokens is used, and a turn takes about 1000 tokens; `iterate --resume --budget 5000tok` goes on.",
+            "2000 tokens of the 2500 tokens of `budget.tokens` used, and a turn takes about 1000 tokens; `iterate --resume --budget 5000tok` goes on.",
         );
         let limits = Limits { time_ms: Some(120_000), ..Limits::default() };
         check(
             limits,
             two,
-            "Of the 2 min of `budget.time`, 1 min 30 s is used, and a turn takes about 1 min 30 s; `iterate --resume --budget 4m` goes on.",
+            "1 min 30 s of the 2 min of `budget.time` used, and a turn takes about 1 min 30 s; `iterate --resume --budget 4m` goes on.",
         );
         let limits = Limits { day_turns: Some(2), ..Limits::default() };
         check(
             limits,
             two,
-            "Of the 2 turns of `budget.per_day.turns`, 2 turns is used; it counts the last 24 hours, and `iterate --resume` goes on later.",
+            "2 turns of the 2 turns of `budget.per_day.turns` used; it counts the last 24 hours, and `iterate --resume` goes on later.",
         );
     }
 
@@ -665,7 +669,8 @@ mod tests {
         for (limit, allowed) in
             [(Limit::Money, 0.333), (Limit::Tokens, 7.0), (Limit::Time, 90_000.0)]
         {
-            let shortfall = Shortfall { limit, spent: 9.0, allowed, unknown: 0, needed: None };
+            let spent = allowed * 3.0;
+            let shortfall = Shortfall { limit, spent, allowed, unknown: 0, needed: None };
             let command = shortfall.command();
             let raise: Raise = command.rsplit(' ').next().unwrap().parse().unwrap();
             let limits = Limits { tokens: Some(7), time_ms: Some(90_000), ..money(0.333) };

@@ -8,7 +8,7 @@
 )]
 
 mod bad_input;
-mod budget;
+mod budgets;
 mod canary;
 mod confine;
 mod crash;
@@ -22,6 +22,7 @@ mod loop_paths;
 mod nasty;
 mod outages;
 mod outputs;
+mod overspend;
 mod private;
 mod receipts;
 mod runner;
