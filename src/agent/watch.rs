@@ -160,7 +160,8 @@ impl<'a> Watch<'a> {
 
     /// Ends a turn that has used what it may.
     fn hold(&self, state: &mut State) {
-        if state.cut.is_some() || state.over.is_some() {
+        // What it says with its last event is used, and nothing is left to be saved.
+        if state.cut.is_some() || state.streamed.reading().end.is_some() {
             return;
         }
         let (reading, time) = (state.streamed.reading(), state.began.elapsed());
