@@ -102,7 +102,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let error = try_begin(dir.path(), "turns: [{replies: [{sya: a}]}]\n").unwrap_err();
         assert_eq!(Failure::exit_of(&error), Exit::Usage);
-        assert!(error.to_string().contains("s.yaml:1:20: unknown key `sya`"), "{error}");
+        assert!(error.to_string().contains("s.yaml:1:21: unknown key `sya`"), "{error}");
         assert!(!dir.path().join("ready").exists());
     }
 }

@@ -42,7 +42,7 @@ def turn(*replies):
 
 
 class Case:
-    def __init__(self, name, what, script, args=(), env=None, stop=None, server=True, without=()):
+    def __init__(self, name, what, script, args=(), env=None, stop=None, server=True, without=(), resumes=False):
         self.name = name
         self.what = what
         self.script = script
@@ -51,6 +51,7 @@ class Case:
         self.stop = stop  # (signal, lines of the ledger to wait for, seconds after that)
         self.server = server
         self.without = without  # arguments taken away
+        self.resumes = resumes  # a process before it takes the first turn, without the arguments
 
 
 def common(agent):
@@ -87,6 +88,9 @@ def common(agent):
 
 OWN = {
     "codex": [
+        Case("resumed", "a second process goes on with a conversation whose first turn used 2500 and 60 tokens",
+             turn(MAKES, DONE) + "- replies:\n  - {say: There is nothing more to do., usage: {input: 1400, output: 10, cached: 1300}}\n",
+             args=["resume", "--last"], resumes=True),
         Case("usage-limit", "429 with usage_limit_reached and resets_at in 90 s",
              turn("{status: 429, times: 60, reset_in: 90s, error: {type: usage_limit_reached, message: The usage limit has been reached}}")),
         Case("quota", "429 with insufficient_quota",
@@ -99,6 +103,9 @@ OWN = {
              turn("{run: 'echo hello > made_by_agent.txt && rm -f no-such-file'}", DONE)),
     ],
     "claude": [
+        Case("resumed", "a second process goes on with a conversation whose first turn used 2500 and 60 tokens",
+             turn(MAKES, DONE) + "- replies:\n  - {say: There is nothing more to do., usage: {input: 1400, output: 10, cached: 1300}}\n",
+             args=["-c"], resumes=True),
         Case("denied", "default mode, the tool is not allowed",
              turn(MAKES, DONE), without=["--permission-mode", "bypassPermissions"], args=["--permission-mode", "default"]),
         Case("max-turns", "--max-turns 1, and a second is needed", turn(MAKES, DONE), args=["--max-turns", "1"]),
@@ -113,6 +120,9 @@ OWN = {
         Case("refused-as-root", "bypassPermissions as root without IS_SANDBOX", turn(), env={"IS_SANDBOX": None}),
     ],
     "opencode": [
+        Case("resumed", "a second process goes on with a conversation whose first turn used 2500 and 60 tokens",
+             turn(MAKES, DONE) + "- replies:\n  - {say: There is nothing more to do., usage: {input: 1400, output: 10, cached: 1300}}\n",
+             args=["-c"], resumes=True),
         Case("denied", "the configuration denies the tool", turn(MAKES, DONE), env={"PERMISSION": "deny"}),
         Case("asks", "the configuration asks before the tool, and nobody answers", turn(MAKES, DONE), env={"PERMISSION": "ask"}),
     ],
@@ -202,6 +212,10 @@ def record(agent, version, case):
         argv, own = launch(agent, case, home, work, url)
         env = {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(in_tmp.parent if in_tmp else tmp),
                "LANG": "C.UTF-8", "TERM": "dumb", "TZ": "UTC", **own}
+        if case.resumes:
+            first = [arg for arg in argv if arg not in case.args]
+            subprocess.run(first, cwd=work, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL, check=True)
         begun = time.monotonic()
         with open(base / "stdout", "wb") as out, open(base / "stderr", "wb") as err:
             child = subprocess.Popen(argv, cwd=work, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
