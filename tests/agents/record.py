@@ -229,7 +229,7 @@ def record(agent, version, case):
         to = STREAMS / agent / version
         to.mkdir(parents=True, exist_ok=True)
         (to / f"{case.name}.jsonl").write_text(text)
-        if rollout := next(home.glob("sessions/**/rollout-*.jsonl"), None):
+        if not case.resumes and (rollout := next(home.glob("sessions/**/rollout-*.jsonl"), None)):
             keep_calls(rollout, to / f"{case.name}.rollout", lambda text: normal(text, base, in_tmp, url))
         end = f"signal: {-code}" if code < 0 else f"exit: {code}"
         (to / f"{case.name}.yaml").write_text(f"{end}\nwhat: {json.dumps(case.what)}\n")
