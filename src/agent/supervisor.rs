@@ -6,7 +6,7 @@
 //! factory holds: at its end the factory is gone, and so is the agent.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,12 +17,14 @@ use super::redact::Redactor;
 use super::stream::classify;
 use super::watch::{Cut, Limits, TICK, Watch};
 use super::way_out::{self, Exit};
-use super::{Activity, CrashPoint, Ended, TurnRecord, named};
+use super::{Activity, CrashPoint, Ended, Trouble, TurnRecord, named};
 use crate::clock::{Clock as _, SystemClock};
+use crate::convergence::TurnClass;
 use crate::process::survivors;
 use crate::process::{
     Call, Cancel, Keep, Signal, Stdin, Stream, Variables, closing, inherited, run,
 };
+use crate::text::one_line;
 use crate::verdict::Ending;
 
 /// The time between TERM and KILL.
@@ -171,7 +173,7 @@ pub(super) fn supervise_call(
         Ending::Exited { code } => Some(code),
         _ => None,
     };
-    let (reading, cut) = watch.finish(exit);
+    let (mut reading, cut) = watch.finish(exit);
     let ended = match cut {
         // It had said that it was done; what was ended is what it had left.
         Some(Cut::Lingered) => Ended::Done,
@@ -180,6 +182,10 @@ pub(super) fn supervise_call(
     };
     let exit_class = exit.and_then(|code| backend.exit_class(code));
     let class = classify(&ended, &reading, backend.tells_its_end(), exit_class);
+    if class == TurnClass::Crashed && reading.end.is_none() && reading.trouble.is_none() {
+        // Nobody but the person reads it: what it says decides nothing.
+        reading.trouble = last_words(&record).map(|words| Trouble::of(class, words));
+    }
     let reaped = (swept.ended + left as usize).max(usize::from(finished.leaked));
     let ended = EndedFile {
         v: VERSION,
@@ -218,6 +224,18 @@ fn call(spec: &Spec, adopts: bool) -> Call {
         .idle(spec.idle)
         .grace(GRACE)
         .keep(Keep { head: 0, tail: 0 })
+}
+
+/// Returns the last line that the agent wrote to stderr; none where it wrote none.
+fn last_words(record: &Record<'_>) -> Option<String> {
+    let mut file = File::open(record.stderr()).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(4_000))).ok()?;
+    let mut text = Vec::new();
+    file.read_to_end(&mut text).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+    Some(one_line(line, 500))
 }
 
 /// Has the watch look at the clock while `run` goes on.

@@ -8,7 +8,6 @@ use std::sync::atomic::AtomicU32;
 use super::super::{Recovered, Usage, recover};
 use super::*;
 use crate::clock::Instant;
-use crate::convergence::TurnClass;
 
 struct Stage {
     dir: tempfile::TempDir,
@@ -197,6 +196,25 @@ fn usage_is_read_from_the_stream_and_kept_in_the_record() {
         recover(&stage.path("record"), &stage.spec.token).unwrap(),
         Recovered::Ended(record)
     );
+}
+
+#[test]
+fn a_crash_says_the_agents_last_words_on_stderr() {
+    let stage = stage("echo 'Missing variable: KEY.' >&2; echo >&2; exit 1");
+    let record = stage.run(&Cancel::never()).record;
+    assert_eq!(record.class, TurnClass::Crashed);
+    assert_eq!(record.reading.trouble.unwrap().message, "Missing variable: KEY.");
+}
+
+#[test]
+fn an_agent_that_goes_on_after_its_last_event_is_ended_and_done() {
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/streams/claude/done.jsonl");
+    let stage = stage(&format!("cat '{fixture}'; sleep 300"));
+    let began = Instant::now();
+    let ended = stage.run(&Cancel::new().unwrap());
+    assert_eq!(ended.record.class, TurnClass::Done);
+    assert!(began.elapsed() < Duration::from_secs(60));
+    assert_eq!(stage.alive(), 0);
 }
 
 #[test]

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{ALLOWED, Variables};
 
+/// The directory of the system in which people put links to programs of their own.
+const BY_HAND: &str = "/usr/local/bin";
+
 /// Where the system and its programs are, as far as it has them.
 const SYSTEM: [&str; 15] = [
     "/usr",
@@ -190,7 +193,8 @@ fn toolchains(wanted: &Wanted<'_>) -> Vec<PathBuf> {
     for (name, _) in ALLOWED.iter().filter(|(name, _)| !NO_PLACES.contains(name)) {
         let Some(value) = wanted.env.get(OsStr::new(name)) else { continue };
         for place in parts(value) {
-            if *name == "PATH" && wanted.home.is_some_and(|home| place.starts_with(home)) {
+            let own = SYSTEM.iter().any(|system| place.starts_with(system));
+            if *name == "PATH" && (!own || place == Path::new(BY_HAND)) {
                 out.extend(behind(&place));
             }
             out.push(place);
@@ -210,8 +214,8 @@ fn parts(value: &OsStr) -> impl Iterator<Item = PathBuf> {
         .filter(|path| path.is_absolute())
 }
 
-/// Returns what the programs in a directory of a person's home need beside them: the libraries of the
-/// same prefix, and where their links lead.
+/// Returns what the programs in a directory that is not the system's need beside them: the libraries of
+/// the same prefix, and where their links lead: for a package of npm, all that were installed with it.
 fn behind(programs: &Path) -> Vec<PathBuf> {
     let mut out = Vec::new();
     if programs.ends_with("bin")
@@ -224,7 +228,8 @@ fn behind(programs: &Path) -> Vec<PathBuf> {
         let Ok(target) = fs::canonicalize(link.path()) else { continue };
         let Some(dir) = target.parent().filter(|dir| !dir.starts_with(programs)) else { continue };
         let prefix = if dir.ends_with("bin") { dir.parent() } else { Some(dir) };
-        out.extend(prefix.map(Path::to_owned));
+        let package = dir.ancestors().filter(|above| above.ends_with("node_modules")).last();
+        out.extend(package.or(prefix).map(Path::to_owned));
     }
     out.sort();
     out.dedup();
@@ -323,6 +328,17 @@ mod tests {
             machine.view("home/.local/bin", &[], &[]),
             ["home/.local/bin", "home/share/tool/versions/1"]
         );
+    }
+
+    #[test]
+    fn a_package_of_npm_is_seen_with_all_that_was_installed_with_it() {
+        let modules = "agents/node_modules";
+        let dirs = ["@a/tool/bin", "@a/tool-linux", ".bin"].map(|dir| format!("{modules}/{dir}"));
+        let machine = Machine::with(&dirs.each_ref().map(String::as_str));
+        let target = machine.at("agents/node_modules/@a/tool/bin/tool.js");
+        fs::write(&target, "").unwrap();
+        symlink(target, machine.at("agents/node_modules/.bin/tool")).unwrap();
+        assert_eq!(machine.view("agents/node_modules/.bin", &[], &[]), [modules]);
     }
 
     #[test]
