@@ -65,7 +65,8 @@ pub(super) fn open(
         Limits::default(),
         move |entry| add(&mut sink.lock().unwrap_or_else(PoisonError::into_inner), entry),
     )?;
-    let (confined, port) = confined.clone().with_way_out(&socket, || {
+    let doors = doors(&way_out.allow);
+    let (confined, port) = confined.clone().with_doors(doors).with_way_out(&socket, || {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
         let socket = socket.clone();
@@ -78,6 +79,20 @@ pub(super) fn open(
     variables.retain(|name, _| !PROXIES.iter().any(|proxy| name == proxy));
     variables.extend(proxy_variables(port).map(|(name, value)| (name.into(), value.into())));
     Ok((call, confined, Some(Exit { broker, seen })))
+}
+
+/// Returns the ports of the machine's loopback that are allowed: a server of the person's own, which the
+/// agent finds at the same address in its sandbox.
+fn doors(allow: &[String]) -> Vec<u16> {
+    let port = |entry: &String| {
+        let (host, port) = entry.rsplit_once(':')?;
+        let is_here = matches!(host, "127.0.0.1" | "localhost" | "[::1]");
+        port.parse().ok().filter(|_| is_here)
+    };
+    let mut ports: Vec<u16> = allow.iter().filter_map(port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
 }
 
 impl Exit {
@@ -143,6 +158,12 @@ mod tests {
             .map(|one| (one.host.as_str(), one.outcome.as_str(), one.connections, one.sent))
             .collect();
         assert_eq!(told, [("a", "allowed", 2, 4), ("b", "denied", 1, 2)]);
+    }
+
+    #[test]
+    fn a_server_on_the_machines_loopback_has_a_door() {
+        let allow = ["127.0.0.1:8080", "api.example.com:443", "localhost:11434", "127.0.0.1:8080"];
+        assert_eq!(doors(&allow.map(str::to_owned)), [8080, 11_434]);
     }
 
     #[test]

@@ -64,7 +64,11 @@ pub fn listed<T: AsRef<str>>(items: &[T], most: usize) -> String {
 
 /// Returns `count` with `noun`, in the plural unless the count is one: `1 scenario`, `3 scenarios`.
 pub fn plural(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+    match count {
+        1 => format!("1 {noun}"),
+        _ if noun.ends_with('s') => format!("{count} {noun}es"),
+        _ => format!("{count} {noun}s"),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the agents that package-lock.json pins into target/agents, or the directory that is named.
-# Does nothing where they are there already. Their install scripts are not run: they work without.
+# Does nothing where they are there already. Of their install scripts two are run, which put a program for
+# this platform into its place; of those of what they depend on none.
 # usage: install.sh [DIRECTORY]. Ends with 3 where node or npm is missing, or npm fails.
 set -eu
 
@@ -33,6 +34,8 @@ else
   # Not `npm ci`: it wants each platform's package in the lock file, and not every registry has them all.
   # What is in the lock file is installed as it is there, and its digest is checked.
   (cd "$to" && npm install --no-save --ignore-scripts --no-audit --no-fund --no-progress --loglevel=error) || exit 3
+  (cd "$to/node_modules/@anthropic-ai/claude-code" && node install.cjs) || exit 3
+  (cd "$to/node_modules/opencode-ai" && node postinstall.mjs) || exit 3
   echo "$wanted" > "$stamp"
 fi
 

@@ -256,6 +256,10 @@ fn take_turn(
         crash: run.settings.crash.take(),
     };
 
+    // What the agent expects in its home is handed over to it with the rest.
+    for dir in &launch.home_dirs {
+        private_dir(&paths.home.join(dir))?;
+    }
     launch.confined = run.confined_agent(&launch, &env, &paths)?;
     if launch.confined.is_some() {
         launch.way_out = run.way_out(chosen);

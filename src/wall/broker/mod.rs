@@ -21,7 +21,7 @@ mod socket;
 mod tests;
 mod upstream;
 
-pub use forward::{forward, proxy_variables};
+pub use forward::{forward, open_door, proxy_variables};
 pub use host::{Host, HostError, Target};
 pub use policy::{AllowError, Denial, Policy};
 pub use request::{BadRequest, Kind, MAX_HEAD, Next, Plain, Request};

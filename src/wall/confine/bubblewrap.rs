@@ -82,6 +82,7 @@ mod tests {
             places: vec![("/s/tmp".into(), "/tmp".into())],
             network: Network::Own,
             way_out: None,
+            doors: Vec::new(),
             going_on: None,
             joins: None,
             env: Vec::new(),

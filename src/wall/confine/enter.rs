@@ -31,7 +31,7 @@ use super::view::Use;
 use super::{WAY_OUT, steers_the_loader};
 use super::{bubblewrap, filter, selftest};
 use crate::process::{closing, inherited};
-use crate::wall::broker::forward;
+use crate::wall::broker::{forward, open_door};
 
 /// The hidden subcommand by which the launcher is started.
 pub const OUTER: &str = "confine";
@@ -229,6 +229,10 @@ fn inner(spec: &Spec, program: &Program<'_>, report: Option<&File>) -> io::Resul
     if let Some(port) = program.start.way_out {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         std::thread::spawn(move || forward(&listener, Path::new(WAY_OUT)));
+        for port in &program.start.doors {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, *port))?;
+            std::thread::spawn(move || open_door(&listener, Path::new(WAY_OUT)));
+        }
     }
     if program.program == SELF_TEST {
         return Ok(selftest::probe(program.args, report));

@@ -67,6 +67,7 @@ pub struct Confined {
     places: Vec<(OsString, OsString)>,
     network: Network,
     way_out: Option<u16>,
+    doors: Vec<u16>,
     step: Step,
     may_go_on: bool,
     joins: Option<OsString>,
@@ -88,6 +89,7 @@ impl Confined {
             places: Vec::new(),
             network: Network::Own,
             way_out: None,
+            doors: Vec::new(),
             step: chosen.step,
             may_go_on: false,
             joins: None,
@@ -112,6 +114,14 @@ impl Confined {
             self = self.showing(socket, Path::new(WAY_OUT));
         }
         Ok((self, port))
+    }
+
+    /// Returns itself with ports of its loopback that lead to the same ones of the machine's, by way of
+    /// the broker. In the step that has no loopback of its own there are none.
+    #[must_use]
+    pub fn with_doors(mut self, ports: Vec<u16>) -> Self {
+        self.doors = ports;
+        self
     }
 
     /// Returns itself, on another network.
@@ -171,6 +181,7 @@ impl Confined {
             places: self.places.clone(),
             network: self.network.clone(),
             way_out: self.way_out,
+            doors: self.doors.clone(),
             going_on: None,
             joins: self.joins.clone(),
             env: Vec::new(),

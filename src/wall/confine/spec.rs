@@ -51,6 +51,9 @@ pub(super) struct Start {
     pub(super) network: Network,
     /// The port of the loopback on which the broker is reached; none where there is no way out.
     pub(super) way_out: Option<u16>,
+    /// Ports of its loopback that lead to the same ones of the machine's, by way of the broker.
+    #[serde(default)]
+    pub(super) doors: Vec<u16>,
     /// A pipe on which it is told that the program has exited with 0 and left something running, which
     /// goes on; none where that ends with it.
     pub(super) going_on: Option<OsString>,
