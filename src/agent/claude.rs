@@ -61,6 +61,12 @@ impl Backend for Claude {
         if let Some(money) = turn.money {
             args.extend(["--max-budget-usd".into(), format!("{money:.4}").into()]);
         }
+        if let Some(effort) = &turn.settings.effort {
+            args.extend(["--effort".into(), effort.into()]);
+        }
+        if let Some(most) = turn.settings.max_turns {
+            args.extend(["--max-turns".into(), most.to_string().into()]);
+        }
         args.extend(turn.settings.args.iter().map(OsString::from));
         let mut env_extra = BTreeMap::from(
             [
@@ -71,6 +77,9 @@ impl Backend for Claude {
             ]
             .map(|(name, value)| (OsString::from(name), OsString::from(value))),
         );
+        if let Some(url) = turn.base_url {
+            env_extra.insert("ANTHROPIC_BASE_URL".into(), url.into());
+        }
         if turn.confined {
             env_extra.insert("IS_SANDBOX".into(), "1".into());
         }
@@ -96,6 +105,10 @@ impl Backend for Claude {
 struct Events {
     /// The message whose usage was told last: it stands in each of the events of a message.
     message: String,
+    /// The tools that are in use, by the id of the use.
+    tools: BTreeMap<String, Activity>,
+    /// What kind of error the last message stands for.
+    error: Option<String>,
     resets: Option<Timestamp>,
 }
 
@@ -103,11 +116,23 @@ impl Reader for Events {
     fn read(&mut self, event: &Value, telling: &mut Telling<'_>) {
         match event["type"].as_str() {
             Some("system") if event["subtype"] == "init" => telling.model(&event["model"]),
-            Some("assistant") => self.message(&event["message"], telling),
-            Some("rate_limit_event") => {
-                let limit = &event["rate_limit_info"];
-                let now = SystemClock.now();
-                self.resets = limit["resetsAt"].as_f64().and_then(|at| reset_at(at, now));
+            Some("system") if event["subtype"] == "api_retry" => {
+                let class = class(event["error_status"].as_u64(), event["error"].as_str());
+                let status = event["error_status"].as_u64();
+                let why = status.map_or("no connection".to_owned(), |status| status.to_string());
+                telling.troubled(Trouble::of(class, format!("the provider is asked again: {why}")));
+            }
+            Some("assistant") => {
+                // An error comes as a message, too, that no model has written.
+                self.error = text(&event["error"]);
+                if self.error.is_none() {
+                    self.message(&event["message"], telling);
+                }
+            }
+            Some("user") => self.used_tools(&event["message"], telling),
+            Some("rate_limit_event") if event["rate_limit_info"]["status"] == "rejected" => {
+                let at = event["rate_limit_info"]["resetsAt"].as_f64();
+                self.resets = at.and_then(|at| reset_at(at, SystemClock.now()));
             }
             Some("result") => self.result(event, telling),
             _ => {}
@@ -125,8 +150,29 @@ impl Events {
         for block in message["content"].as_array().into_iter().flatten() {
             match block["type"].as_str() {
                 Some("text") => telling.said(&block["text"]),
-                Some("tool_use") => tool(block, telling),
+                Some("tool_use") => {
+                    let tool = block["name"].as_str().unwrap_or("a tool");
+                    telling.tell(Activity::Began { what: named(tool, &block["input"]) });
+                    let id = block["id"].as_str().unwrap_or_default().to_owned();
+                    self.tools.insert(id, use_of(block));
+                }
                 _ => {}
+            }
+        }
+    }
+
+    /// Tells of the tools whose results a message brings; those that were denied are told of at the end.
+    fn used_tools(&mut self, message: &Value, telling: &mut Telling<'_>) {
+        for block in message["content"].as_array().into_iter().flatten() {
+            let id = block["tool_use_id"].as_str().unwrap_or_default();
+            let Some(mut activity) = self.tools.remove(id) else { continue };
+            let code = exit_code(block);
+            if let Activity::Ran { exit, .. } = &mut activity {
+                *exit = code;
+            }
+            // A tool that failed before it did anything, or was denied.
+            if block["is_error"] != true || code.is_some() {
+                telling.tell(activity);
             }
         }
     }
@@ -154,27 +200,46 @@ impl Events {
             "error_max_turns" => TurnClass::MaxTurns,
             "error_max_budget_usd" => TurnClass::Budget,
             // Errors of the provider are a `success` that is an error.
-            "success" => match event["api_error_status"].as_u64() {
-                Some(status) => by_status(status, None).unwrap_or(TurnClass::Crashed),
-                None => TurnClass::Network,
-            },
+            "success" => class(event["api_error_status"].as_u64(), self.error.as_deref()),
             _ => TurnClass::Crashed,
         };
         let message = said.unwrap_or_else(|| subtype.to_owned());
-        telling.failed(Trouble { class, message, resets: self.resets });
+        let resets = self.resets.filter(|_| class == TurnClass::RateLimited);
+        telling.failed(Trouble { class, message, resets });
     }
 }
 
-/// Tells of the use of a tool: its exit code is not in the stream.
-fn tool(block: &Value, telling: &mut Telling<'_>) {
+/// Returns what an error of the provider is, by its HTTP status, none where there was no answer, and by
+/// claude's own word for it.
+fn class(status: Option<u64>, error: Option<&str>) -> TurnClass {
+    match (status, error) {
+        (Some(status), _) if by_status(status, error).is_some() => {
+            by_status(status, error).unwrap_or(TurnClass::Crashed)
+        }
+        (_, Some("authentication_failed" | "oauth_org_not_allowed")) => TurnClass::Authentication,
+        (_, Some("rate_limit")) => TurnClass::RateLimited,
+        (_, Some("billing_error")) => TurnClass::Quota,
+        (None, Some("server_error" | "unknown") | None) => TurnClass::Network,
+        _ => TurnClass::Crashed,
+    }
+}
+
+/// Returns what the use of a tool is, once it is over.
+fn use_of(block: &Value) -> Activity {
     let name = block["name"].as_str().unwrap_or("a tool");
     let input = &block["input"];
     match (name, input["file_path"].as_str()) {
         ("Edit" | "Write" | "MultiEdit" | "NotebookEdit", Some(path)) => {
-            telling.tell(Activity::Changed { paths: vec![path.to_owned()] });
+            Activity::Changed { paths: vec![path.to_owned()] }
         }
-        _ => telling.tell(Activity::Ran { what: named(name, input), exit: None }),
+        _ => Activity::Ran { what: named(name, input), exit: None },
     }
+}
+
+/// Reads the exit code of a command from its result; none of a tool that has none.
+fn exit_code(result: &Value) -> Option<i32> {
+    let text = result["content"].as_str()?.strip_prefix("Exit code ")?;
+    text.lines().next()?.trim().parse().ok()
 }
 
 /// Names the use of a tool: the command, or the tool and the first thing that it was used on.

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::stream::{by_status, reset_at};
+use super::codex_session::Session;
+use super::stream::by_status;
 use super::{
     Activity, AgentError, Backend, Launch, LaunchStdin, Reader, Telling, Tool, Trouble, Turn,
-    Usage, UsageTold, check_login, check_tool,
+    Usage, UsageTold, check_login, check_tool, reset_time,
 };
-use crate::clock::{Clock as _, SystemClock, Timestamp};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{AgentSettings, Environment};
 use crate::convergence::TurnClass;
 
@@ -52,22 +53,43 @@ impl Backend for Codex {
         let sandbox = if turn.confined { "danger-full-access" } else { "workspace-write" };
         args.extend(["-s".into(), sandbox.into()]);
         args.extend(["-C".into(), turn.paths.workspace.clone().into()]);
+        let mut set = |value: String| args.extend(["-c".into(), value.into()]);
+        set("analytics.enabled=false".to_owned());
+        if let Some(effort) = &turn.settings.effort {
+            set(format!("model_reasoning_effort={}", toml(effort)));
+        }
+        if let Some(url) = turn.base_url {
+            set("model_provider=factory".to_owned());
+            set(format!(
+                "model_providers.factory={{name=\"factory\",base_url={},\
+                 env_key=\"CODEX_API_KEY\",wire_api=\"responses\"}}",
+                toml(url)
+            ));
+        }
         if let Some(model) = turn.model {
             args.extend(["-m".into(), model.into()]);
         }
         args.extend(turn.settings.args.iter().map(OsString::from));
         // The prompt comes on stdin; with a prompt in argv too, stdin would be appended to it.
         args.push("-".into());
+        let mut home_files = BTreeMap::new();
+        if turn.confined {
+            // Nobody is there to approve it, and codex takes it for dangerous in its own sandbox or none.
+            let rule = "prefix_rule(pattern = [\"rm\"], decision = \"allow\")\n";
+            home_files.insert(".codex/rules/factory.rules".into(), rule.to_owned());
+        }
         Ok(Launch {
             stdin: LaunchStdin::File(turn.paths.prompt_file.clone()),
-            env_extra: BTreeMap::from([(
-                "CODEX_HOME".into(),
-                turn.paths.home.join(".codex").into(),
-            )]),
+            env_extra: BTreeMap::from([
+                ("CODEX_HOME".into(), turn.paths.home.join(".codex").into()),
+                // It names the time of a limit's end by the clock, and no zone.
+                ("TZ".into(), "UTC".into()),
+            ]),
             // `codex exec` takes a key from CODEX_API_KEY alone.
             env_aliases: vec![("CODEX_API_KEY", "OPENAI_API_KEY")],
             // codex refuses a CODEX_HOME that is not there.
             home_dirs: vec![PathBuf::from(".codex")],
+            home_files,
             ..Launch::of(self.name(), "codex", args)
         })
     }
@@ -87,11 +109,16 @@ impl Backend for Codex {
     }
 }
 
+/// Writes a text as TOML does.
+fn toml(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
 #[derive(Default)]
 struct Events {
-    /// What the session's file has told of the usage.
-    used: Usage,
-    resets: Option<Timestamp>,
+    session: Session,
+    /// What the last event says of the usage of the whole conversation.
+    total: Option<Usage>,
 }
 
 impl Reader for Events {
@@ -102,44 +129,34 @@ impl Reader for Events {
                     telling.tell(Activity::Began { what: what.to_owned() });
                 }
             }
-            Some("item.completed") => item(&event["item"], telling),
+            Some("item.completed") => {
+                if event["item"]["type"] == "command_execution" {
+                    self.session.shown += 1;
+                }
+                item(&event["item"], telling);
+            }
             Some("error") => telling.troubled(self.trouble(&event["message"])),
             Some("turn.completed") => {
-                telling.used_in_all(usage(&event["usage"]));
+                let total = usage(&event["usage"]);
+                self.total = Some(total);
+                telling.used_in_all(self.session.without_earlier(total));
                 telling.done();
             }
-            Some("turn.failed") => {
-                if self.used != Usage::default() {
-                    telling.used_in_all(self.used);
-                }
-                telling.failed(self.trouble(&event["error"]["message"]));
-            }
+            Some("turn.failed") => telling.failed(self.trouble(&event["error"]["message"])),
             _ => {}
         }
     }
 
     fn read_side(&mut self, event: &Value, telling: &mut Telling<'_>) {
-        let payload = &event["payload"];
-        if event["type"] == "turn_context" {
-            telling.model(&payload["model"]);
+        self.session.read(event, telling);
+    }
+
+    fn close(&mut self, _exit: Option<i32>, telling: &mut Telling<'_>) {
+        // The session's file may have been read later than the last event.
+        if let Some(total) = self.total {
+            telling.used_in_all(self.session.without_earlier(total));
         }
-        if payload["type"] != "token_count" {
-            return;
-        }
-        let last = &payload["info"]["last_token_usage"];
-        if last.is_object() {
-            self.used = usage(&payload["info"]["total_token_usage"]);
-            telling.tell(Activity::Used(usage(last)));
-        }
-        let limits = ["primary", "secondary"].map(|name| &payload["rate_limits"][name]);
-        let now = SystemClock.now();
-        let full = limits.iter().filter(|limit| limit["used_percent"].as_f64() >= Some(100.0));
-        self.resets = full
-            .filter_map(|limit| {
-                let at = limit["resets_at"].as_f64().or(limit["resets_in_seconds"].as_f64())?;
-                reset_at(at, now)
-            })
-            .max();
+        self.session.tell_unshown(telling);
     }
 }
 
@@ -147,8 +164,11 @@ impl Events {
     /// Reads an error's message, which is all that codex tells of an error.
     fn trouble(&self, message: &Value) -> Trouble {
         let message = message.as_str().unwrap_or("codex failed and did not say why");
-        let resets = self.resets;
-        Trouble { class: class(message), message: message.to_owned(), resets }
+        let class = class(message);
+        let limited = class == TurnClass::RateLimited;
+        let named = || reset_time::named_in(message, SystemClock.now(), 0);
+        let resets = limited.then(|| self.session.resets.or_else(named)).flatten();
+        Trouble { class, message: message.to_owned(), resets }
     }
 }
 
@@ -178,7 +198,7 @@ fn item(item: &Value, telling: &mut Telling<'_>) {
 }
 
 /// Reads the figures of one call or of a turn; input holds what came from the cache.
-fn usage(of: &Value) -> Usage {
+pub(super) fn usage(of: &Value) -> Usage {
     Usage {
         input_tokens: of["input_tokens"].as_u64(),
         output_tokens: of["output_tokens"].as_u64(),
@@ -190,6 +210,7 @@ fn usage(of: &Value) -> Usage {
 
 /// Returns what an error's message says, by the words that codex begins its messages with.
 fn class(message: &str) -> TurnClass {
+    let message = message.replace('’', "'");
     let status = message.split_once("status").and_then(|(_, rest)| {
         let rest = rest.trim_start_matches([':', ' ']);
         let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());

@@ -13,6 +13,8 @@ pub(super) struct Sample {
     root: PathBuf,
     paths: TurnPaths,
     pub(super) model: Option<&'static str>,
+    base_url: Option<&'static str>,
+    confined: bool,
 }
 
 impl Default for Sample {
@@ -36,6 +38,8 @@ impl Default for Sample {
                 feedback_file: at("ws/feedback.md"),
             },
             model: Some("m-1"),
+            base_url: None,
+            confined: false,
         }
     }
 }
@@ -51,7 +55,8 @@ impl Sample {
             attempt: 1,
             money: None,
             model: self.model,
-            confined: false,
+            base_url: self.base_url,
+            confined: self.confined,
         }
     }
 }
@@ -72,7 +77,7 @@ fn every(check: impl Fn(&dyn Backend, Launch)) {
 /// A directory with a program for each backend that needs one.
 fn programs() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    for name in ["codex", "claude", "true"] {
+    for name in ["codex", "claude", "opencode", "gemini", "true"] {
         let path = dir.path().join(name);
         std::fs::write(&path, "#!/bin/sh\n").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -176,7 +181,7 @@ fn a_backend_that_nobody_knows_is_named_with_the_nearest() {
     assert_eq!(
         backend(&settings).err().unwrap().to_string(),
         "there is no agent backend `cluade` (did you mean `claude`?); the backends are `codex`, \
-         `claude`, `command`, `replay`"
+         `claude`, `opencode`, `gemini`, `command`, `replay`"
     );
     let none = backend(&AgentSettings::default()).err().unwrap();
     assert!(none.is_request());
@@ -194,7 +199,7 @@ fn the_presets_speak_todays_flags() {
     assert_eq!(
         lines("codex"),
         "exec --json --skip-git-repo-check --color never -s workspace-write -C /s/ws \
-         -m m-1 --extra a={b=\"c\"} -"
+         -c analytics.enabled=false -m m-1 --extra a={b=\"c\"} -"
     );
     assert_eq!(
         lines("claude"),

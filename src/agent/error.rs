@@ -31,6 +31,12 @@ pub enum AgentError {
         /// What to write there.
         hint: &'static str,
     },
+    /// `agent.base_url` is no address.
+    #[error("`agent.base_url` is `{found}`; write it as in `http://127.0.0.1:8080/v1`")]
+    BaseUrl {
+        /// What stands there.
+        found: String,
+    },
     /// A placeholder that nobody fills.
     #[error(
         "`agent.command` has `{{{found}}}`{}; it can have {{prompt_file}}, {{feedback_file}}, \
@@ -119,6 +125,7 @@ impl AgentError {
                 | Self::UnknownBackend { .. }
                 | Self::Missing { .. }
                 | Self::UnknownPlaceholder { .. }
+                | Self::BaseUrl { .. }
                 | Self::NoRecording(_)
                 | Self::Home(
                     HomeError::NotBelowHome { .. }

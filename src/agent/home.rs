@@ -1,8 +1,9 @@
 //! The private home and temporary directory of the agent, and what of the person's home it links to.
 
-use std::fs::{self, DirBuilder, Permissions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
 
 /// Why the agent's home could not be made.
@@ -41,7 +42,18 @@ pub enum HomeError {
         /// What is in the way.
         path: PathBuf,
     },
-    /// A directory or link could not be made.
+    /// What the factory has to write would land in the person's home, or where the agent had it land.
+    #[error(
+        "{} is a link or no directory, and the factory has to write {} there; name in `agent.home` the file \
+         with the login, not its directory, or remove it", place.display(), file.display()
+    )]
+    Linked {
+        /// What is in the way.
+        place: PathBuf,
+        /// The file, relative to the home.
+        file: PathBuf,
+    },
+    /// A directory, link or file could not be made.
     #[error("can't make {}", path.display())]
     Make {
         /// Which one.
@@ -80,6 +92,46 @@ pub fn prepare_home(
     }
     for (entry, path, target) in links {
         link(home, entry, &path, &target)?;
+    }
+    Ok(())
+}
+
+/// Makes in the private home `home` the directories `dirs`, and writes `files` anew, of this user
+/// alone.
+///
+/// What the agent has put in their place goes; no link of its, and none of the person's, is followed.
+///
+/// # Errors
+/// A directory on the way is none, or a link; or the disk fails.
+pub(super) fn furnish(
+    home: &Path,
+    dirs: &[PathBuf],
+    files: &BTreeMap<PathBuf, String>,
+) -> Result<(), HomeError> {
+    for dir in dirs {
+        make_dir(&home.join(dir))?;
+    }
+    for (file, text) in files {
+        let mut place = home.to_owned();
+        for part in file.parent().into_iter().flat_map(Path::components) {
+            place.push(part);
+            if place.is_symlink() || (place.exists() && !place.is_dir()) {
+                return Err(HomeError::Linked { place, file: file.clone() });
+            }
+        }
+        make_dir(&place)?;
+        let place = home.join(file);
+        match fs::remove_file(&place) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(make(&place)(e)),
+            _ => {}
+        }
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&place)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .map_err(make(&place))?;
     }
     Ok(())
 }
@@ -212,5 +264,42 @@ mod tests {
         prepare(&homes, &[]).unwrap();
         symlink(&homes.person, homes.home.join(".codex")).unwrap();
         assert!(matches!(prepare(&homes, &[".codex/auth.json"]), Err(HomeError::InTheWay { .. })));
+    }
+
+    fn furnished(homes: &Homes) -> Result<(), HomeError> {
+        let files = BTreeMap::from([(".gemini/settings.json".into(), "ours".to_owned())]);
+        furnish(&homes.home, &[".codex".into()], &files)
+    }
+
+    #[test]
+    fn the_factorys_settings_are_written_anew_for_each_turn() {
+        let homes = homes();
+        prepare(&homes, &[]).unwrap();
+        let file = homes.home.join(".gemini/settings.json");
+        for _ in 0..2 {
+            furnished(&homes).unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), "ours");
+            assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+            fs::write(&file, "the agent's").unwrap();
+        }
+        assert!(homes.home.join(".codex").is_dir());
+    }
+
+    #[test]
+    fn the_agent_cannot_redirect_what_the_factory_writes() {
+        let homes = homes();
+        prepare(&homes, &[]).unwrap();
+        let login = homes.person.join(".codex/auth.json");
+        let file = homes.home.join(".gemini/settings.json");
+        furnished(&homes).unwrap();
+        fs::remove_file(&file).unwrap();
+        symlink(&login, &file).unwrap();
+        furnished(&homes).unwrap();
+        assert_eq!(fs::read_to_string(&login).unwrap(), "login");
+        assert!(!file.is_symlink());
+        fs::remove_dir_all(homes.home.join(".gemini")).unwrap();
+        symlink(&homes.person, homes.home.join(".gemini")).unwrap();
+        assert!(matches!(furnished(&homes), Err(HomeError::Linked { .. })));
+        assert!(!homes.person.join("settings.json").exists());
     }
 }

@@ -5,16 +5,21 @@
 //! alive. How it ended is one class of all agents' ([`crate::convergence::TurnClass`]); whether it was
 //! worth anything is not decided here: that is read from the workspace.
 
+mod base_url;
 mod claude;
 mod codex;
+mod codex_session;
 mod command;
 mod error;
+mod gemini;
 mod home;
+mod opencode;
 mod prompt;
 mod record;
 mod recover;
 mod redact;
 mod replay;
+mod reset_time;
 mod stream;
 mod supervisor;
 mod turn;
@@ -30,6 +35,7 @@ use crate::convergence::TurnClass;
 use crate::wall::confine::Confined;
 
 pub use crate::event::{Activity, Trouble, Usage};
+pub use base_url::BaseUrl;
 pub use error::AgentError;
 pub use home::{HomeError, prepare_home};
 pub use prompt::{Answer, DEFAULT_PROMPT, PromptContext, PromptError, render};
@@ -95,6 +101,8 @@ pub struct Turn<'a> {
     pub model: Option<&'a str>,
     /// How many US dollars it may spend; none is no limit.
     pub money: Option<f64>,
+    /// Where its model is asked for, in place of its provider's own address.
+    pub base_url: Option<&'a str>,
     /// Whether it is confined by the factory: then its own sandbox, which can't be within another, is
     /// switched off, and it need not ask before it runs a command.
     pub confined: bool,
@@ -117,6 +125,9 @@ pub struct Launch {
     pub env_aliases: Vec<(&'static str, &'static str)>,
     /// Directories that the agent expects, made in its private home; relative to that.
     pub home_dirs: Vec<PathBuf>,
+    /// Files that are the factory's settings for it, written anew into its private home for each turn;
+    /// relative to that.
+    pub home_files: BTreeMap<PathBuf, String>,
     /// Files and directories that it reads beside its workspace, its home and what is installed.
     pub reads: Vec<PathBuf>,
     /// What keeps it in its view; a backend leaves that to its caller.
@@ -192,6 +203,14 @@ pub trait Backend: Sync {
 }
 
 impl Launch {
+    /// Makes what the agent needs in its private home, before that is handed over to its user.
+    ///
+    /// # Errors
+    /// See [`HomeError`].
+    pub fn furnish(&self, home: &Path) -> Result<(), AgentError> {
+        home::furnish(home, &self.home_dirs, &self.home_files).map_err(AgentError::Home)
+    }
+
     /// Makes a launch of `program` with `args`, and nothing else.
     fn of(backend: &'static str, program: impl Into<OsString>, args: Vec<OsString>) -> Self {
         Self {
@@ -202,6 +221,7 @@ impl Launch {
             env_extra: BTreeMap::new(),
             env_aliases: Vec::new(),
             home_dirs: Vec::new(),
+            home_files: BTreeMap::new(),
             reads: Vec::new(),
             confined: None,
             way_out: None,
@@ -232,8 +252,14 @@ pub struct Tool {
 }
 
 /// Every backend, in the order in which people are told of them.
-pub static BACKENDS: [&dyn Backend; 4] =
-    [&codex::Codex, &claude::Claude, &command::AnyCommand, &replay::Replay];
+pub static BACKENDS: [&dyn Backend; 6] = [
+    &codex::Codex,
+    &claude::Claude,
+    &opencode::Opencode,
+    &gemini::Gemini,
+    &command::AnyCommand,
+    &replay::Replay,
+];
 
 /// Returns the backend that `settings` choose.
 ///
@@ -320,3 +346,5 @@ fn text(value: &serde_json::Value) -> Option<String> {
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod corpus;

@@ -38,6 +38,8 @@ pub struct Reading {
     pub ran: u32,
     /// Of what it wanted to do, what it was not allowed to.
     pub denied: u32,
+    /// Commands that its own sandbox kept from running.
+    pub blocked: u32,
     /// Whether its last event has come, and with what trouble.
     pub end: Option<Option<Trouble>>,
     /// The last trouble that was not its end.
@@ -90,6 +92,12 @@ impl Telling<'_> {
             let (text, _) = crate::text::tail(&text, LONGEST_TEXT);
             self.tell(Activity::Said { text: text.to_owned() });
         }
+    }
+
+    /// Tells of a command that the agent's own sandbox kept from running.
+    pub(super) fn blocked(&mut self, what: String) {
+        self.reading.blocked += 1;
+        self.told.push(Activity::WasDenied { what });
     }
 
     /// Tells what the whole turn used, by the agent's own account.
@@ -249,8 +257,15 @@ pub(super) fn classify(
         Ended::Failed { .. } | Ended::Signalled { .. } => false,
     };
     match &reading.end {
+        // An end that says nothing of its kind leaves that to the exit code.
+        Some(Some(Trouble { class: TurnClass::Crashed, .. })) => {
+            exit_class.unwrap_or(TurnClass::Crashed)
+        }
         Some(Some(trouble)) => trouble.class,
-        Some(None) if finished && reading.denied > 0 => TurnClass::Denied,
+        Some(None) if finished && reading.blocked > 0 && reading.ran == 0 => {
+            TurnClass::SandboxUnusable
+        }
+        Some(None) if finished && reading.denied + reading.blocked > 0 => TurnClass::Denied,
         Some(None) if finished => TurnClass::Done,
         None if finished && !tells_its_end => TurnClass::Done,
         _ if finished => TurnClass::Crashed,
@@ -332,6 +347,21 @@ mod tests {
     #[test]
     fn something_denied_is_not_done() {
         check(&Ended::Done, &reading(Some(None), None, 1), TurnClass::Denied);
+    }
+
+    #[test]
+    fn commands_blocked_by_the_agents_own_sandbox_are_not_done() {
+        let blocked = |ran| Reading { blocked: 1, ran, ..reading(Some(None), None, 0) };
+        check(&Ended::Done, &blocked(0), TurnClass::SandboxUnusable);
+        check(&Ended::Done, &blocked(2), TurnClass::Denied);
+    }
+
+    #[test]
+    fn an_end_that_says_nothing_of_its_kind_is_what_the_exit_code_says() {
+        let failed = reading(Some(Some(TurnClass::Crashed)), None, 0);
+        check(&FAILED, &failed, TurnClass::Crashed);
+        let class = classify(&FAILED, &failed, true, Some(TurnClass::Overloaded));
+        assert_eq!(class, TurnClass::Overloaded);
     }
 
     #[test]

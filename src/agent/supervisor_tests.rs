@@ -180,15 +180,16 @@ fn stdin_is_the_prompt_or_closed() {
 
 #[test]
 fn usage_is_read_from_the_stream_and_kept_in_the_record() {
-    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/streams/claude/done.jsonl");
+    let fixture =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/streams/claude/2.1.197/done.jsonl");
     let stage = stage(&format!("cat '{fixture}'"));
     let record = stage.run(&Cancel::never()).record;
     let usage = Usage {
-        input_tokens: Some(2_030),
-        output_tokens: Some(45),
-        cached_tokens: Some(20),
-        cache_write_tokens: Some(10),
-        cost_usd: Some(0.0113),
+        input_tokens: Some(2_500),
+        output_tokens: Some(60),
+        cached_tokens: Some(1_400),
+        cache_write_tokens: Some(0),
+        cost_usd: Some(0.0077),
     };
     assert_eq!(record.reading.usage, usage);
     assert_eq!(record.class, TurnClass::Done);

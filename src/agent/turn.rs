@@ -164,7 +164,7 @@ impl FromStr for CrashPoint {
 }
 
 /// Runs one turn of the agent under a supervisor and returns its record, once everything that the
-/// turn started is dead.
+/// turn started is dead. The home is furnished already, see [`Launch::furnish`].
 ///
 /// `env` is the agent's whole environment, but for what `launch` adds and for
 /// `DARK_FACTORY_TURN=token`. `supervisor` is the binary that carries `supervise-agent`. When
@@ -186,9 +186,6 @@ pub fn run_turn(
 ) -> Result<TurnRecord, AgentError> {
     let spec = spec(launch, paths, env, limits, token)?;
     make_dir(&paths.record)?;
-    for dir in &launch.home_dirs {
-        make_dir(&paths.home.join(dir))?;
-    }
     let record = Record(&paths.record);
     write_record(&record.spec(), &spec).map_err(file("write", &record.spec()))?;
 

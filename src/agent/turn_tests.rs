@@ -30,7 +30,8 @@ fn stage() -> Stage {
         stdin: LaunchStdin::Null,
         env_extra: BTreeMap::from([("EXTRA".into(), "1".into())]),
         env_aliases: vec![("UNSET", "SET")],
-        home_dirs: vec![".agent".into()],
+        home_dirs: Vec::new(),
+        home_files: BTreeMap::new(),
         reads: Vec::new(),
         confined: None,
         way_out: None,
@@ -72,7 +73,6 @@ fn the_record_is_read_once_the_supervisor_says_so() {
     let record = stage.run(&script, "turn-a", &Cancel::never()).unwrap();
     assert_eq!(record.ended, Ended::Failed { code: 2 });
     assert_eq!(record.reading.usage.input_tokens, Some(5));
-    assert!(stage.paths.home.join(".agent").is_dir());
 }
 
 #[test]

@@ -403,7 +403,7 @@ impl Default for SatisfactionSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AgentSettings {
-    /// `codex`, `claude`, `command` or `replay`; none where the person has chosen none.
+    /// The agent's kind: `codex`, `claude`, ...; none where the person has chosen none.
     pub backend: Option<String>,
     /// The argv of the `command` backend, with `{prompt_file}`, `{feedback_file}`, `{workspace}`
     /// and `{model}`.
@@ -414,6 +414,8 @@ pub struct AgentSettings {
     pub stdin: bool,
     /// The model, as the agent names it.
     pub model: Option<String>,
+    /// Where its model is asked for, in place of its provider's own address.
+    pub base_url: Option<String>,
     /// The prompt's template, relative to the root; the built-in one where the file is missing.
     pub prompt: String,
     /// The wall-clock limit of one turn.
@@ -447,6 +449,7 @@ impl Default for AgentSettings {
             args: Vec::new(),
             stdin: false,
             model: None,
+            base_url: None,
             prompt: ".github/factory/prompts/fix.md".to_owned(),
             timeout: Span::seconds(60 * 60),
             idle: Span::seconds(15 * 60),
@@ -471,6 +474,7 @@ impl AgentSettings {
         Some(Self {
             backend: Some(next.backend),
             model: next.model,
+            base_url: next.base_url,
             effort: next.effort,
             command: next.command,
             args: next.args,
@@ -489,6 +493,9 @@ pub struct FallbackSettings {
     /// The model, as the agent names it.
     #[serde(default)]
     pub model: Option<String>,
+    /// Where its model is asked for.
+    #[serde(default)]
+    pub base_url: Option<String>,
     /// How hard it thinks.
     #[serde(default)]
     pub effort: Option<String>,

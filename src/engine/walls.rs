@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::agent::{Backend, Launch, TurnPaths, WayOut};
+use crate::agent::{Backend, BaseUrl, Launch, TurnPaths, WayOut};
 use crate::config::{ALLOWED, Access, Audience, Config, Environment, Isolation, PROXIES};
 use crate::event::{Mechanism, Tier};
 use crate::judge::Judging;
@@ -271,9 +271,14 @@ impl Run {
     }
 
     /// Returns whom the agent reaches by way of the broker; none where it has no broker.
-    pub(super) fn way_out(&self, backend: &dyn Backend) -> Option<WayOut> {
+    pub(super) fn way_out(
+        &self,
+        backend: &dyn Backend,
+        base_url: Option<&BaseUrl>,
+    ) -> Option<WayOut> {
         let network = &self.frozen.config.network;
-        let allow = backend.hosts().iter().map(|&host| host.to_owned());
+        let hosts = backend.hosts().iter().map(|&host| host.to_owned());
+        let allow = hosts.chain(base_url.map(BaseUrl::target));
         let proxies = PROXIES
             .iter()
             .filter_map(|&name| Some((name.to_owned(), self.env.get(name)?.to_str()?.to_owned())));

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::agent::{
-    self, AgentError, Answer, Ended, PromptContext, Recovered, TurnBudget, TurnLimits, TurnPaths,
-    TurnRecord, backend, prepare_home, recover, run_turn,
+    self, AgentError, Answer, BaseUrl, Ended, PromptContext, Recovered, TurnBudget, TurnLimits,
+    TurnPaths, TurnRecord, backend, prepare_home, recover, run_turn,
 };
 use crate::clock::{Clock as _, SystemClock, Timestamp};
-use crate::config::AgentSettings;
+use crate::config::{Access, AgentSettings};
 use crate::convergence::{After, Fund, Patience, TurnAllowance, TurnClass, may_begin};
 use crate::engine::handlers::deliver::workspace_patch;
 use crate::engine::handlers::feedback::feedback_path;
@@ -230,6 +230,14 @@ fn take_turn(
     write_durably(&paths.prompt_file, prompt.as_bytes()).map_err(|error| {
         Failure::of("disk", format!("writing {} failed", paths.prompt_file.display()), error)
     })?;
+    let base_url = settings.base_url.as_deref().map(BaseUrl::parse).transpose();
+    let base_url = base_url.map_err(agent_failure)?;
+    let confined = run.walls.agent == Tier::Sandbox;
+    let is_brokered = confined && run.frozen.config.network.access == Access::Agent;
+    let address = base_url.as_ref().map(|url| match is_brokered {
+        true => url.by_way_of_the_broker(),
+        false => url.to_string(),
+    });
     let mut launch = chosen
         .launch(&agent::Turn {
             settings,
@@ -240,9 +248,11 @@ fn take_turn(
             attempt,
             money: allowance.usd.map(|(usd, _)| usd),
             model: settings.model.as_deref(),
-            confined: run.walls.agent == Tier::Sandbox,
+            base_url: address.as_deref(),
+            confined,
         })
         .map_err(agent_failure)?;
+    launch.furnish(&paths.home).map_err(agent_failure)?;
     let names = agent::variables(chosen, settings);
     let env = run.env.for_agent(&names, &paths.home, &paths.tmp, &paths.workspace);
     let limits = TurnLimits {
@@ -256,13 +266,9 @@ fn take_turn(
         crash: run.settings.crash.take(),
     };
 
-    // What the agent expects in its home is handed over to it with the rest.
-    for dir in &launch.home_dirs {
-        private_dir(&paths.home.join(dir))?;
-    }
     launch.confined = run.confined_agent(&launch, &env, &paths)?;
     if launch.confined.is_some() {
-        launch.way_out = run.way_out(chosen);
+        launch.way_out = run.way_out(chosen, base_url.as_ref());
     }
     let handed = Handed {
         prompt: &prompt,
