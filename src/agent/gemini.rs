@@ -10,7 +10,7 @@ use super::reset_time;
 use super::stream::by_status;
 use super::{
     Activity, AgentError, Backend, Launch, LaunchStdin, Reader, Telling, Tool, Trouble, Turn,
-    Usage, check_login, check_tool, text,
+    Usage, UsageTold, check_login, check_tool, text,
 };
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{AgentSettings, Environment};
@@ -103,6 +103,10 @@ impl Backend for Gemini {
 
     fn reader(&self) -> Box<dyn Reader> {
         Box::<Events>::default()
+    }
+
+    fn tells_usage(&self) -> UsageTold {
+        UsageTold::AtTheEnd
     }
 
     /// Its own codes; else the code is the status of the provider's answer, of which the system keeps

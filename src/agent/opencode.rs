@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::stream::by_status;
 use super::{
     Activity, AgentError, Backend, Launch, LaunchStdin, Reader, Telling, Tool, Trouble, Turn,
-    Usage, check_login, check_tool, text,
+    Usage, UsageTold, check_login, check_tool, text,
 };
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{AgentSettings, Environment};
@@ -79,6 +79,10 @@ impl Backend for Opencode {
 
     fn reader(&self) -> Box<dyn Reader> {
         Box::<Events>::default()
+    }
+
+    fn tells_usage(&self) -> UsageTold {
+        UsageTold::AsItGoes
     }
 }
 
