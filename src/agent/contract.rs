@@ -54,6 +54,7 @@ impl Sample {
             number: 2,
             attempt: 1,
             money: None,
+            is_metered: false,
             model: self.model,
             base_url: self.base_url,
             confined: self.confined,

@@ -7,6 +7,7 @@
 
 mod base_url;
 mod claude;
+mod claude_events;
 mod codex;
 mod codex_session;
 mod command;
@@ -101,6 +102,8 @@ pub struct Turn<'a> {
     pub model: Option<&'a str>,
     /// How many US dollars it may spend; none is no limit.
     pub money: Option<f64>,
+    /// Whether what it uses is to be known while it goes on.
+    pub is_metered: bool,
     /// Where its model is asked for, in place of its provider's own address.
     pub base_url: Option<&'a str>,
     /// Whether it is confined by the factory: then its own sandbox, which can't be within another, is

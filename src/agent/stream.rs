@@ -32,8 +32,6 @@ pub struct Reading {
     pub usage_is_final: bool,
     /// The model, as the agent names it.
     pub model: Option<String>,
-    /// Answers of the model that the stream shows.
-    pub answers: u32,
     /// Commands that were run and tools that were used.
     pub ran: u32,
     /// Of what it wanted to do, what it was not allowed to.
@@ -62,7 +60,6 @@ impl Reading {
             Activity::Ran { .. } | Activity::Changed { .. } => self.ran += 1,
             Activity::WasDenied { .. } => self.denied += 1,
             Activity::Used(usage) => {
-                self.answers += 1;
                 if !self.usage_is_final {
                     self.usage = self.usage.plus(*usage);
                 }

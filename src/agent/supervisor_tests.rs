@@ -209,7 +209,8 @@ fn a_crash_says_the_agents_last_words_on_stderr() {
 
 #[test]
 fn an_agent_that_goes_on_after_its_last_event_is_ended_and_done() {
-    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/streams/claude/done.jsonl");
+    let fixture =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/streams/claude/2.1.197/done.jsonl");
     let stage = stage(&format!("cat '{fixture}'; sleep 300"));
     let began = Instant::now();
     let ended = stage.run(&Cancel::new().unwrap());

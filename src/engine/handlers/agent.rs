@@ -247,6 +247,7 @@ fn take_turn(
             number: turn,
             attempt,
             money: allowance.usd.map(|(usd, _)| usd),
+            is_metered: allowance.usd.is_some() || allowance.tokens.is_some(),
             model: settings.model.as_deref(),
             base_url: address.as_deref(),
             confined,
