@@ -54,7 +54,9 @@ impl Backend for Codex {
         args.extend(["-s".into(), sandbox.into()]);
         args.extend(["-C".into(), turn.paths.workspace.clone().into()]);
         let mut set = |value: String| args.extend(["-c".into(), value.into()]);
+        // What it would ask for of other hosts than its model's.
         set("analytics.enabled=false".to_owned());
+        set("features.plugins=false".to_owned());
         if let Some(effort) = &turn.settings.effort {
             set(format!("model_reasoning_effort={}", toml(effort)));
         }

@@ -200,7 +200,7 @@ fn the_presets_speak_todays_flags() {
     assert_eq!(
         lines("codex"),
         "exec --json --skip-git-repo-check --color never -s workspace-write -C /s/ws \
-         -c analytics.enabled=false -m m-1 --extra a={b=\"c\"} -"
+         -c analytics.enabled=false -c features.plugins=false -m m-1 --extra a={b=\"c\"} -"
     );
     assert_eq!(
         lines("claude"),
