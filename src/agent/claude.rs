@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use super::claude_events::Events;
 use super::{
-    AgentError, Backend, Launch, LaunchStdin, Reader, Tool, Turn, UsageTold, check_login,
-    check_tool,
+    AgentError, Backend, Launch, LaunchStdin, Login, OwnLogin, Reader, Tool, Turn, UsageTold,
+    check_login, check_tool,
 };
 use crate::config::{AgentSettings, Environment};
 
@@ -27,6 +27,43 @@ impl Backend for Claude {
 
     fn login_variables(&self) -> &'static [&'static str] {
         &["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"]
+    }
+
+    fn logins(&self) -> &'static [Login] {
+        &[
+            Login::Own(&OwnLogin {
+                command: &["claude", "auth", "login"],
+                usually: &[],
+                logout: &["claude", "auth", "logout"],
+                home: ("CLAUDE_CONFIG_DIR", ".claude"),
+                files: &[".claude/.credentials.json"],
+            }),
+            Login::Cloud {
+                name: "Bedrock",
+                switch: "CLAUDE_CODE_USE_BEDROCK",
+                variables: &[
+                    "AWS_REGION",
+                    "AWS_DEFAULT_REGION",
+                    "AWS_PROFILE",
+                    "AWS_ACCESS_KEY_ID",
+                    "AWS_SECRET_ACCESS_KEY",
+                    "AWS_SESSION_TOKEN",
+                    "AWS_BEARER_TOKEN_BEDROCK",
+                    "ANTHROPIC_BEDROCK_BASE_URL",
+                ],
+            },
+            Login::Cloud {
+                name: "Vertex",
+                switch: "CLAUDE_CODE_USE_VERTEX",
+                variables: &[
+                    "CLOUD_ML_REGION",
+                    "ANTHROPIC_VERTEX_PROJECT_ID",
+                    "ANTHROPIC_VERTEX_BASE_URL",
+                    "GOOGLE_APPLICATION_CREDENTIALS",
+                    "GOOGLE_CLOUD_PROJECT",
+                ],
+            },
+        ]
     }
 
     fn hosts(&self) -> &'static [&'static str] {

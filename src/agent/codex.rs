@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::codex_session::Session;
 use super::stream::by_status;
 use super::{
-    Activity, AgentError, Backend, Launch, LaunchStdin, Reader, Telling, Tool, Trouble, Turn,
-    Usage, UsageTold, check_login, check_tool, reset_time,
+    Activity, AgentError, Backend, Launch, LaunchStdin, Login, OwnLogin, Reader, Telling, Tool,
+    Trouble, Turn, Usage, UsageTold, check_login, check_tool, reset_time,
 };
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{AgentSettings, Environment};
@@ -34,6 +34,24 @@ impl Backend for Codex {
 
     fn login_variables(&self) -> &'static [&'static str] {
         &["CODEX_API_KEY", "OPENAI_API_KEY"]
+    }
+
+    fn logins(&self) -> &'static [Login] {
+        &[
+            Login::Own(&OwnLogin {
+                command: &["codex", "login"],
+                // The other way needs a browser on this machine.
+                usually: &["--device-auth"],
+                logout: &["codex", "logout"],
+                home: ("CODEX_HOME", ".codex"),
+                files: &[".codex/auth.json"],
+            }),
+            Login::Cloud {
+                name: "Azure",
+                switch: "AZURE_OPENAI_API_KEY",
+                variables: &["AZURE_OPENAI_API_VERSION"],
+            },
+        ]
     }
 
     fn hosts(&self) -> &'static [&'static str] {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Activity, AgentError, Backend, Launch, LaunchStdin, Reader, Telling, Turn, check_installed,
-    nearest,
+    check_login, nearest,
 };
 use crate::config::{AgentSettings, Environment};
 use crate::text::tail;
@@ -35,7 +35,11 @@ impl Backend for AnyCommand {
     }
 
     fn check(&self, settings: &AgentSettings, env: &Environment) -> Result<(), AgentError> {
-        check_installed(program(settings)?, "install it, or correct `agent.command`", env)
+        check_installed(program(settings)?, "install it, or correct `agent.command`", env)?;
+        match settings.login {
+            Some(_) => check_login(self, settings, env, "..."),
+            None => Ok(()),
+        }
     }
 
     fn launch(&self, turn: &Turn<'_>) -> Result<Launch, AgentError> {

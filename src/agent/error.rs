@@ -59,13 +59,20 @@ pub enum AgentError {
     },
     /// The agent has no login.
     #[error(
-        "agent `{backend}` has no login: none of {variables} is set; set one, or let the agent \
-         read its own login with `agent.home: [{files}]` in dark-factory.yaml"
+        "agent `{backend}` has no login: {}{}let the agent read its own login with \
+         `agent.home: [{files}]` in dark-factory.yaml",
+        match variables.as_str() {
+            "" => String::new(),
+            names => format!("none of {names} is set; set one, "),
+        },
+        if *own { format!("log in with `factory login {backend}`, or ") } else { "or ".to_owned() }
     )]
     NotLoggedIn {
         /// The backend.
         backend: &'static str,
-        /// The variables that it would have got.
+        /// Whether `factory login` can log it in.
+        own: bool,
+        /// The variables that it would have got; empty where there are none.
         variables: String,
         /// The files below the person's home in which it keeps a login of its own.
         files: &'static str,

@@ -14,6 +14,7 @@ mod command;
 mod error;
 mod gemini;
 mod home;
+mod login;
 mod opencode;
 mod prompt;
 mod record;
@@ -23,6 +24,7 @@ mod replay;
 mod reset_time;
 mod stream;
 mod supervisor;
+mod tool;
 mod turn;
 mod watch;
 mod way_out;
@@ -39,12 +41,17 @@ pub use crate::event::{Activity, Trouble, Usage};
 pub use base_url::BaseUrl;
 pub use error::AgentError;
 pub use home::{HomeError, prepare_home};
+pub use login::{
+    HeldLogin, KeptLogin, LentLogin, Login, LoginError, OwnLogin, is_on, secret_files, secrets_in,
+    settle_logins, with_own_login,
+};
 pub use prompt::{Answer, DEFAULT_PROMPT, PromptContext, PromptError, render};
 pub use recover::{Recovered, recover};
 pub use redact::is_secret;
 pub use replay::replay_main;
 pub use stream::{NOTHING_TO_DO, Reader, Reading, Telling};
 pub use supervisor::supervise;
+pub use tool::{Found, Version, find_tool};
 pub use turn::{CrashPoint, Ended, TurnLimits, TurnRecord, run_turn};
 pub use watch::TurnBudget;
 pub use way_out::WayOut;
@@ -137,6 +144,8 @@ pub struct Launch {
     pub confined: Option<Confined>,
     /// Whom it reaches by way of the broker, where it is confined; likewise.
     pub way_out: Option<WayOut>,
+    /// Files that hold secrets, which are kept out of what is stored of it; likewise.
+    pub secret_files: Vec<PathBuf>,
 }
 
 /// What an agent reads on its standard input.
@@ -162,6 +171,12 @@ pub trait Backend: Sync {
     /// Returns the names of the variables that a login can stand in; the agent gets them where
     /// `agent.env` is unset. Empty where the backend has no login of its own.
     fn login_variables(&self) -> &'static [&'static str];
+
+    /// Returns what it can be logged in with, beside [`Backend::login_variables`], in the order in which
+    /// people are told of it.
+    fn logins(&self) -> &'static [Login] {
+        &[]
+    }
 
     /// Returns the hosts of its model and its login, as `network.allow` writes them; empty where it has
     /// none of its own.
@@ -228,6 +243,7 @@ impl Launch {
             reads: Vec::new(),
             confined: None,
             way_out: None,
+            secret_files: Vec::new(),
         }
     }
 }
@@ -296,11 +312,38 @@ fn nearest(name: &str, names: impl Iterator<Item = &'static str>) -> Option<&'st
 }
 
 /// Returns the names of the variables that the agent gets from the person's environment.
-pub fn variables<'a>(backend: &'a dyn Backend, settings: &'a AgentSettings) -> Vec<String> {
-    match &settings.env {
-        Some(names) => names.clone(),
-        None => backend.login_variables().iter().map(|&name| name.to_owned()).collect(),
-    }
+pub fn variables(
+    backend: &dyn Backend,
+    settings: &AgentSettings,
+    env: &Environment,
+) -> Vec<String> {
+    settings.env.clone().unwrap_or_else(|| login::login_variables(backend, env))
+}
+
+/// Returns those of [`variables`] that are set and hold a login.
+pub fn set_logins(
+    backend: &dyn Backend,
+    settings: &AgentSettings,
+    env: &Environment,
+) -> Vec<String> {
+    let mut names = variables(backend, settings, env);
+    names.retain(|name| env.get(name).is_some());
+    names
+}
+
+/// Returns the login that the factory keeps and lends to the agent; none where nobody has logged in, or
+/// where a variable or `agent.home` goes before it.
+pub fn own_login(
+    backend: &dyn Backend,
+    settings: &AgentSettings,
+    env: &Environment,
+) -> Option<KeptLogin> {
+    let kept = KeptLogin::of(backend, settings, env)?;
+    let names = login::login_variables(backend, env);
+    let is_login = |name: &String| names.contains(name);
+    let by_variable = set_logins(backend, settings, env).iter().any(is_login);
+    let goes = !by_variable && !kept.is_replaced_by(&settings.home) && kept.is_there();
+    goes.then_some(kept)
 }
 
 /// Checks that a backend's own program can be found.
@@ -321,17 +364,17 @@ fn check_installed(program: &str, hint: &'static str, env: &Environment) -> Resu
     if found { Ok(()) } else { Err(AgentError::NotInstalled { program: program.to_owned(), hint }) }
 }
 
-/// Checks that one of the variables that the agent gets is set, or that it gets something of the
-/// person's home.
+/// Checks that one of the variables that the agent gets is set, that it gets something of the person's
+/// home, or that the factory keeps a login for it.
 fn check_login(
     backend: &dyn Backend,
     settings: &AgentSettings,
     env: &Environment,
     files: &'static str,
 ) -> Result<(), AgentError> {
-    let names = variables(backend, settings);
-    let set = |name: &String| env.get(name).is_some_and(|value| !value.is_empty());
-    if names.iter().any(set) || !settings.home.is_empty() {
+    let names = variables(backend, settings, env);
+    let is_set = names.iter().any(|name| env.get(name).is_some());
+    if is_set || !settings.home.is_empty() || own_login(backend, settings, env).is_some() {
         return Ok(());
     }
     let names = if names.is_empty() {
@@ -339,7 +382,9 @@ fn check_login(
     } else {
         names
     };
-    Err(AgentError::NotLoggedIn { backend: backend.name(), variables: names.join(", "), files })
+    let own = login::KeptLogin::of(backend, settings, env).is_some();
+    let variables = names.join(", ");
+    Err(AgentError::NotLoggedIn { backend: backend.name(), own, variables, files })
 }
 
 /// Returns the text that `value` is, trimmed; none where it is none, or blank.

@@ -41,6 +41,9 @@ pub(super) struct Spec {
     pub(super) confined: Option<Confined>,
     /// Whom the agent reaches by way of the broker; none where it has no broker.
     pub(super) way_out: Option<WayOut>,
+    /// Files that hold secrets and may change while the turn goes on.
+    #[serde(default)]
+    pub(super) secret_files: Vec<OsString>,
 }
 
 /// Who supervises the turn.
@@ -185,6 +188,7 @@ mod tests {
             die: Some(CrashPoint::BeforeEndedRecord),
             confined: None,
             way_out: None,
+            secret_files: Vec::new(),
         };
         let path = dir.path().join("spec.json");
         write_record(&path, &spec).unwrap();

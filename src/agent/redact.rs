@@ -1,12 +1,12 @@
 //! Replaces the values of secret variables in a stream, over the boundaries of its chunks.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 
 /// What stands in a secret's place.
 const MASK: &[u8] = b"[redacted]";
 /// Shorter values are as likely to be something else.
-const SHORTEST: usize = 8;
+pub(super) const SHORTEST: usize = 8;
 /// Parts of the names of variables that hold secrets.
 const TELLING: [&str; 6] = ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"];
 
@@ -29,22 +29,40 @@ impl Redactor {
     /// Makes one for the secrets of `env`: the values of the variables whose names say so, as they
     /// are and as JSON writes them.
     pub(super) fn of(env: &[(OsString, OsString)]) -> Self {
-        let mut secrets: Vec<Vec<u8>> = env
-            .iter()
-            .filter(|(name, _)| is_secret(&name.to_string_lossy()))
-            .map(|(_, value)| value)
-            .filter(|value| value.len() >= SHORTEST)
-            .flat_map(|value| {
-                let plain = value.as_bytes().to_vec();
-                let json = serde_json::to_string(&value.to_string_lossy()).unwrap_or_default();
-                let json = json.trim_matches('"').as_bytes().to_vec();
-                [plain, json]
-            })
-            .filter(|value| value.len() >= SHORTEST)
-            .collect();
-        secrets.sort_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
-        secrets.dedup();
-        Self { secrets, held: Vec::new() }
+        let named = env.iter().filter(|(name, _)| is_secret(&name.to_string_lossy()));
+        let mut redactor = Self { secrets: Vec::new(), held: Vec::new() };
+        redactor.learn(named.map(|(_, value)| value.as_os_str()));
+        redactor
+    }
+
+    /// Makes one for these secrets.
+    pub(super) fn of_values(values: &[String]) -> Self {
+        let mut redactor = Self { secrets: Vec::new(), held: Vec::new() };
+        redactor.learn(values.iter().map(OsStr::new));
+        redactor
+    }
+
+    /// From now on keeps out these values too, as they are and as JSON writes them.
+    pub(super) fn learn<'a>(&mut self, values: impl Iterator<Item = &'a OsStr>) {
+        self.secrets.extend(
+            values
+                .flat_map(|value| {
+                    let plain = value.as_bytes().to_vec();
+                    let json = serde_json::to_string(&value.to_string_lossy()).unwrap_or_default();
+                    let json = json.trim_matches('"').as_bytes().to_vec();
+                    [plain, json]
+                })
+                .filter(|value| value.len() >= SHORTEST),
+        );
+        self.secrets.sort_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
+        self.secrets.dedup();
+    }
+
+    /// Returns `bytes` without the secrets; nothing else is pushed meanwhile.
+    pub(super) fn whole(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut out = self.push(bytes);
+        out.extend(self.finish());
+        out
     }
 
     /// Takes `bytes` and returns what may be written by now.
@@ -102,6 +120,15 @@ mod tests {
     fn the_longer_of_two_secrets_goes_whole_and_as_json_too() {
         assert_eq!(through(&[b"sk-abcdefgh-long\"er"]), "[redacted]");
         assert_eq!(through(&[br#"{"a":"sk-abcdefgh-long\"er"}"#]), r#"{"a":"[redacted]"}"#);
+    }
+
+    #[test]
+    fn a_secret_that_is_learned_on_the_way_is_masked_from_then_on() {
+        let mut redactor = Redactor::of_values(&["12345678".to_owned()]);
+        let mut out = redactor.push(b"12345678 abcdefgh ab");
+        redactor.learn([OsStr::new("abcdefgh")].into_iter());
+        out.extend(redactor.whole(b"abcdefgh"));
+        assert_eq!(out, b"[redacted] abcdefgh ab[redacted]");
     }
 
     #[test]

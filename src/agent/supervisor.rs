@@ -5,6 +5,7 @@
 //! `ended.json` only once everything of the turn is dead. Its standard input is a pipe that the
 //! factory holds: at its end the factory is gone, and so is the agent.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -12,6 +13,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::login::SecretFiles;
 use super::record::{EndedFile, Record, Spec, Started, Status, VERSION, search};
 use super::redact::Redactor;
 use super::stream::classify;
@@ -151,10 +153,10 @@ pub(super) fn supervise_call(
     let watch = Watch::begin(backend.reader(), Some(kept), side, limits, cancel, told);
     let finished = watched(&watch, || {
         run(&call, cancel, &mut |stream, bytes| match stream {
-            Stream::Stdout => watch.take(&sinks.stdout.take(bytes)),
+            Stream::Stdout => watch.take(&sinks.take(stream, bytes)),
             Stream::Stderr => {
                 watch.hear();
-                sinks.stderr.take(bytes);
+                sinks.take(stream, bytes);
             }
         })
     });
@@ -167,6 +169,7 @@ pub(super) fn supervise_call(
         None => (finished, 0),
     };
 
+    let late = sinks.learn();
     watch.take(&sinks.stdout.finish());
     sinks.stderr.finish();
     let exit = match finished.ending {
@@ -187,7 +190,7 @@ pub(super) fn supervise_call(
         reading.trouble = last_words(&record).map(|words| Trouble::of(class, words));
     }
     let reaped = (swept.ended + left as usize).max(usize::from(finished.leaked));
-    let ended = EndedFile {
+    let mut ended = EndedFile {
         v: VERSION,
         record: TurnRecord {
             ended,
@@ -202,6 +205,9 @@ pub(super) fn supervise_call(
         },
         survivors: swept.left,
     };
+    if late {
+        sinks.scrub(&record, &mut ended)?;
+    }
     die_at(spec, CrashPoint::BeforeEndedRecord);
     record.write_ended(&ended)?;
     die_at(spec, CrashPoint::AfterEndedRecord);
@@ -262,14 +268,56 @@ fn private_file(path: &Path) -> io::Result<File> {
 struct Sinks {
     stdout: Sink,
     stderr: Sink,
+    /// A login that the agent renews has secrets which nobody knew when the turn began.
+    files: SecretFiles,
 }
 
 impl Sinks {
     fn open(record: &Record<'_>, spec: &Spec) -> io::Result<Self> {
-        Ok(Self {
+        let mut sinks = Self {
             stdout: Sink::open(&record.stdout(), spec)?,
             stderr: Sink::open(&record.stderr(), spec)?,
-        })
+            files: SecretFiles::of(&spec.secret_files),
+        };
+        sinks.learn();
+        Ok(sinks)
+    }
+
+    /// Takes what was written to a stream, and returns it with its secrets replaced.
+    fn take(&mut self, stream: Stream, bytes: &[u8]) -> Vec<u8> {
+        self.learn();
+        match stream {
+            Stream::Stdout => self.stdout.take(bytes),
+            Stream::Stderr => self.stderr.take(bytes),
+        }
+    }
+
+    /// Reads the secrets that are new, and returns whether there are any.
+    fn learn(&mut self) -> bool {
+        let new = self.files.look();
+        for sink in [&mut self.stdout, &mut self.stderr] {
+            sink.redactor.learn(new.iter().map(OsStr::new));
+        }
+        !new.is_empty()
+    }
+
+    /// Takes secrets that were seen too late out of what is stored already.
+    fn scrub(&self, record: &Record<'_>, ended: &mut EndedFile) -> io::Result<()> {
+        let known: Vec<String> = self.files.known().cloned().collect();
+        let mut redactor = Redactor::of_values(&known);
+        for path in [record.stdout(), record.stderr(), record.activity()] {
+            let (before, mut file) =
+                (fs::read(&path)?, OpenOptions::new().write(true).open(&path)?);
+            let after = redactor.whole(&before);
+            if after != before {
+                file.write_all(&after)?;
+                file.set_len(after.len() as u64)?;
+                file.sync_all()?;
+            }
+        }
+        let text = redactor.whole(&serde_json::to_vec(&ended.record.reading)?);
+        ended.record.reading = serde_json::from_slice(&text)?;
+        Ok(())
     }
 }
 

@@ -42,6 +42,7 @@ fn stage(script: &str) -> Stage {
         die: None,
         confined: None,
         way_out: None,
+        secret_files: Vec::new(),
     };
     Stage { dir, spec }
 }

@@ -256,6 +256,7 @@ fn spec(
         die: limits.crash,
         confined: launch.confined.clone(),
         way_out: launch.way_out.clone(),
+        secret_files: launch.secret_files.iter().cloned().map(Into::into).collect(),
     })
 }
 

@@ -35,6 +35,7 @@ fn stage() -> Stage {
         reads: Vec::new(),
         confined: None,
         way_out: None,
+        secret_files: Vec::new(),
     };
     Stage { dir, paths, launch }
 }

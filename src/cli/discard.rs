@@ -9,6 +9,7 @@ use clap::Parser;
 
 use super::exit::{Exit, Failure};
 use super::here::Here;
+use crate::agent::settle_logins;
 use crate::config::Environment;
 use crate::engine::RepoState;
 use crate::event::Summary;
@@ -77,6 +78,8 @@ fn discard(args: &Args, env: &Environment) -> anyhow::Result<Vec<String>> {
         let message = format!("{why}; `factory discard {id} --yes` removes the run all the same");
         return Err(Failure::because(Exit::Usage, message));
     }
+    // A killed turn may have renewed its login in the home that goes now.
+    settle_logins(env)?;
     remove(&here, &state, repo.as_ref(), &id, tip.as_ref())
 }
 

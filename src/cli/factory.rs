@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use super::exit::Exit;
 use super::{
-    apply, compile_feedback, completions, discard, gc, graph, iterate, lint, publish,
-    run_scenarios, runs, show, shuffle_scenarios, status, usage, verify,
+    apply, compile_feedback, completions, discard, doctor, gc, graph, iterate, lint, login,
+    publish, run_scenarios, runs, show, shuffle_scenarios, status, usage, verify,
 };
 use crate::config::Environment;
 
@@ -15,6 +15,7 @@ A convergence loop you can trust: specs in, judged software out, and the agent n
 /// The subcommands in groups; a test holds them against those that there are.
 const GROUPS: &str = "\
 First steps:
+  factory doctor            is there all that a run needs?
   factory lint              are the scenarios and dark-factory.yaml as they should be?
   factory run-scenarios     what does the product do today?
   factory iterate           let the agent work on it until it converges
@@ -36,6 +37,8 @@ Loop:
   publish            push what a run offers and open the pull request, in a job of its own
 
 House:
+  doctor             would a run begin here, and what is to be put right first?
+  login              a login of an agent's own, kept by the factory
   runs               the runs of this repository
   usage              what the agent used, by run, day, model or turn
   gc                 remove what ended runs left outside the repository
@@ -87,6 +90,8 @@ enum Command {
     Publish(publish::Args),
     Runs(runs::Args),
     Usage(usage::Args),
+    Doctor(doctor::Args),
+    Login(login::Args),
     Gc(gc::Args),
     Graph(graph::Args),
     Completions(completions::Args),
@@ -111,6 +116,8 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
         Command::Publish(args) => publish::run(args, env),
         Command::Runs(args) => runs::run(args, env),
         Command::Usage(args) => usage::run(args, env),
+        Command::Doctor(args) => doctor::run(args, env),
+        Command::Login(args) => login::run(args, env),
         Command::Gc(args) => gc::run(args, env),
         Command::Graph(args) => graph::run(args, env),
         Command::Completions(args) => completions::run(args, env),

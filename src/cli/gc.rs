@@ -11,6 +11,7 @@ use clap::Parser;
 
 use super::exit::Exit;
 use super::here::Here;
+use crate::agent::settle_logins;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::Environment;
 use crate::engine::RepoState;
@@ -74,6 +75,8 @@ fn gc(args: &Args, env: &Environment, now: Timestamp) -> anyhow::Result<Vec<Stri
     let lock = state.lock(&me).context("the lock of the repository can't be had")?;
     let active = lock.as_ref().err().map(|held| held.run.clone());
 
+    // A killed turn may have renewed its login in a home that goes now.
+    settle_logins(env)?;
     let mut sweep = Sweep { dry: args.dry_run, freed: 0, lines: Vec::new() };
     let keep = Duration::from_secs(args.keep_days.saturating_mul(DAY));
     let mut kept = 0;
@@ -209,9 +212,17 @@ fn accessed(path: &Path) -> Timestamp {
 
 /// Returns what lies in `path` takes on the disk, in bytes; what can't be read counts for nothing.
 fn size(path: &Path) -> u64 {
+    size_up_to(path, u64::MAX).0
+}
+
+/// Returns the same, looking no further once it is `enough`, and whether that is all of it.
+pub(super) fn size_up_to(path: &Path, enough: u64) -> (u64, bool) {
     let mut sum = 0;
     let mut open = vec![path.to_owned()];
     while let Some(path) = open.pop() {
+        if sum >= enough {
+            return (sum, false);
+        }
         let Ok(found) = path.symlink_metadata() else { continue };
         sum += found.blocks() * 512;
         if found.is_dir()
@@ -220,11 +231,11 @@ fn size(path: &Path) -> u64 {
             open.extend(read.filter_map(Result::ok).map(|entry| entry.path()));
         }
     }
-    sum
+    (sum, true)
 }
 
 /// Returns a number of bytes as people say it.
-fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["KB", "MB", "GB", "TB"];
     if count < 1_000 {
         return plural(usize::try_from(count).unwrap_or(usize::MAX), "byte");

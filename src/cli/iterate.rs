@@ -279,6 +279,7 @@ fn start_failure(error: StartError) -> anyhow::Error {
         | StartError::UnknownGraph { .. } => Exit::Usage,
         StartError::Store(store) if store.is_request() => Exit::Usage,
         StartError::Held(_)
+        | StartError::Login(_)
         | StartError::Lock(_)
         | StartError::Environment(_)
         | StartError::Store(_)

@@ -272,6 +272,7 @@ impl Review<'_> {
         for (index, path) in config.agent.home.iter().enumerate() {
             self.directory(&format!("agent.home[{index}]"), plain(path));
         }
+        self.login(config);
         self.commands("gates", config.gates.as_deref().unwrap_or_default());
         self.commands("quality", &config.quality);
         self.names("prepare", config.prepare.iter().map(|step| (&*step.name, &*step.run)));
@@ -283,6 +284,36 @@ impl Review<'_> {
         }
         self.fixtures(&config.fixtures);
         self.budget(&config.budget);
+    }
+
+    fn login(&mut self, config: &Config) {
+        let agent = &config.agent;
+        let after = agent.fallback.iter().enumerate().map(|(index, next)| {
+            (format!("agent.fallback[{index}]"), next.backend.as_str(), &next.login)
+        });
+        let first =
+            ("agent".to_owned(), agent.backend.as_deref().unwrap_or("command"), &agent.login);
+        for (key, backend, login) in std::iter::once(first).chain(after) {
+            let Some(login) = login else { continue };
+            let key = format!("{key}.login");
+            if backend != "command" {
+                let message = format!("the backend `{backend}` knows its login by itself");
+                self.value(
+                    "C003",
+                    &key,
+                    message,
+                    "leave `login` out, or use the backend `command`",
+                );
+            }
+            if login.command.first().is_none_or(String::is_empty) || login.files.is_empty() {
+                let message = "a login needs the command that makes it and the files that it keeps";
+                let help = "write `{command: [my-agent, login], files: [.my-agent/auth.json]}`";
+                self.value("C003", &key, message, help);
+            }
+            for (index, path) in login.files.iter().enumerate() {
+                self.directory(&format!("{key}.files[{index}]"), plain(path));
+            }
+        }
     }
 
     fn budget(&mut self, budget: &Budget) {
@@ -674,6 +705,9 @@ mod tests {
         }
         check("prepare:\n- {name: a, run: b, outputs: [/tmp]}\n", "C004", "/tmp");
         check("agent:\n  home: [../x]\n", "C004", "../x");
+        check("agent:\n  login: {command: [x], files: [../x]}\n", "C004", "../x");
+        check("agent:\n  login: {command: [], files: [x]}\n", "C003", "login");
+        check("agent:\n  backend: codex\n  login: {command: [x], files: [x]}\n", "C003", "login");
         let config = parse(FILE, b"scenarios: {dir: ./exams/}").unwrap();
         assert_eq!(config.scenarios.dir, "exams");
     }

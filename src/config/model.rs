@@ -437,6 +437,8 @@ pub struct AgentSettings {
     pub env: Option<Vec<String>>,
     /// Paths below the person's home that the agent's private home links to.
     pub home: Vec<String>,
+    /// How a CLI behind the `command` backend logs in by itself; none where it does not.
+    pub login: Option<LoginSettings>,
     /// The directory of the `replay` backend's recording, relative to the root.
     pub recording: String,
 }
@@ -460,6 +462,7 @@ impl Default for AgentSettings {
             fallback: Vec::new(),
             env: None,
             home: Vec::new(),
+            login: None,
             recording: String::new(),
         }
     }
@@ -479,6 +482,7 @@ impl AgentSettings {
             command: next.command,
             args: next.args,
             env: next.env,
+            login: next.login,
             ..self.clone()
         })
     }
@@ -508,6 +512,19 @@ pub struct FallbackSettings {
     /// Names of variables that it gets.
     #[serde(default)]
     pub env: Option<Vec<String>>,
+    /// How a CLI behind the `command` backend logs in by itself.
+    #[serde(default)]
+    pub login: Option<LoginSettings>,
+}
+
+/// How a CLI behind the `command` backend logs in by itself, with a login that it renews.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoginSettings {
+    /// The argv that logs in, at a terminal; `factory login command` runs it.
+    pub command: Vec<String>,
+    /// The files that it keeps, below its home.
+    pub files: Vec<String>,
 }
 
 /// What a run may use up; none is no limit. Money is in US dollars, tokens are those read and written.

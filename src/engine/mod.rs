@@ -6,6 +6,8 @@
 mod drive;
 mod frozen;
 pub mod handlers;
+mod logins;
+pub mod preflight;
 mod receipt;
 mod recorder;
 mod results;
@@ -27,7 +29,7 @@ pub use frozen::{Frozen, FrozenError};
 pub use recorder::Recorder;
 pub use results::trajectory;
 pub use run::{Run, RunSettings, Versioned};
-pub use spending::{ledger_of, model_of};
+pub use spending::{blind, ledger_of, model_of};
 pub use start::{Request, Resume, StartError, Started, begin, keep_out_of_git, resume};
 pub use state::{Held, Lock, RepoState, RunPaths};
 pub use walls::Walls;

@@ -99,6 +99,11 @@ impl Recorder {
         self.put(label, bytes)
     }
 
+    /// From now on keeps these values out of what is recorded.
+    pub fn learn_secrets(&mut self, values: Vec<String>) {
+        self.journal.learn_secrets(values);
+    }
+
     /// Returns a blob's bytes.
     ///
     /// # Errors

@@ -77,10 +77,10 @@ fn is_newer(path: &Path, from: i64) -> bool {
     path.metadata().map_or(true, |found| found.mtime().saturating_mul(1_000) >= from - 1_000)
 }
 
-/// Returns what a person should know whose limit in dollars may see none.
-pub(super) fn blind(limits: &Limits, frozen: &Frozen) -> Option<String> {
-    let model = frozen.config.agent.model.as_deref();
-    if !limits.has_money() || model.is_some_and(|model| frozen.prices.find(model).is_some()) {
+/// Returns what a person should know whose limit in dollars may see none; none where the model's price is
+/// known.
+pub fn blind(limits: &Limits, model: Option<&str>, prices: &PriceTable) -> Option<String> {
+    if !limits.has_money() || model.is_some_and(|model| prices.find(model).is_some()) {
         return None;
     }
     let why = match model {

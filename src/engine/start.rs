@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::agent::{self, AgentError, DEFAULT_PROMPT, PromptContext, PromptError};
+use crate::agent::{self, AgentError, DEFAULT_PROMPT, LoginError, PromptContext, PromptError};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Environment, EnvironmentError, Isolation};
 use crate::convergence::{Decision, Limits, PriceTable, Raise, Totals};
@@ -21,6 +21,7 @@ use crate::wall::broker::{AllowError, Policy};
 use crate::wall::{ManagedTree, TreeError};
 
 use super::frozen::{read_earlier, read_specs};
+use super::preflight;
 use super::run::{RunSettings, Versioned};
 use super::spending::{blind, spent_elsewhere};
 use super::state::{Held, Lock, RepoState};
@@ -97,6 +98,9 @@ pub enum StartError {
     /// The agent is not there, has no login, or is none.
     #[error(transparent)]
     Agent(#[from] AgentError),
+    /// The login that is kept for the agent.
+    #[error("the login that is kept for the agent can't be had")]
+    Login(#[from] LoginError),
     /// The prompt's template has a mistake.
     #[error(transparent)]
     Prompt(#[from] PromptError),
@@ -239,9 +243,13 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
         walls
     };
     let agent = if with_agent { Some(check_agent(&frozen, &request.env)?) } else { None };
+    if with_agent {
+        notices.extend(preflight::notices(&frozen.config.agent, &request.env, state.dir()));
+    }
     let limits = frozen.config.budget.limits();
     if with_agent {
-        notices.extend(blind(&limits, &frozen));
+        let model = frozen.config.agent.model.as_deref();
+        notices.extend(blind(&limits, model, &frozen.prices));
     }
     keep_out_of_git(&root)?;
     let runs = RunsDir::of(&root);
@@ -350,6 +358,8 @@ pub fn resume(request: Request, asked: &Resume) -> Result<Started, StartError> {
     };
     let frozen: Frozen =
         serde_json::from_slice(&journal.get(&summary.started.frozen)?).map_err(StoreError::from)?;
+    // What a killed turn had renewed of its login.
+    agent::settle_logins(&request.env)?;
     let journal = journal.with_redaction(secrets(&frozen, &request.env));
     let from = where_to_go_on(&summary, asked)?;
     if summary.started.agent.is_some() {
@@ -567,16 +577,19 @@ fn check_agent(frozen: &Frozen, env: &Environment) -> Result<String, StartError>
     Ok(backend.name().to_owned())
 }
 
-/// Returns the values that may not be written: those of the variables that the agent logs in with.
+/// Returns the values that may not be written: those of the variables and files that an agent logs in
+/// with.
 fn secrets(frozen: &Frozen, env: &Environment) -> Redaction {
-    let Ok(backend) = agent::backend(&frozen.config.agent) else { return Redaction::default() };
-    let names = agent::variables(backend, &frozen.config.agent);
-    Redaction::new(
-        names
-            .iter()
-            .filter(|name| agent::is_secret(name))
-            .filter_map(|name| env.get(name)?.to_str().map(str::to_owned)),
-    )
+    let agents = (0..).map_while(|number| frozen.config.agent.of(number));
+    let mut values = Vec::new();
+    for settings in agents {
+        let Ok(backend) = agent::backend(&settings) else { continue };
+        let names = agent::variables(backend, &settings, env);
+        let secret = names.iter().filter(|name| agent::is_secret(name));
+        values.extend(secret.filter_map(|name| env.get(name)?.to_str().map(str::to_owned)));
+        values.extend(agent::secrets_in(&agent::secret_files(&settings, env)));
+    }
+    Redaction::new(values)
 }
 
 fn repo_state(

@@ -38,7 +38,7 @@ impl Walls {
     ///
     /// # Errors
     /// What is asked for by name can't be had.
-    pub(super) fn raise(
+    pub fn raise(
         asked: &Isolation,
         env: &Environment,
         launcher: &Path,

@@ -112,6 +112,17 @@ impl Repo {
         self.run("diff-tree", args)
     }
 
+    /// Returns when a commit says that it was made.
+    ///
+    /// # Errors
+    /// It is missing, or git failed.
+    pub fn committed_at(&self, commit: &Oid) -> Result<Timestamp, GitError> {
+        let args = ["--no-color", "--no-decorate", "-1", "--format=%ct", commit.as_str()];
+        let text = String::from_utf8_lossy(&self.run("log", args)?).into_owned();
+        let seconds: i64 = text.trim().parse().map_err(|_| unread("log", &text))?;
+        Ok(Timestamp::from_unix_millis(seconds.saturating_mul(1_000)))
+    }
+
     /// Returns the commits that `to` has and `from` has not, newest first, with the first lines of
     /// their messages.
     ///

@@ -53,6 +53,16 @@ impl Head {
     }
 }
 
+/// Returns the version of git; `env` as in [`Repo::discover`].
+///
+/// # Errors
+/// git can't be started.
+pub fn version(env: &Variables) -> Result<String, GitError> {
+    let call = command::call(env, Settings::Plumbing, Path::new("/")).arg("version");
+    let said = command::answer(&call, "version")?;
+    Ok(one_line(&String::from_utf8_lossy(&said.stdout), 60).trim().to_owned())
+}
+
 impl Repo {
     /// Finds the repository whose checkout holds `dir`.
     ///

@@ -168,6 +168,11 @@ impl Journal {
         Self { redaction, ..self }
     }
 
+    /// From now on keeps out these values too.
+    pub fn learn_secrets(&mut self, values: Vec<String>) {
+        self.redaction.learn(values);
+    }
+
     /// Appends an event and returns it in its envelope, once it is on the disk; events that only
     /// say that something began are not waited for, since nothing follows from them.
     ///

@@ -5,6 +5,7 @@
 //! left alive. What leaves the group (`setsid`, a daemon) is found by `strays` where the call asks
 //! for it, and by `survivors` once whoever started it is dead.
 
+mod attended;
 mod call;
 mod cancel;
 mod capture;
@@ -21,6 +22,7 @@ mod started;
 mod strays;
 pub(crate) mod survivors;
 
+pub use attended::run_attended;
 pub use call::{Call, Keep, Stdin, Variables};
 pub use cancel::{Cancel, Signal, is_interrupt_ignored};
 pub use capture::{Captured, Stream};

@@ -8,6 +8,7 @@ mod blobs;
 pub mod compare;
 mod details;
 pub mod diagnostics;
+pub mod doctor;
 mod file;
 pub mod github;
 pub mod markdown;

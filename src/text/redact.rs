@@ -27,6 +27,11 @@ impl Redaction {
         Self(values)
     }
 
+    /// Keeps out these values too.
+    pub fn learn(&mut self, more: impl IntoIterator<Item = String>) {
+        *self = Self::new(std::mem::take(&mut self.0).into_iter().chain(more));
+    }
+
     /// Returns `bytes` with every value replaced by `[redacted]`; the same bytes where none is in.
     pub fn apply(&self, bytes: Vec<u8>) -> Vec<u8> {
         self.0.iter().fold(bytes, |bytes, value| replace(bytes, value.as_bytes()))

@@ -13,11 +13,14 @@ mod canary;
 mod confine;
 mod crash;
 mod demo;
+mod doctor;
 mod doors;
 mod fixtures;
 mod golden;
 mod isolation;
 mod itself;
+#[cfg(feature = "model-server")]
+mod login;
 mod loop_paths;
 mod nasty;
 mod outages;

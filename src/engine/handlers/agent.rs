@@ -225,6 +225,7 @@ fn take_turn(
     let person_home = run.env.home();
     prepare_home(&paths.home, &paths.tmp, &settings.home, person_home.as_deref())
         .map_err(|error| agent_failure(AgentError::Home(error)))?;
+    let login = run.lend_login(chosen, settings, &paths, &token(run, turn, attempt))?;
     let prompt = render_prompt(run, turn, &paths)?;
     private_dir(paths.record.parent().unwrap_or(&paths.record))?;
     write_durably(&paths.prompt_file, prompt.as_bytes()).map_err(|error| {
@@ -254,7 +255,8 @@ fn take_turn(
         })
         .map_err(agent_failure)?;
     launch.furnish(&paths.home).map_err(agent_failure)?;
-    let names = agent::variables(chosen, settings);
+    launch.secret_files = run.secret_files(settings, login.as_ref());
+    let names = agent::variables(chosen, settings, &run.env);
     let env = run.env.for_agent(&names, &paths.home, &paths.tmp, &paths.workspace);
     let limits = TurnLimits {
         timeout: settings.timeout.0,
@@ -289,7 +291,9 @@ fn take_turn(
     let factory = run.settings.factory.clone();
     let cancel = run.cancel.clone();
     let mut live = |activities: &[Activity]| run.recorder.show_activity(activities);
-    match run_turn(&launch, &paths, &env, &limits, &token, &factory, &cancel, &mut live) {
+    let turned = run_turn(&launch, &paths, &env, &limits, &token, &factory, &cancel, &mut live);
+    run.take_back_login(login)?;
+    match turned {
         Ok(record) if record.class == TurnClass::Interrupted => {
             interrupted(node, run, turn, attempt, record.reaped as usize)?;
             run.check_cancel()?;

@@ -1,0 +1,635 @@
+//! `factory doctor`: would a run begin here, and what is to be put right first?
+//!
+//! Looks and starts nothing of the product. Says of each finding what to do. Logins are named by where they
+//! stand and never shown. With `--deep` one real turn of the agent is taken, see [`super::deep`].
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Parser;
+
+use super::deep;
+use super::exit::Exit;
+use super::run_scenarios::product_root;
+use crate::agent::{
+    self, AgentError, Backend, KeptLogin, Login, Version, find_tool, is_on, own_login, set_logins,
+};
+use crate::clock::{Clock as _, SystemClock, Timestamp};
+use crate::config::{AgentSettings, Config, Environment, PROXIES};
+use crate::convergence::{Billing, PriceTable};
+use crate::engine::preflight::{LITTLE_ROOM, rooms, version};
+use crate::engine::{RepoState, StartError, Walls, blind};
+use crate::event::Tier;
+use crate::git::{self, GitError, Head, Repo};
+use crate::judge::{check_needs, discover, makefile};
+use crate::report::Output;
+use crate::report::doctor::{Check, Examination, Mark};
+use crate::scenario::ScenarioSet;
+use crate::text::{one_line, plural};
+use crate::wall::broker::Policy;
+
+const EXAMPLES: &str = "\
+Examples:
+  factory doctor             look at everything that a run needs
+  factory doctor --deep      also take one turn of the agent, offline and for nothing
+  factory doctor --json      the same for machines
+
+Exit codes: 0 nothing to put right, 2 dark-factory.yaml makes no sense, 3 a run would fail, 6 the required
+isolation can't be had.";
+
+/// How long an agent's program may take to say its version.
+const FOR_A_VERSION: Duration = Duration::from_secs(10);
+/// From this size on, in bytes, the state is worth a look.
+const LARGE_STATE: u64 = 5_000_000_000;
+/// A clock that is before this moment, or the last commit by more than this, is wrong.
+const SLACK: Duration = Duration::from_secs(5 * 60);
+
+/// See whether a run could begin here, and what to put right first.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "doctor", after_help = EXAMPLES)]
+pub struct Args {
+    /// Take one turn of the agent too, against a model server of the factory's own
+    #[arg(long)]
+    pub deep: bool,
+    /// Write one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// The root of the product [default: the top of the git repository, else the current directory]
+    #[arg(long, value_name = "DIR")]
+    pub workdir: Option<PathBuf>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The product's root can't be had, or `--deep` is asked of a binary that can't.
+pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
+    if args.deep {
+        deep::is_possible()?;
+    }
+    let root = product_root(args.workdir.as_deref(), env)?;
+    let mut doctor = Doctor { env, root, checks: Vec::new(), exit: Exit::Satisfied };
+    doctor.examine(args.deep);
+    let found = Examination::of(doctor.checks);
+    let mut output = Output::stdout(env.no_color());
+    if args.json {
+        output.line(serde_json::to_string_pretty(&found)?);
+    } else {
+        let styled = output.is_styled();
+        found.lines(styled).into_iter().for_each(|line| output.line(line));
+    }
+    output.finish().context("can't write to standard output")?;
+    Ok(doctor.exit)
+}
+
+/// Looks at one thing after the other.
+struct Doctor<'a> {
+    env: &'a Environment,
+    root: PathBuf,
+    checks: Vec<Check>,
+    exit: Exit,
+}
+
+impl Doctor<'_> {
+    fn examine(&mut self, deep: bool) {
+        let repo = self.git();
+        let config = self.settings();
+        let set = config.as_ref().and_then(|config| self.scenarios(config));
+        if let Some(config) = &config {
+            self.gates(config, set.as_ref());
+            self.agents(config);
+        }
+        let state = self.state(repo.as_ref());
+        let walls = match (&config, &state) {
+            (Some(config), Some(state)) => self.isolation(config, state.dir()),
+            _ => None,
+        };
+        if let Some(config) = &config {
+            self.network(config);
+            self.budget(config);
+        }
+        self.disk(state.as_ref());
+        self.clock(repo.as_ref());
+        if deep {
+            match (&config, walls) {
+                (Some(config), Some(walls)) => self.deep(config, &walls),
+                _ => self.note("deep", Mark::Skipped, "settings or isolation come first", None),
+            }
+        }
+    }
+
+    fn note(&mut self, name: &str, mark: Mark, found: impl Into<String>, next: Option<&str>) {
+        if mark == Mark::Fail {
+            self.fails_with(Exit::Broken);
+        }
+        let (name, next) = (name.to_owned(), next.map(str::to_owned));
+        self.checks.push(Check { name, mark, found: found.into(), next });
+    }
+
+    /// Settings that make no sense go before isolation, and that before everything else.
+    fn fails_with(&mut self, exit: Exit) {
+        let rank = |exit| match exit {
+            Exit::Usage => 3,
+            Exit::Isolation => 2,
+            Exit::Satisfied => 0,
+            _ => 1,
+        };
+        if rank(exit) > rank(self.exit) {
+            self.exit = exit;
+        }
+    }
+
+    fn git(&mut self) -> Option<Repo> {
+        let version = match git::version(&self.env.for_tools()) {
+            Ok(version) => version,
+            Err(error) => {
+                let next = "install git 2.30 or later, for example `sudo apt-get install git`";
+                self.note("git", Mark::Fail, one_line(&error.to_string(), 200), Some(next));
+                return None;
+            }
+        };
+        let repo = match Repo::discover(&self.root, self.env.for_tools()) {
+            Ok(repo) => repo,
+            Err(error) => {
+                let next = match error {
+                    GitError::NotARepository { .. } => "git init && git add --all && git commit",
+                    _ => "run it in a checkout of the product",
+                };
+                self.note("git", Mark::Fail, format!("{version}; {error}"), Some(next));
+                return None;
+            }
+        };
+        let at = match repo.head() {
+            Ok(Head::Branch { name, commit }) => {
+                format!("branch {} at {}", name.trim_start_matches("refs/heads/"), commit.short())
+            }
+            Ok(Head::Detached { commit }) => format!("no branch, at {}", commit.short()),
+            Ok(Head::Unborn { .. }) => {
+                let next = "git add --all && git commit; the loop begins at a commit";
+                self.note("git", Mark::Fail, format!("{version}; no commit yet"), Some(next));
+                return Some(repo);
+            }
+            Err(error) => {
+                self.note("git", Mark::Fail, format!("{version}; {error}"), Some("git fsck"));
+                return Some(repo);
+            }
+        };
+        let dirty = match repo.dirty_paths() {
+            Ok(paths) if paths.is_empty() => "nothing uncommitted".to_owned(),
+            Ok(paths) => {
+                format!("{} uncommitted, which a run does not judge", plural(paths.len(), "path"))
+            }
+            Err(error) => one_line(&error.to_string(), 200),
+        };
+        self.note("git", Mark::Ok, format!("{version}; {at}; {dirty}"), None);
+        Some(repo)
+    }
+
+    fn settings(&mut self) -> Option<Config> {
+        let there = self.root.join(crate::config::FILE).exists();
+        match crate::config::load(&self.root) {
+            Ok(config) => {
+                let found = match there {
+                    true => crate::config::FILE.to_owned(),
+                    false => format!("no {}; the defaults hold", crate::config::FILE),
+                };
+                self.note("settings", Mark::Ok, found, None);
+                Some(config)
+            }
+            Err(error) => {
+                self.fails_with(Exit::Usage);
+                let found = one_line(&error.to_string(), 300);
+                self.note("settings", Mark::Fail, found, Some("factory lint"));
+                None
+            }
+        }
+    }
+
+    fn scenarios(&mut self, config: &Config) -> Option<ScenarioSet> {
+        let dir = &config.scenarios.dir;
+        let mut set = match discover(&self.root, dir) {
+            Ok(set) => set,
+            Err(error) => {
+                let next = format!("write one in {dir}/; `factory lint --explain S002` shows how");
+                self.note("scenarios", Mark::Fail, error.to_string(), Some(&next));
+                return None;
+            }
+        };
+        check_needs(&mut set, &self.root, &config.fixtures);
+        let count = set.entries.len();
+        let invalid = set.entries.iter().filter(|entry| entry.scenario.is_err()).count();
+        match (count, invalid) {
+            (0, _) => {
+                let next = "write one; `factory lint --explain S002` shows how";
+                self.note("scenarios", Mark::Fail, format!("none in {dir}/"), Some(next));
+            }
+            (_, 0) => {
+                let found = format!("{} in {dir}/", plural(count, "scenario"));
+                self.note("scenarios", Mark::Ok, found, None);
+            }
+            _ => {
+                let found =
+                    format!("{} in {dir}/, {invalid} can't be judged", plural(count, "scenario"));
+                self.note("scenarios", Mark::Warn, found, Some("factory lint"));
+            }
+        }
+        Some(set)
+    }
+
+    fn gates(&mut self, config: &Config, set: Option<&ScenarioSet>) {
+        let text = Config::MAKEFILES.iter().find_map(|name| {
+            std::fs::read(self.root.join(name))
+                .ok()
+                .map(|text| String::from_utf8_lossy(&text).into_owned())
+        });
+        let gates = match &config.gates {
+            Some(gates) => gates.clone(),
+            None => makefile::default_gates(&text.unwrap_or_default()),
+        };
+        let names: Vec<&str> = gates.iter().map(|gate| gate.name.as_str()).collect();
+        let mut commands: Vec<&str> = gates.iter().map(|gate| gate.run.as_str()).collect();
+        commands.extend(config.prepare.iter().map(|step| step.run.as_str()));
+        // Evaluations and commands are bash.
+        commands.extend(set.map(|_| "bash"));
+        let missing: BTreeSet<&str> = commands.iter().filter_map(|run| self.missing(run)).collect();
+        let mut found = match names.as_slice() {
+            [] => "none: scenarios alone decide".to_owned(),
+            _ => names.join(", "),
+        };
+        if !config.prepare.is_empty() {
+            let steps: Vec<&str> = config.prepare.iter().map(|step| step.name.as_str()).collect();
+            found.push_str(&format!("; prepare: {}", steps.join(", ")));
+        }
+        match missing.into_iter().collect::<Vec<_>>().as_slice() {
+            [] if names.is_empty() => {
+                let next =
+                    "give the Makefile a target `test`, or write `gates` into dark-factory.yaml";
+                self.note("gates", Mark::Warn, found, Some(next));
+            }
+            [] => self.note("gates", Mark::Ok, found, None),
+            some => {
+                let some = some.join("`, `");
+                let next = format!("install `{some}`, or let `prepare` do it");
+                let found = format!("{found}; not on PATH: `{some}`");
+                self.note("gates", Mark::Warn, found, Some(&next));
+            }
+        }
+    }
+
+    /// Returns the program that a command begins with, where it is plain that it is not there.
+    fn missing<'c>(&self, run: &'c str) -> Option<&'c str> {
+        const BASH: [&str; 16] = [
+            ".", "[", "[[", "!", "cd", "echo", "eval", "exec", "export", "if", "for", "set",
+            "source", "test", "true", "while",
+        ];
+        let first = run.split_whitespace().find(|word| !is_assignment(word))?;
+        let is_plain = first.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+".contains(c));
+        let is_known = !is_plain || BASH.contains(&first) || self.env.find_program(first).is_some();
+        (!is_known).then_some(first)
+    }
+
+    fn agents(&mut self, config: &Config) {
+        if config.agent.backend.is_none() {
+            let known: Vec<&str> = agent::BACKENDS.iter().map(|one| one.name()).collect();
+            let next = format!(
+                "set `agent.backend` in dark-factory.yaml to {}; `iterate --no-agent` needs none",
+                known.join(", ")
+            );
+            self.note("agent", Mark::Fail, "none is chosen", Some(&next));
+            return;
+        }
+        for (number, settings) in (0..).map_while(|n| Some((n, config.agent.of(n)?))) {
+            let name = match number {
+                0 => "agent".to_owned(),
+                _ => format!("fallback {number}"),
+            };
+            match agent::backend(&settings) {
+                Ok(backend) => self.agent(&name, backend, &settings),
+                Err(error) => {
+                    self.fails_with(Exit::Usage);
+                    let next = "correct `agent.backend` in dark-factory.yaml";
+                    self.note(&name, Mark::Fail, error.to_string(), Some(next));
+                }
+            }
+        }
+    }
+
+    fn agent(&mut self, name: &str, backend: &dyn Backend, settings: &AgentSettings) {
+        let what = backend.name();
+        let found = find_tool(backend, settings, self.env);
+        let path = found.as_ref().and_then(|found| found.path.clone());
+        match (&found, &path) {
+            (Some(found), Some(path)) => {
+                let place = format!("{what}, {}", path.display());
+                let version = version(found, self.env, FOR_A_VERSION);
+                let tested = found.tool.map(|tool| tool.tested_with()).unwrap_or_default();
+                let install = found.tool.map(|tool| tool.hint);
+                match version {
+                    None => self.note(name, Mark::Ok, place, None),
+                    Some(Version::Tested(one)) => {
+                        self.note(name, Mark::Ok, format!("{place}, version {one}"), None);
+                    }
+                    Some(Version::Other(one)) => {
+                        let found = format!("{place}, version {one}; tried with {tested}");
+                        let next = "`factory doctor --deep` tells whether it works";
+                        self.note(name, Mark::Warn, found, Some(next));
+                    }
+                    Some(Version::Unknown(why)) => {
+                        self.note(name, Mark::Warn, format!("{place}; {why}"), install);
+                    }
+                }
+            }
+            (Some(found), None) => {
+                let place = format!("{what}: no `{}` on PATH", found.program);
+                let next =
+                    found.tool.map_or("install it, or correct `agent.command`", |tool| tool.hint);
+                self.note(name, Mark::Fail, place, Some(next));
+            }
+            (None, _) => match backend.check(settings, self.env) {
+                Ok(()) => self.note(name, Mark::Ok, what, None),
+                Err(error) => {
+                    let next = "see docs/agents.md for what it needs";
+                    self.note(name, Mark::Fail, error.to_string(), Some(next));
+                    return;
+                }
+            },
+        }
+        if path.is_some() {
+            self.login(name, backend, settings);
+        }
+    }
+
+    fn login(&mut self, agent: &str, backend: &dyn Backend, settings: &AgentSettings) {
+        let name = if agent == "agent" { "login".to_owned() } else { format!("{agent} login") };
+        let kept = KeptLogin::of(backend, settings, self.env);
+        if backend.logins().is_empty() && backend.login_variables().is_empty() && kept.is_none() {
+            let names = set_logins(backend, settings, self.env);
+            let found = match names.as_slice() {
+                [] => "the factory knows of none that it needs".to_owned(),
+                some => format!("{} set", some.join(", ")),
+            };
+            self.note(&name, Mark::Ok, found, None);
+            return;
+        }
+        let mut sources = Vec::new();
+        let set = set_logins(backend, settings, self.env);
+        if !set.is_empty() {
+            sources.push(format!("{} set", set.join(", ")));
+        }
+        for login in backend.logins() {
+            if let Login::Cloud { name, switch, .. } = login
+                && is_on(switch, self.env)
+            {
+                sources.push(format!("by way of {name}"));
+            }
+        }
+        let home = self.env.home();
+        let (there, gone): (Vec<&String>, Vec<&String>) = settings.home.iter().partition(|entry| {
+            let entry = entry.strip_prefix("~/").unwrap_or(entry);
+            home.as_ref().is_some_and(|home| home.join(entry).exists())
+        });
+        sources.extend(there.iter().map(|entry| format!("`agent.home` links to ~/{entry}")));
+        let own = own_login(backend, settings, self.env);
+        if let Some(own) = &own {
+            sources.push(format!("made by `factory login {}`", backend.name()));
+            let _ = own;
+        } else if kept.as_ref().is_some_and(KeptLogin::is_there) {
+            sources.push(format!("these go before that of `factory login {}`", backend.name()));
+        }
+        if let Some(entry) = gone.first() {
+            let found = format!("`agent.home` names ~/{entry}, which is not there");
+            let next = "remove it from dark-factory.yaml, or log in with the agent's own command";
+            self.note(&name, Mark::Fail, found, Some(next));
+            return;
+        }
+        match backend.check(settings, self.env) {
+            Ok(()) => self.note(&name, Mark::Ok, sources.join("; "), None),
+            Err(AgentError::NotLoggedIn { variables, own, .. }) => {
+                let by_variable = match variables.as_str() {
+                    "" => String::new(),
+                    some => format!("set one of {some}"),
+                };
+                let next = match own {
+                    true if by_variable.is_empty() => format!("factory login {}", backend.name()),
+                    true => format!("factory login {}, or {by_variable}", backend.name()),
+                    false => by_variable,
+                };
+                self.note(&name, Mark::Fail, "none", Some(&next));
+            }
+            Err(error) => self.note(&name, Mark::Fail, error.to_string(), None),
+        }
+    }
+
+    fn state(&mut self, repo: Option<&Repo>) -> Option<RepoState> {
+        let dir = match self.env.state_dir() {
+            Ok(dir) => dir,
+            Err(error) => {
+                let next = "export HOME=/some/directory";
+                self.note("state", Mark::Fail, error.to_string(), Some(next));
+                return None;
+            }
+        };
+        let repo = repo?;
+        let state = RepoState::of(&dir, &self.root, repo.common_dir());
+        match state.holder() {
+            Ok(Some(held)) => {
+                let next = format!("wait for it, or end it with `kill {}`", held.pid);
+                let found = format!("run {} is active (process {})", held.run, held.pid);
+                self.note("state", Mark::Fail, found, Some(&next));
+                return Some(state);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                let next = format!("look at {}", repo.common_dir().display());
+                let found = format!("the lock can't be read: {error}");
+                self.note("state", Mark::Fail, found, Some(&next));
+                return Some(state);
+            }
+        }
+        let (size, is_all) = super::gc::size_up_to(state.dir(), LARGE_STATE);
+        let more = if is_all { "" } else { "more than " };
+        let found = format!("{}, {more}{}", state.dir().display(), super::gc::bytes(size));
+        match is_all {
+            true => self.note("state", Mark::Ok, found, None),
+            false => self.note("state", Mark::Warn, found, Some("factory gc")),
+        }
+        Some(state)
+    }
+
+    fn isolation(&mut self, config: &Config, state: &Path) -> Option<Walls> {
+        let launcher = match self.env.executable() {
+            Ok(launcher) => launcher,
+            Err(error) => {
+                let found = format!("this program's own file can't be found: {error}");
+                self.note("isolation", Mark::Fail, found, Some("install it again"));
+                return None;
+            }
+        };
+        let dir = state.join(format!("doctor-{}", rustix::process::getpid().as_raw_nonzero()));
+        let raised = Walls::raise(&config.isolation, self.env, &launcher, &dir);
+        let _ = std::fs::remove_dir_all(&dir);
+        const OPEN: &str = "allow user namespaces (on Ubuntu `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`; in a container `--security-opt seccomp=unconfined`), or install `bubblewrap`";
+        match raised {
+            Ok((walls, said)) => {
+                let mut found = format!("agent `{}`, judge `{}`", walls.agent, walls.judge);
+                if let Some(chosen) = &walls.chosen {
+                    found.push_str(&format!(" by `{}`", chosen.step));
+                }
+                for one in &said {
+                    found.push_str(&format!("; {}", one_line(one, 300)));
+                }
+                let asks_less = config.isolation.agent == Some(Tier::Copy);
+                let is_less = walls.agent != Tier::Sandbox && !asks_less;
+                let mark = if is_less { Mark::Warn } else { Mark::Ok };
+                self.note("isolation", mark, found, is_less.then_some(OPEN));
+                Some(walls)
+            }
+            Err(StartError::Isolation { why }) => {
+                self.fails_with(Exit::Isolation);
+                let found =
+                    format!("`sandbox` is required and can't be had: {}", one_line(&why, 400));
+                self.note("isolation", Mark::Fail, found, Some(OPEN));
+                None
+            }
+            Err(error) => {
+                self.fails_with(Exit::Usage);
+                let next = "correct `isolation` in dark-factory.yaml";
+                self.note("isolation", Mark::Fail, error.to_string(), Some(next));
+                None
+            }
+        }
+    }
+
+    fn network(&mut self, config: &Config) {
+        if let Err(error) = Policy::parse(&config.network.allow) {
+            self.fails_with(Exit::Usage);
+            let next = "correct `network.allow` in dark-factory.yaml";
+            self.note("network", Mark::Fail, error.to_string(), Some(next));
+            return;
+        }
+        let agents = (0..).map_while(|number| config.agent.of(number));
+        let backends: Vec<_> = agents.filter_map(|one| agent::backend(&one).ok()).collect();
+        let own: BTreeSet<&str> = backends.iter().flat_map(|one| one.hosts()).copied().collect();
+        let hosts = own.into_iter().chain(config.network.allow.iter().map(String::as_str));
+        let hosts: Vec<&str> = hosts.collect();
+        let mut found =
+            format!("access `{}`", format!("{:?}", config.network.access).to_lowercase());
+        if !hosts.is_empty() {
+            found.push_str(&format!(": {}", hosts.join(", ")));
+        }
+        let proxies: Vec<&str> =
+            PROXIES.into_iter().filter(|name| self.env.get(name).is_some()).collect();
+        if !proxies.is_empty() {
+            found.push_str(&format!("; by the proxy of {}", proxies.join(", ")));
+        }
+        self.note("network", Mark::Ok, found, None);
+    }
+
+    fn budget(&mut self, config: &Config) {
+        let limits = config.budget.limits();
+        let own = config.budget.prices.clone().unwrap_or_default();
+        let prices = PriceTable::built_in().with(&own);
+        let turns = plural(config.budget.max_iterations as usize, "turn");
+        let next = "set `budget.tokens` or `budget.time`";
+        if limits.billing == Billing::Plan && limits.has_money() {
+            let found = format!("{turns}; `billing: plan`, where dollars limit nothing");
+            self.note("budget", Mark::Warn, found, Some(next));
+        } else if let Some(why) = blind(&limits, config.agent.model.as_deref(), &prices) {
+            self.note("budget", Mark::Warn, format!("{turns}; {why}"), Some(next));
+        } else {
+            self.note("budget", Mark::Ok, format!("{turns} at most"), None);
+        }
+    }
+
+    fn disk(&mut self, state: Option<&RepoState>) {
+        let dir = match (state, self.env.state_dir()) {
+            (Some(state), _) => state.dir().to_owned(),
+            (None, Ok(dir)) => dir,
+            (None, Err(_)) => self.root.clone(),
+        };
+        let rooms = rooms(&dir, self.env);
+        let words = rooms
+            .iter()
+            .map(|(path, room)| format!("{} free at {}", super::gc::bytes(*room), path.display()));
+        let found = words.collect::<Vec<_>>().join(", ");
+        match rooms.iter().any(|(_, room)| *room < LITTLE_ROOM) {
+            false => self.note("disk", Mark::Ok, found, None),
+            true => {
+                self.note("disk", Mark::Warn, found, Some("factory gc, or make room elsewhere"))
+            }
+        }
+    }
+
+    fn clock(&mut self, repo: Option<&Repo>) {
+        use std::os::unix::fs::MetadataExt as _;
+        let now = SystemClock.now();
+        let head = repo.and_then(|repo| repo.committed_at(repo.head().ok()?.commit()?).ok());
+        let built = self.env.executable().ok().and_then(|path| path.metadata().ok());
+        let built = built.map(|found| Timestamp::from_unix_millis(found.mtime() * 1_000));
+        let zone = self.env.get("TZ").map(|zone| format!(", TZ {}", zone.to_string_lossy()));
+        let found = format!("{now}{}", zone.unwrap_or_default());
+        let before = |then: &Timestamp| then.since(now) > SLACK;
+        let wrong = match (head.filter(before), built.filter(before)) {
+            (Some(then), _) => Some(format!("{found}, and the last commit is of {then}")),
+            (None, Some(then)) => Some(format!("{found}, and this program is of {then}")),
+            (None, None) => None,
+        };
+        match wrong {
+            None => self.note("clock", Mark::Ok, found, None),
+            Some(wrong) => {
+                let next = "set the clock, for example `sudo timedatectl set-ntp true`";
+                self.note("clock", Mark::Warn, wrong, Some(next));
+            }
+        }
+    }
+
+    fn deep(&mut self, config: &Config, walls: &Walls) {
+        match deep::turn(config, walls, self.env) {
+            Ok(found) => self.note("deep", Mark::Ok, found, None),
+            Err(deep::Trouble { found, next }) => {
+                self.note("deep", Mark::Fail, found, Some(&next));
+            }
+        }
+    }
+}
+
+/// Returns whether a word of a command sets a variable.
+fn is_assignment(word: &str) -> bool {
+    word.split_once('=').is_some_and(|(name, _)| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_of_a_command_is_looked_for_and_bash_s_own_words_are_not() {
+        let variables = [("PATH".into(), "/usr/bin:/bin".into())];
+        let env = Environment::from_parts(variables.into(), "/".into());
+        let root = PathBuf::from("/");
+        let doctor = Doctor { env: &env, root, checks: Vec::new(), exit: Exit::Satisfied };
+        let check = |run: &str, expected| assert_eq!(doctor.missing(run), expected, "{run}");
+        check("no-such-program --x", Some("no-such-program"));
+        check("A=1 no-such-program", Some("no-such-program"));
+        for run in ["bash x", "./own", "cd x && y", "(x)", "$X", "", "A=1"] {
+            check(run, None);
+        }
+    }
+
+    #[test]
+    fn bad_settings_go_before_isolation_and_that_before_the_rest() {
+        let env = Environment::from_parts([].into(), "/".into());
+        let mut doctor =
+            Doctor { env: &env, root: "/".into(), checks: Vec::new(), exit: Exit::Satisfied };
+        for (exit, expected) in [(Exit::Broken, 3), (Exit::Isolation, 6), (Exit::Broken, 6)] {
+            doctor.fails_with(exit);
+            assert_eq!(doctor.exit.code(), expected);
+        }
+        doctor.fails_with(Exit::Usage);
+        assert_eq!(doctor.exit.code(), 2);
+    }
+}

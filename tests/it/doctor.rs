@@ -1,0 +1,159 @@
+//! `factory doctor`, and logins of agents that nobody can keep.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::Value;
+
+use crate::support::{Product, Ran};
+
+fn tally() -> Product {
+    Product::tally()
+}
+
+/// Puts a program called `name` on a PATH of the product's own, and returns that.
+fn program(product: &Product, name: &str, says: &str) -> String {
+    let dir = product.base().join("bin");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join(name), format!("#!/bin/sh\n{says}\n")).unwrap();
+    fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    format!("{}:{}", dir.display(), std::env::var("PATH").unwrap())
+}
+
+fn doctor(product: &Product, args: &[&str], env: &[(&str, &str)]) -> Ran {
+    let mut command = product.clean(env!("CARGO_BIN_EXE_factory"));
+    command.arg("doctor").args(args).envs(env.iter().copied());
+    product.start(command).wait()
+}
+
+/// Returns the line that begins with a mark and this name, with what is to be done.
+#[track_caller]
+fn finding<'a>(ran: &'a Ran, name: &str) -> &'a str {
+    let words = |line: &str| line.split_whitespace().nth(1) == Some(name);
+    let line = ran.stdout.lines().position(words).unwrap_or_else(|| panic!("{}", ran.stdout));
+    let at = ran.stdout.lines().take(line).map(|line| line.len() + 1).sum::<usize>();
+    let rest = &ran.stdout[at..];
+    let end = rest.match_indices('\n').map(|(at, _)| at + 1);
+    let end = end.into_iter().find(|at| !rest[*at..].starts_with("      ")).unwrap_or(rest.len());
+    &rest[..end]
+}
+
+#[test]
+fn a_product_with_its_agent_is_fit() {
+    let product = tally();
+    let ran = doctor(&product, &[], &[]).code(0).says("A run can begin");
+    assert!(finding(&ran, "git").contains("branch main"), "{}", ran.stdout);
+    assert!(finding(&ran, "scenarios").contains("10 scenarios"), "{}", ran.stdout);
+    assert!(finding(&ran, "agent").contains("replay"), "{}", ran.stdout);
+    assert!(finding(&ran, "disk").contains("free at"), "{}", ran.stdout);
+    assert!(!product.path("artifacts").exists(), "looking leaves nothing behind");
+}
+
+#[test]
+fn machines_get_the_same_with_a_version() {
+    let product = tally();
+    let ran = doctor(&product, &["--json"], &[]).code(0);
+    let json: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&json["schema"], &json["fit"]), (&1.into(), &true.into()));
+    assert_eq!(json["checks"][0]["name"], "git");
+}
+
+#[test]
+fn a_directory_that_is_none_and_a_repository_without_a_commit_say_what_to_do() {
+    let product = Product::bare();
+    let ran = doctor(&product, &["--workdir", "."], &[]).code(3);
+    assert!(finding(&ran, "git").contains("git init"), "{}", ran.stdout);
+    assert!(finding(&ran, "agent").contains("`agent.backend`"), "{}", ran.stdout);
+    let ran = doctor(&Product::new(), &[], &[]).code(3);
+    assert!(finding(&ran, "git").contains("no commit yet"), "{}", ran.stdout);
+}
+
+#[test]
+fn settings_that_make_no_sense_end_with_2() {
+    let product = tally().file("dark-factory.yaml", "agnet: {}\n");
+    let ran = doctor(&product, &[], &[]).code(2);
+    assert!(finding(&ran, "settings").contains("factory lint"), "{}", ran.stdout);
+}
+
+#[test]
+fn isolation_that_is_required_and_can_not_be_had_ends_with_6() {
+    let yaml = "agent: {backend: replay, recording: ../recording}\nisolation: {require: sandbox}\n";
+    let product = tally().file("dark-factory.yaml", yaml);
+    let without = "root,user-namespace,bubblewrap,sudo,landlock";
+    let ran = doctor(&product, &[], &[("DARK_FACTORY_WITHOUT", without)]).code(6);
+    assert!(finding(&ran, "isolation").contains("is required"), "{}", ran.stdout);
+}
+
+#[test]
+fn an_agent_that_is_missing_or_of_another_version_is_told() {
+    let product = tally().config("agent: {backend: codex}\n");
+    let nothing = product.base().join("bin");
+    fs::create_dir_all(&nothing).unwrap();
+    let path = format!("{}:/usr/bin:/bin", nothing.display());
+    let ran = doctor(&product, &[], &[("PATH", &path)]).code(3);
+    assert!(finding(&ran, "agent").contains("npm install -g @openai/codex"), "{}", ran.stdout);
+    let path = program(&product, "codex", "echo codex-cli 0.1.2");
+    let env = [("PATH", path.as_str()), ("OPENAI_API_KEY", "sk-a-secret-of-a-person")];
+    let ran = doctor(&product, &[], &env).code(0);
+    let agent = finding(&ran, "agent");
+    assert!(agent.starts_with("warn") && agent.contains("0.1.2; tried with 0.169.0"), "{agent}");
+    assert!(finding(&ran, "login").contains("OPENAI_API_KEY set"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("sk-a-secret"), "{}", ran.stdout);
+    // The loop says it too, and goes on.
+    let ran = product.iterate_with(&["--max-iterations", "0"], &env);
+    let ran = ran.says("`codex` is version 0.1.2; the factory was tried with 0.169.0");
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+}
+
+#[test]
+fn a_login_that_is_missing_says_how_to_get_one() {
+    let product = tally().config("agent: {backend: codex, home: [.codex/auth.json]}\n");
+    let path = program(&product, "codex", "echo codex-cli 0.169.0");
+    let ran = doctor(&product, &[], &[("PATH", &path)]).code(3);
+    assert!(finding(&ran, "login").contains("~/.codex/auth.json"), "{}", ran.stdout);
+    let product = product.config("agent: {backend: codex}\n");
+    let ran = doctor(&product, &[], &[("PATH", &path)]).code(3);
+    let login = finding(&ran, "login");
+    assert!(login.contains("-> factory login codex, or set one of CODEX_API_KEY"), "{login}");
+}
+
+#[test]
+fn fallback_agents_are_looked_at_as_well() {
+    let yaml = "agent:\n  backend: replay\n  recording: ../recording\n  fallback:\n  - {backend: nobody}\n";
+    let ran = doctor(&tally().config(yaml), &[], &[]).code(2);
+    assert!(ran.stdout.contains("fallback 1") && ran.stdout.contains("`nobody`"), "{}", ran.stdout);
+}
+
+#[test]
+fn an_agents_own_command_logs_in_with_a_home_of_the_factorys() {
+    let product = tally();
+    let says = "case \"$*\" in \
+                'login --device-auth') echo \"{\\\"home\\\": \\\"$HOME\\\"}\" >\"$CODEX_HOME/auth.json\" ;; \
+                'login --bad') exit 7 ;; \
+                logout) echo gone >\"$HOME/../told\" ;; esac";
+    let path = program(&product, "codex", says);
+    let login = |args: &[&str]| {
+        let mut command = product.clean(env!("CARGO_BIN_EXE_factory"));
+        command.arg("login").args(args).env("PATH", &path).env("CODEX_HOME", "/nowhere");
+        product.start(command).wait()
+    };
+    login(&["codex", "--status"]).code(3);
+    login(&["codex"]).code(0).says("codex is logged in");
+    let home = product.state().join("dark-factory/logins/codex");
+    let auth = home.join(".codex/auth.json");
+    assert!(fs::read_to_string(&auth).unwrap().contains(home.to_str().unwrap()));
+    assert_eq!(fs::metadata(&auth).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(&home).unwrap().permissions().mode() & 0o777, 0o700);
+    login(&["codex", "--", "--bad"]).code(3).says("ended with 7; the earlier login stays");
+    login(&["codex", "--status"]).code(0).says("logged in: ");
+    login(&["codex", "--logout"]).code(0).says("logged out");
+    assert!(!auth.exists() && home.join("../told").exists());
+    login(&["replay"]).code(2).says("those that have one are codex, claude");
+    login(&["codxe"]).code(2).says("did you mean `codex`");
+}
+
+#[cfg(not(feature = "model-server"))]
+#[test]
+fn a_program_without_a_model_server_says_how_to_get_one() {
+    doctor(&tally(), &["--deep"], &[]).code(2).says("--features model-server");
+}
