@@ -450,7 +450,7 @@ fn secrets(text: &[u8]) -> Vec<String> {
             let is_of_word = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
             let words = text
                 .split(|c: char| !is_of_word(c))
-                .flat_map(|word| [word, word.trim_start_matches('=')]);
+                .flat_map(|word| [word, word.split_once('=').map_or("", |(_, value)| value)]);
             found.extend(words.filter(|word| word.len() >= SHORTEST_WORD).map(str::to_owned));
         }
     }

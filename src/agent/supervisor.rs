@@ -169,7 +169,7 @@ pub(super) fn supervise_call(
         None => (finished, 0),
     };
 
-    let late = sinks.learn();
+    sinks.learn();
     watch.take(&sinks.stdout.finish());
     sinks.stderr.finish();
     let exit = match finished.ending {
@@ -205,7 +205,8 @@ pub(super) fn supervise_call(
         },
         survivors: swept.left,
     };
-    if late {
+    if sinks.is_late {
+        // What was written before they were seen.
         sinks.scrub(&record, &mut ended)?;
     }
     die_at(spec, CrashPoint::BeforeEndedRecord);
@@ -270,6 +271,8 @@ struct Sinks {
     stderr: Sink,
     /// A login that the agent renews has secrets which nobody knew when the turn began.
     files: SecretFiles,
+    /// Whether some were seen while the turn went on.
+    is_late: bool,
 }
 
 impl Sinks {
@@ -278,8 +281,10 @@ impl Sinks {
             stdout: Sink::open(&record.stdout(), spec)?,
             stderr: Sink::open(&record.stderr(), spec)?,
             files: SecretFiles::of(&spec.secret_files),
+            is_late: false,
         };
         sinks.learn();
+        sinks.is_late = false;
         Ok(sinks)
     }
 
@@ -292,13 +297,13 @@ impl Sinks {
         }
     }
 
-    /// Reads the secrets that are new, and returns whether there are any.
-    fn learn(&mut self) -> bool {
+    /// Reads the secrets that are new.
+    fn learn(&mut self) {
         let new = self.files.look();
         for sink in [&mut self.stdout, &mut self.stderr] {
             sink.redactor.learn(new.iter().map(OsStr::new));
         }
-        !new.is_empty()
+        self.is_late |= !new.is_empty();
     }
 
     /// Takes secrets that were seen too late out of what is stored already.

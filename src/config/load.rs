@@ -706,8 +706,8 @@ mod tests {
         check("prepare:\n- {name: a, run: b, outputs: [/tmp]}\n", "C004", "/tmp");
         check("agent:\n  home: [../x]\n", "C004", "../x");
         check("agent:\n  login: {command: [x], files: [../x]}\n", "C004", "../x");
-        check("agent:\n  login: {command: [], files: [x]}\n", "C003", "login");
-        check("agent:\n  backend: codex\n  login: {command: [x], files: [x]}\n", "C003", "login");
+        check("agent:\n  login: {command: [], files: [x]}\n", "C003", "{");
+        check("agent:\n  backend: codex\n  login: {command: [x], files: [x]}\n", "C003", "{");
         let config = parse(FILE, b"scenarios: {dir: ./exams/}").unwrap();
         assert_eq!(config.scenarios.dir, "exams");
     }

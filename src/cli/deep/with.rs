@@ -1,0 +1,249 @@
+//! The turn itself, where there is a model server.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::Trouble;
+use crate::clock::SystemClock;
+use crate::config::{Budget, Config, Environment, Span};
+use crate::convergence::TurnClass;
+use crate::engine::{Request, RunSettings, Started, Walls, begin, chain, drive};
+use crate::event::Tier;
+use crate::model_server::{Options, Script, Server};
+use crate::process::{Call, Cancel, run};
+use crate::text::one_line;
+use crate::verdict::Ending;
+
+/// What the model asks for: a command that leaves a file, and says in it whether it can see the product.
+const REPLIES: &str = "\
+turns:
+- replies:
+  - {say: I look around and make a file., run: \"test -e PRODUCT/.git && echo open > deep.txt || echo confined > deep.txt\"}
+  - {say: All done.}
+";
+/// Satisfied by that file.
+const SCENARIO: &str = "\
+# Scenario: A command of the agent's leaves a file
+## Evaluation Method
+```bash
+grep -qE '^(open|confined)$' deep.txt
+```
+";
+/// How long the turn may take.
+const LIMIT: u64 = 180;
+/// Looks like a key, and is none.
+const KEY: &str = "sk-ant-fake-00000000000000000000";
+
+/// Checks that this program was built with what it takes.
+pub(in crate::cli) fn is_possible() -> anyhow::Result<()> {
+    Ok(())
+}
+
+/// Takes the turn, and returns what came of it.
+pub(in crate::cli) fn turn(
+    config: &Config,
+    walls: &Walls,
+    env: &Environment,
+) -> Result<String, Trouble> {
+    let name = config.agent.backend.as_deref().unwrap_or_default();
+    let scratch = Scratch::make(env).map_err(|error| {
+        Trouble::of(format!("making a product to try it in failed: {error:#}"), "factory doctor")
+    })?;
+    let port = scratch.serve().map_err(|error| {
+        Trouble::of(
+            format!("the model server can't be started: {error:#}"),
+            "see whether loopback is up",
+        )
+    })?;
+    let (config, env) = pointed(config, walls, env, &scratch, port).ok_or_else(|| {
+        let found = format!("`{name}` can't be pointed at a model server by the factory");
+        Trouble::of(found, "run `iterate --once` to try it")
+    })?;
+    let mut started = scratch.begin(config, &env).map_err(|error| {
+        let found = format!("the turn can't begin: {}", one_line(&format!("{error:#}"), 400));
+        Trouble::of(found, "put right what the lines above say")
+    })?;
+    let finish = drive(&mut started);
+    let failure = finish.failure.as_ref().map(|failure| chain(failure));
+    judged(name, &started, walls, failure.as_deref())
+}
+
+/// A product for one turn, gone when dropped.
+struct Scratch {
+    dir: tempfile::TempDir,
+}
+
+impl Scratch {
+    fn make(env: &Environment) -> anyhow::Result<Self> {
+        // Not among the temporary files: codex keeps its helpers from a home that lies there.
+        let state = env.state_dir()?;
+        fs::create_dir_all(&state)?;
+        let dir = tempfile::Builder::new().prefix("doctor-deep-").tempdir_in(&state)?;
+        let scratch = Self { dir };
+        let product = scratch.product();
+        fs::create_dir_all(product.join("scenarios"))?;
+        fs::write(product.join("scenarios/deep.md"), SCENARIO)?;
+        fs::write(product.join("README.md"), "A product that is gone in a minute.\n")?;
+        let commands: [&[&str]; 3] = [
+            &["init", "-q", "--template=", "-b", "main"],
+            &["add", "--all"],
+            &[
+                "-c",
+                "user.name=doctor",
+                "-c",
+                "user.email=doctor@localhost",
+                "commit",
+                "-q",
+                "-m",
+                "Begin",
+            ],
+        ];
+        for args in commands {
+            let call =
+                Call::new("git", &product).args(["-c", "core.hooksPath=/dev/null"]).args(args);
+            let call = call.env(env.for_tools()).limit(Duration::from_secs(60));
+            let finished = run(&call, &Cancel::never(), &mut |_, _| {});
+            if finished.ending != (Ending::Exited { code: 0 }) {
+                anyhow::bail!("git {}: {}", args[0], one_line(&finished.stderr.text(), 200));
+            }
+        }
+        Ok(scratch)
+    }
+
+    fn product(&self) -> PathBuf {
+        self.dir.path().join("product")
+    }
+
+    /// Starts the server, which ends with this process, and returns its port.
+    fn serve(&self) -> anyhow::Result<u16> {
+        let path = self.dir.path().join("script.yaml");
+        fs::write(&path, REPLIES.replace("PRODUCT", &self.product().display().to_string()))?;
+        let options = Options { script: Script::load(&path)?, ..Options::default() };
+        let server = Server::bind(options, Box::new(SystemClock))?;
+        let port = server.address()?.port();
+        std::thread::Builder::new()
+            .name("model-server".to_owned())
+            .spawn(move || server.serve())?;
+        Ok(port)
+    }
+
+    fn begin(&self, config: Config, env: &Environment) -> anyhow::Result<Started> {
+        let factory = env.executable()?;
+        Ok(begin(Request {
+            root: self.product(),
+            env: env.clone(),
+            config,
+            no_agent: false,
+            in_place: false,
+            cancel: Cancel::on_signals()?,
+            deadline: None,
+            settings: RunSettings { factory, once: false, die_after: None, crash: None, haste: 1 },
+            reporters: Vec::new(),
+        })?)
+    }
+}
+
+/// Returns settings and environment of a run whose agent asks the server on `port`; none where nobody knows
+/// how to tell it.
+fn pointed(
+    person: &Config,
+    walls: &Walls,
+    env: &Environment,
+    scratch: &Scratch,
+    port: u16,
+) -> Option<(Config, Environment)> {
+    let confined = walls.agent == Tier::Sandbox;
+    // Programs ask no proxy for the loopback, which is their own there; in the words of IPv6 they do.
+    let host = if confined { "[::ffff:127.0.0.1]" } else { "127.0.0.1" };
+    let address = format!("http://{host}:{port}");
+    let mut agent = person.agent.clone();
+    let mut env = env.clone().with("XDG_STATE_HOME", scratch.dir.path().join("state"));
+    let mut names = Vec::new();
+    match agent.backend.as_deref()? {
+        "codex" => {
+            let provider = format!(
+                "model_providers.factory={{name=\"factory\",base_url=\"{address}/v1\",env_key=\"CODEX_API_KEY\",wire_api=\"responses\"}}"
+            );
+            let more = ["-c", "model_provider=factory", "-c", &provider];
+            agent.args.extend(more.map(str::to_owned));
+            env = env.with("CODEX_API_KEY", KEY);
+            names.push("CODEX_API_KEY".to_owned());
+        }
+        "claude" => {
+            env = env.with("ANTHROPIC_BASE_URL", address).with("ANTHROPIC_API_KEY", KEY);
+            names.extend(["ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"].map(str::to_owned));
+        }
+        _ => return None,
+    }
+    agent.env = Some(names);
+    (agent.home, agent.fallback, agent.retries) = (Vec::new(), Vec::new(), 0);
+    agent.timeout = Span::seconds(LIMIT);
+    let mut config = Config {
+        agent,
+        gates: Some(Vec::new()),
+        isolation: person.isolation.clone(),
+        network: person.network.clone(),
+        budget: Budget { max_iterations: 1, ..Budget::default() },
+        ..Config::default()
+    };
+    config.network.allow.push(format!("127.0.0.1:{port}"));
+    config.satisfaction.threshold = 1.0;
+    Some((config, env))
+}
+
+/// Says what came of the turn.
+fn judged(
+    name: &str,
+    started: &Started,
+    walls: &Walls,
+    failure: Option<&str>,
+) -> Result<String, Trouble> {
+    let run = &started.run;
+    let Some(turn) = run.summary().turns.last() else {
+        let why = failure.unwrap_or("the agent was not started");
+        return Err(Trouble::of(one_line(why, 400), "put right what the lines above say"));
+    };
+    let class = turn.class.as_deref().and_then(TurnClass::parse);
+    let words = class.map_or("did not end", TurnClass::words);
+    let said = turn.trouble.as_ref().and_then(|blob| run.text(blob).ok());
+    let said = said.map(|said| format!(": {}", one_line(&said, 300))).unwrap_or_default();
+    if class != Some(TurnClass::Done) {
+        let next = match class {
+            Some(TurnClass::SandboxUnusable) => {
+                "the agent's own sandbox fails here: make `isolation` work, see above, or switch the agent's off by `agent.args`"
+            }
+            Some(TurnClass::Denied) => {
+                "let it run commands by `agent.args`, or make `isolation` work, see above"
+            }
+            Some(TurnClass::CouldNotStart) => "install it again",
+            _ => "try a version that the factory was tried with",
+        };
+        return Err(Trouble::of(format!("{name} {words}{said}"), next));
+    }
+    let file = run.versioned.as_ref().map(|versioned| versioned.paths.workspace.join("deep.txt"));
+    let found = file.as_deref().map(read).unwrap_or_default();
+    match (found.trim(), walls.agent) {
+        ("confined", Tier::Sandbox) => {
+            let seconds = turn.ms as f64 / 1000.0;
+            Ok(format!(
+                "a turn of {name} took {seconds:.1} s; its command ran confined and left its file"
+            ))
+        }
+        ("open" | "confined", Tier::Copy | Tier::Move) => Ok(format!(
+            "a turn of {name} was done; its command ran, not confined, and left its file"
+        )),
+        ("open", Tier::Sandbox) => Err(Trouble::of(
+            format!("{name} was done, and its command saw the product, which is not in its view"),
+            "report it, and use `--isolation` with care until then",
+        )),
+        _ => Err(Trouble::of(
+            format!("{name} was done, and its command left no file{said}"),
+            "try a version that the factory was tried with",
+        )),
+    }
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
