@@ -157,3 +157,47 @@ fn an_agents_own_command_logs_in_with_a_home_of_the_factorys() {
 fn a_program_without_a_model_server_says_how_to_get_one() {
     doctor(&tally(), &["--deep"], &[]).code(2).says("--features model-server");
 }
+
+#[cfg(feature = "model-server")]
+mod deep {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn an_agent_that_does_nothing_is_found_out() {
+        let product = tally().config("agent: {backend: codex}\n");
+        let path = program(&product, "codex", "echo codex-cli 0.169.0");
+        let env = [("PATH", path.as_str()), ("OPENAI_API_KEY", "sk-a-secret-of-a-person")];
+        let ran = doctor(&product, &["--deep"], &env).code(3);
+        let deep = finding(&ran, "deep");
+        assert!(deep.starts_with("FAIL") && deep.contains("codex ended without"), "{deep}");
+        let left = fs::read_dir(product.state().join("dark-factory")).unwrap();
+        let names = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let left: Vec<String> = names.filter(|name| name.contains("doctor")).collect();
+        assert_eq!(left, Vec::<String>::new());
+    }
+
+    /// The real ones, where `make agents` has installed them.
+    #[test]
+    fn a_real_agents_command_runs_confined() {
+        let agents = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/agents");
+        let Ok(agents) = agents.canonicalize() else { return };
+        let bin = agents.join("node_modules/.bin");
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        for backend in ["codex", "claude"] {
+            let read = agents.display();
+            let yaml = format!(
+                "agent: {{backend: {backend}}}\nisolation: {{require: sandbox, read: [{read}]}}\n"
+            );
+            let product = tally().file("dark-factory.yaml", yaml);
+            let env = [
+                ("PATH", path.as_str()),
+                ("OPENAI_API_KEY", "sk-a-secret-of-a-person"),
+                ("ANTHROPIC_API_KEY", "sk-a-secret-of-a-person"),
+            ];
+            let ran = doctor(&product, &["--deep"], &env).code(0);
+            assert!(finding(&ran, "deep").contains("its command ran confined"), "{}", ran.stdout);
+        }
+    }
+}

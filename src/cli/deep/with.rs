@@ -12,7 +12,7 @@ use crate::engine::{Request, RunSettings, Started, Walls, begin, chain, drive};
 use crate::event::Tier;
 use crate::model_server::{Options, Script, Server};
 use crate::process::{Call, Cancel, run};
-use crate::text::one_line;
+use crate::text::{one_line, tail};
 use crate::verdict::Ending;
 
 /// What the model asks for: a command that leaves a file, and says in it whether it can see the product.
@@ -167,6 +167,8 @@ fn pointed(
             );
             let more = ["-c", "model_provider=factory", "-c", &provider];
             agent.args.extend(more.map(str::to_owned));
+            // One that codex knows nothing of gets its plain tools, which the server speaks of.
+            agent.model = Some("fake-model".to_owned());
             env = env.with("CODEX_API_KEY", KEY);
             names.push("CODEX_API_KEY".to_owned());
         }
@@ -207,11 +209,21 @@ fn judged(
     let class = turn.class.as_deref().and_then(TurnClass::parse);
     let words = class.map_or("did not end", TurnClass::words);
     let said = turn.trouble.as_ref().and_then(|blob| run.text(blob).ok());
+    let record = run.versioned.as_ref().map(|versioned| versioned.paths.record(1, turn.attempts));
+    let wrote = record.map(|record| read(&record.join("stderr"))).unwrap_or_default();
+    let last = || Some(tail(wrote.trim(), 300).0.to_owned()).filter(|text| !text.is_empty());
+    let said = said.or_else(last);
     let said = said.map(|said| format!(": {}", one_line(&said, 300))).unwrap_or_default();
     if class != Some(TurnClass::Done) {
         let next = match class {
             Some(TurnClass::SandboxUnusable) => {
                 "the agent's own sandbox fails here: make `isolation` work, see above, or switch the agent's off by `agent.args`"
+            }
+            Some(TurnClass::NoOp) => {
+                "its command left nothing: the agent's own sandbox may not work here; make `isolation` work, see above, or switch the agent's off by `agent.args`"
+            }
+            Some(TurnClass::Crashed) if wrote.contains("No such file or directory") => {
+                "what it is made of is not in its view: name the directory in `isolation.read`"
             }
             Some(TurnClass::Denied) => {
                 "let it run commands by `agent.args`, or make `isolation` work, see above"
