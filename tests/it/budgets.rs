@@ -12,7 +12,7 @@ fn product(budget: &str) -> Product {
     let product = Product::new();
     let base = product.base().display().to_string();
     let script = format!(
-        "#!/bin/sh\nn=$(($(cat {base}/count 2>/dev/null || echo 1) + 1))\necho $n > {base}/count\n\
+        "#!/bin/sh\n[ \"$1\" != --version ] || {{ echo codex-cli 0.169.0; exit; }}\nn=$(($(cat {base}/count 2>/dev/null || echo 1) + 1))\necho $n > {base}/count\n\
          echo word$n >> words.txt\ncat > /dev/null\n\
          echo '{{\"type\":\"turn.completed\",\"usage\":{{\"input_tokens\":1000000,\
          \"cached_input_tokens\":0,\"output_tokens\":0}}}}'\n"
