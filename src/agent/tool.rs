@@ -114,7 +114,7 @@ mod tests {
 
     const TOOL: Tool = Tool { program: "x", tested: ("1.2.0", "1.10.3"), hint: "" };
 
-    fn check(says: &str, expected: Version) {
+    fn check(says: &str, expected: &Version) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         std::fs::write(&path, format!("#!/bin/sh\n{says}\n")).unwrap();
@@ -123,25 +123,25 @@ mod tests {
         let env = [("PATH".into(), "/usr/bin:/bin".into()), ("API_KEY".into(), "secret".into())];
         let env = Environment::from_parts(env.into(), "/".into());
         let limit = Duration::from_secs(5);
-        assert_eq!(TOOL.version(&path, &env, dir.path(), limit), expected, "{says}");
+        assert_eq!(&TOOL.version(&path, &env, dir.path(), limit), expected, "{says}");
     }
 
     #[test]
     fn a_version_is_compared_by_its_numbers() {
-        check("echo codex-cli 1.9.7", Version::Tested("1.9.7".to_owned()));
-        check("echo 'v1.10.3 (Some Code)'", Version::Tested("1.10.3".to_owned()));
-        check("echo 1.11.0", Version::Other("1.11.0".to_owned()));
-        check("echo 1.1.99-beta.1", Version::Other("1.1.99-beta.1".to_owned()));
+        check("echo codex-cli 1.9.7", &Version::Tested("1.9.7".to_owned()));
+        check("echo 'v1.10.3 (Some Code)'", &Version::Tested("1.10.3".to_owned()));
+        check("echo 1.11.0", &Version::Other("1.11.0".to_owned()));
+        check("echo 1.1.99-beta.1", &Version::Other("1.1.99-beta.1".to_owned()));
     }
 
     #[test]
     fn a_program_that_says_no_version_is_unknown() {
-        check("echo none", Version::Unknown("`--version` names none".to_owned()));
-        check("exit 3", Version::Unknown("`--version` exits with 3".to_owned()));
+        check("echo none", &Version::Unknown("`--version` names none".to_owned()));
+        check("exit 3", &Version::Unknown("`--version` exits with 3".to_owned()));
     }
 
     #[test]
     fn it_is_asked_without_the_persons_secrets() {
-        check("test -z \"$API_KEY\" && echo 1.2.0", Version::Tested("1.2.0".to_owned()));
+        check("test -z \"$API_KEY\" && echo 1.2.0", &Version::Tested("1.2.0".to_owned()));
     }
 }

@@ -557,7 +557,8 @@ impl Doctor<'_> {
         match rooms.iter().any(|(_, room)| *room < LITTLE_ROOM) {
             false => self.note("disk", Mark::Ok, found, None),
             true => {
-                self.note("disk", Mark::Warn, found, Some("factory gc, or make room elsewhere"))
+                let next = "factory gc, or make room elsewhere";
+                self.note("disk", Mark::Warn, found, Some(next));
             }
         }
     }

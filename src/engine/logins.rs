@@ -44,11 +44,17 @@ impl Run {
         }
     }
 
-    /// Takes the login back, with what the agent has renewed; called once nothing of the turn is alive.
+    /// Takes the login back, with what the agent has renewed, and keeps what is secret in `files` by now out
+    /// of the record; called once nothing of the turn is alive.
     ///
     /// # Errors
     /// The disk said no.
-    pub(super) fn take_back_login(&mut self, login: Option<LentLogin>) -> Result<(), Halt> {
+    pub(super) fn take_back_login(
+        &mut self,
+        login: Option<LentLogin>,
+        files: &[PathBuf],
+    ) -> Result<(), Halt> {
+        self.recorder.learn_secrets(secrets_in(files));
         if let Some(login) = login {
             let secrets = login.take_back().map_err(failed)?;
             self.recorder.learn_secrets(secrets);
@@ -60,9 +66,13 @@ impl Run {
     pub(super) fn secret_files(
         &self,
         settings: &AgentSettings,
+        paths: &TurnPaths,
         login: Option<&LentLogin>,
     ) -> Vec<PathBuf> {
         let mut files = secret_files(settings, &self.env);
+        // An agent that is another user has copies of what it would else be linked to.
+        let copies = settings.home.iter().map(|entry| entry.strip_prefix("~/").unwrap_or(entry));
+        files.extend(copies.map(|entry| paths.home.join(entry)));
         files.extend(login.into_iter().flat_map(LentLogin::files));
         files
     }

@@ -376,6 +376,9 @@ pub fn resume(request: Request, asked: &Resume) -> Result<Started, StartError> {
     let (walls, said) =
         Walls::raise(&isolation, &request.env, &request.settings.factory, state.dir())?;
     notices.extend(said);
+    if summary.started.agent.is_some() {
+        notices.extend(preflight::notices(&frozen.config.agent, &request.env, state.dir()));
+    }
 
     let mut recorder = Recorder::new(
         journal,

@@ -250,9 +250,6 @@ impl Run {
                 let place = turn.home.join(entry.strip_prefix("~/").unwrap_or(entry));
                 copy_linked(&place).map_err(failed)?;
             }
-            for dir in &launch.home_dirs {
-                fs::create_dir_all(turn.home.join(dir)).map_err(failed)?;
-            }
             // The workspace's own files were written for it.
             for path in [&turn.home, &turn.tmp] {
                 hand_over(path, user).map_err(failed)?;

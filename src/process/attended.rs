@@ -43,17 +43,17 @@ mod tests {
     use super::*;
     use crate::process::Variables;
 
-    fn check(script: &str, expected: Ending) {
+    fn check(script: &str, expected: &Ending) {
         let env = Variables::from([("PATH".into(), "/usr/bin:/bin".into())]);
         let call = Call::new("sh", "/").args(["-c", script]).env(env);
-        assert_eq!(run_attended(&call).unwrap(), expected, "{script}");
+        assert_eq!(&run_attended(&call).unwrap(), expected, "{script}");
     }
 
     #[test]
     fn its_end_is_told() {
-        check("exit 3", Ending::Exited { code: 3 });
-        check("kill -9 $$", Ending::Signalled { signal: 9 });
-        check("test -z \"$HOME\"", Ending::Exited { code: 0 });
+        check("exit 3", &Ending::Exited { code: 3 });
+        check("kill -9 $$", &Ending::Signalled { signal: 9 });
+        check("test -z \"$HOME\"", &Ending::Exited { code: 0 });
     }
 
     #[test]

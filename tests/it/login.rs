@@ -2,12 +2,13 @@
 //! kept between the turns and over a kill, and in nothing that is stored.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use dark_factory::clock::SystemClock;
 use dark_factory::model_server::{Options, Script, Server};
-use serde_json::Value;
+use dark_factory::text::base64;
+use serde_json::{Value, json};
 
 use crate::support::{Product, Ran, contains, wait_until, walk};
 
@@ -63,19 +64,13 @@ impl Bench {
     fn new(isolation: &str) -> Self {
         let product = Product::new();
         let at = |name: &str| product.base().join(name);
-        let script = format!(
-            "oauth: {{access: {}-1, refresh: {}-1}}\nturns:\n- replies: [{{say: fine, times: 50}}]\n",
-            SECRETS[0], SECRETS[1]
+        let port = serve(
+            &product,
+            &format!(
+                "oauth: {{access: {}-1, refresh: {}-1}}\nturns:\n- replies: [{{say: fine, times: 50}}]\n",
+                SECRETS[0], SECRETS[1]
+            ),
         );
-        fs::write(at("script.yaml"), script).unwrap();
-        let options = Options {
-            script: Script::load(&at("script.yaml")).unwrap(),
-            ledger: Some(at("ledger.jsonl")),
-            ..Options::default()
-        };
-        let server = Server::bind(options, Box::new(SystemClock)).unwrap();
-        let port = server.address().unwrap().port();
-        thread::spawn(move || server.serve());
         let issued = format!(
             r#"{{"access_token": "{}-that-has-run-out", "refresh_token": "{}-1"}}"#,
             SECRETS[0], SECRETS[1]
@@ -103,6 +98,54 @@ impl Bench {
         self.product.factory(&["login", "command"]).code(0).says("command is logged in");
     }
 
+    /// Makes a product whose agent is the real codex with a subscription, whose token has run out; none where
+    /// `make agents` has not installed it.
+    fn codex() -> Option<(Self, String)> {
+        let agents =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("target/agents").canonicalize().ok()?;
+        let path = format!(
+            "{}:{}",
+            agents.join("node_modules/.bin").display(),
+            std::env::var("PATH").unwrap()
+        );
+        let product = Product::new();
+        let replies = "- replies: [{run: \"echo line >>lines.txt\"}, {say: All done.}]\n".repeat(2);
+        let port = serve(
+            &product,
+            &format!(
+                "oauth: {{access: {}-1, refresh: {}-1, jwt: true}}\nturns:\n{replies}",
+                SECRETS[0], SECRETS[1]
+            ),
+        );
+        let address = format!("http://127.0.0.1:{port}");
+        let product = product
+            .file("lines.txt", "")
+            .config(&format!(
+                "satisfaction: {{threshold: 1.0}}\nagent:\n  backend: codex\n  model: fake-model\n  \
+                 env: [CODEX_REFRESH_TOKEN_URL_OVERRIDE]\n  args:\n  - -c\n  - model_provider=fake\n  \
+                 - -c\n  - 'model_providers.fake={{name=\"fake\",base_url=\"{address}/v1\",\
+                 wire_api=\"responses\",requires_openai_auth=true}}'\n"
+            ))
+            .scenario("two", "test \"$(wc -l <lines.txt)\" -ge 2")
+            .committed();
+        let home = product.state().join("dark-factory/logins/codex/.codex");
+        fs::create_dir_all(&home).unwrap();
+        let token = jwt();
+        let auth = json!({
+            "auth_mode": "chatgpt",
+            "OPENAI_API_KEY": null,
+            "tokens": {
+                "id_token": token,
+                "access_token": token,
+                "refresh_token": format!("{}-1", SECRETS[1]),
+                "account_id": "account",
+            },
+            "last_refresh": "2026-01-01T00:00:00Z",
+        });
+        fs::write(home.join("auth.json"), auth.to_string()).unwrap();
+        Some((Self { product }, path))
+    }
+
     /// Returns the status of each request to the token endpoint.
     fn refreshes(&self) -> Vec<u64> {
         let ledger =
@@ -125,6 +168,17 @@ impl Bench {
         let kept = self.logins().join("command-my-agent/.my-agent/auth.json");
         let kept = fs::read_to_string(kept).unwrap();
         assert!(kept.contains(&format!("{}-1-2", SECRETS[1])), "{kept}");
+        self.check_stored_nowhere(ran, &SECRETS);
+        // The search would have found them: the agent has told them all, and they were taken out.
+        let told = fs::read_to_string(self.product.run_state().join("turns/1-1/stdout")).unwrap();
+        assert!(told.contains("refused with [redacted]"), "{told}");
+        let told = fs::read_to_string(self.product.run_state().join("turns/1-1/stderr")).unwrap();
+        assert!(told.contains("before it is stored: ") && told.contains("[redacted]"), "{told}");
+    }
+
+    /// Fails where a file beside the login home, or a stream, holds one of `secrets`.
+    #[track_caller]
+    fn check_stored_nowhere(&self, ran: &Ran, secrets: &[&str]) {
         let mut looked_at = 0;
         walk(self.product.base(), &mut |path, metadata| {
             if path == self.logins()
@@ -136,7 +190,7 @@ impl Bench {
             if metadata.is_file() {
                 looked_at += 1;
                 let bytes = fs::read(path).unwrap();
-                for secret in SECRETS {
+                for secret in secrets {
                     assert!(!contains(&bytes, secret.as_bytes()), "{secret} in {}", path.display());
                 }
             }
@@ -144,14 +198,56 @@ impl Bench {
         });
         assert!(looked_at > 30, "{looked_at} files are not all of them");
         for stream in [&ran.stdout, &ran.stderr] {
-            assert!(SECRETS.iter().all(|secret| !stream.contains(secret)), "{stream}");
+            assert!(secrets.iter().all(|secret| !stream.contains(secret)), "{stream}");
         }
-        // The search would have found them: the agent has told them all, and they were taken out.
-        let told = fs::read_to_string(self.product.run_state().join("turns/1-1/stdout")).unwrap();
-        assert!(told.contains("refused with [redacted]"), "{told}");
-        let told = fs::read_to_string(self.product.run_state().join("turns/1-1/stderr")).unwrap();
-        assert!(told.contains("before it is stored: ") && told.contains("[redacted]"), "{told}");
     }
+}
+
+/// Starts a provider that answers from `script`, and returns its port.
+fn serve(product: &Product, script: &str) -> u16 {
+    let at = |name: &str| product.base().join(name);
+    fs::write(at("script.yaml"), script).unwrap();
+    let options = Options {
+        script: Script::load(&at("script.yaml")).unwrap(),
+        ledger: Some(at("ledger.jsonl")),
+        ..Options::default()
+    };
+    let server = Server::bind(options, Box::new(SystemClock)).unwrap();
+    let port = server.address().unwrap().port();
+    thread::spawn(move || server.serve());
+    port
+}
+
+/// Returns a token as codex looks into it, which has run out.
+fn jwt() -> String {
+    let claims = json!({
+        "exp": 1_700_000_000, "email": "person@localhost",
+        "https://api.openai.com/auth": {
+            "chatgpt_plan_type": "plus", "chatgpt_account_id": "account", "chatgpt_user_id": "user",
+        },
+    });
+    let part = |value: &Value| {
+        let text = base64(value.to_string().as_bytes());
+        text.trim_end_matches('=').replace('+', "-").replace('/', "_")
+    };
+    format!("{}.{}.c2lnbmF0dXJl", part(&json!({"alg": "none", "typ": "JWT"})), part(&claims))
+}
+
+/// The real one, where `make agents` has installed it.
+#[test]
+fn codex_renews_its_subscription_once_and_the_factory_keeps_it() {
+    let Some((bench, path)) = Bench::codex() else { return };
+    let server = fs::read_to_string(bench.product.path("dark-factory.yaml")).unwrap();
+    let port = server.split("http://127.0.0.1:").nth(1).unwrap().split('/').next().unwrap();
+    let url = format!("http://127.0.0.1:{port}/oauth/token");
+    let env = [("PATH", path.as_str()), ("CODEX_REFRESH_TOKEN_URL_OVERRIDE", url.as_str())];
+    let ran = bench.product.iterate_with(&[], &env).code(0).says("converged");
+    assert_eq!(bench.refreshes(), [200], "{}\n{}", ran.stdout, ran.stderr);
+    let kept = bench.logins().join("codex/.codex/auth.json");
+    let kept: Value = serde_json::from_str(&fs::read_to_string(kept).unwrap()).unwrap();
+    assert_eq!(kept["tokens"]["refresh_token"], format!("{}-1-2", SECRETS[1]));
+    let access = kept["tokens"]["access_token"].as_str().unwrap();
+    bench.check_stored_nowhere(&ran, &[SECRETS[1], access, &jwt()]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Trouble;
+use crate::agent::backend;
 use crate::clock::SystemClock;
 use crate::config::{Budget, Config, Environment, Span};
 use crate::convergence::TurnClass;
@@ -56,7 +57,7 @@ pub(in crate::cli) fn turn(
             "see whether loopback is up",
         )
     })?;
-    let (config, env) = pointed(config, walls, env, &scratch, port).ok_or_else(|| {
+    let (config, env) = pointed(config, env, &scratch, port).ok_or_else(|| {
         let found = format!("`{name}` can't be pointed at a model server by the factory");
         Trouble::of(found, "run `iterate --once` to try it")
     })?;
@@ -148,37 +149,20 @@ impl Scratch {
 /// how to tell it.
 fn pointed(
     person: &Config,
-    walls: &Walls,
     env: &Environment,
     scratch: &Scratch,
     port: u16,
 ) -> Option<(Config, Environment)> {
-    let confined = walls.agent == Tier::Sandbox;
-    // Programs ask no proxy for the loopback, which is their own there; in the words of IPv6 they do.
-    let host = if confined { "[::ffff:127.0.0.1]" } else { "127.0.0.1" };
-    let address = format!("http://{host}:{port}");
     let mut agent = person.agent.clone();
-    let mut env = env.clone().with("XDG_STATE_HOME", scratch.dir.path().join("state"));
-    let mut names = Vec::new();
-    match agent.backend.as_deref()? {
-        "codex" => {
-            let provider = format!(
-                "model_providers.factory={{name=\"factory\",base_url=\"{address}/v1\",env_key=\"CODEX_API_KEY\",wire_api=\"responses\"}}"
-            );
-            let more = ["-c", "model_provider=factory", "-c", &provider];
-            agent.args.extend(more.map(str::to_owned));
-            // One that codex knows nothing of gets its plain tools, which the server speaks of.
-            agent.model = Some("fake-model".to_owned());
-            env = env.with("CODEX_API_KEY", KEY);
-            names.push("CODEX_API_KEY".to_owned());
-        }
-        "claude" => {
-            env = env.with("ANTHROPIC_BASE_URL", address).with("ANTHROPIC_API_KEY", KEY);
-            names.extend(["ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"].map(str::to_owned));
-        }
-        _ => return None,
+    let name = agent.backend.clone()?;
+    let variable = *backend(&agent).ok()?.login_variables().first()?;
+    let path = if ["codex", "opencode"].contains(&name.as_str()) { "/v1" } else { "" };
+    agent.base_url = Some(format!("http://127.0.0.1:{port}{path}"));
+    // A model that codex knows has tools of its own, which the server does not speak of.
+    if ["codex", "opencode"].contains(&name.as_str()) {
+        agent.model = Some("fake-model".to_owned());
     }
-    agent.env = Some(names);
+    agent.env = Some(vec![variable.to_owned()]);
     (agent.home, agent.fallback, agent.retries) = (Vec::new(), Vec::new(), 0);
     agent.timeout = Span::seconds(LIMIT);
     let mut config = Config {
@@ -189,9 +173,9 @@ fn pointed(
         budget: Budget { max_iterations: 1, ..Budget::default() },
         ..Config::default()
     };
-    config.network.allow.push(format!("127.0.0.1:{port}"));
     config.satisfaction.threshold = 1.0;
-    Some((config, env))
+    let state = scratch.dir.path().join("state");
+    Some((config, env.clone().with("XDG_STATE_HOME", state).with(variable, KEY)))
 }
 
 /// Says what came of the turn.

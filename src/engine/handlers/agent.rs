@@ -255,7 +255,7 @@ fn take_turn(
         })
         .map_err(agent_failure)?;
     launch.furnish(&paths.home).map_err(agent_failure)?;
-    launch.secret_files = run.secret_files(settings, login.as_ref());
+    launch.secret_files = run.secret_files(settings, &paths, login.as_ref());
     let names = agent::variables(chosen, settings, &run.env);
     let env = run.env.for_agent(&names, &paths.home, &paths.tmp, &paths.workspace);
     let limits = TurnLimits {
@@ -292,7 +292,7 @@ fn take_turn(
     let cancel = run.cancel.clone();
     let mut live = |activities: &[Activity]| run.recorder.show_activity(activities);
     let turned = run_turn(&launch, &paths, &env, &limits, &token, &factory, &cancel, &mut live);
-    run.take_back_login(login)?;
+    run.take_back_login(login, &launch.secret_files)?;
     match turned {
         Ok(record) if record.class == TurnClass::Interrupted => {
             interrupted(node, run, turn, attempt, record.reaped as usize)?;
