@@ -474,8 +474,13 @@ impl Doctor<'_> {
         match raised {
             Ok((walls, said)) => {
                 let mut found = format!("agent `{}`, judge `{}`", walls.agent, walls.judge);
+                let marks = ["/.dockerenv", "/run/.containerenv"];
+                let is_nested = marks.iter().any(|mark| Path::new(mark).exists());
                 if let Some(chosen) = &walls.chosen {
                     found.push_str(&format!(" by `{}`", chosen.step));
+                }
+                if is_nested {
+                    found.push_str(", inside a container");
                 }
                 for one in &said {
                     found.push_str(&format!("; {}", one_line(one, 300)));
