@@ -25,8 +25,14 @@ test: ## Run the tests
 attacks: ## Play a hostile agent and product against each tier (UPDATE=1 writes docs/attacks.md)
 	UPDATE_ATTACKS="$(UPDATE)" cargo test --locked --test attacks
 
+test-agents: agents ## Run the real agents through whole loops against the model server
+	cargo test --locked --features model-server --test agents --lib -- --skip judge::
+
+nightly: ## All that is too long for each change: every agent, every kill, fuzzing, the measurements
+	./.ci/nightly
+
 lint: ## Check the format, and run clippy
-	cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings
+	cargo fmt --check && cargo clippy --locked --all-targets --features model-server -- -D warnings
 
 typecheck: ## Check the types of every target
 	cargo check --locked --all-targets
