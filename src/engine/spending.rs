@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use crate::agent::{UsageTold, backend};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
+use crate::config::AgentSettings;
 use crate::convergence::{DAY_MS, Fund, Ledger, Limits, PriceTable, Spending, Totals, may_begin};
 use crate::event::Summary;
 use crate::id::RunId;
@@ -89,6 +91,22 @@ pub fn blind(limits: &Limits, model: Option<&str>, prices: &PriceTable) -> Optio
     };
     Some(format!(
         "{why}: a budget in dollars sees only what the agent reports itself; `budget.prices` tells a price, and `budget.tokens` and `budget.time` rule without one"
+    ))
+}
+
+/// Returns what a person should know whose limits are seen between turns only.
+pub(super) fn between_turns(limits: &Limits, agent: &AgentSettings) -> Option<String> {
+    let told = backend(agent).ok()?.tells_usage();
+    if !limits.holds_turns() || told == UsageTold::AsItGoes {
+        return None;
+    }
+    let name = agent.backend.as_deref().unwrap_or_default();
+    let (when, rest) = match told {
+        UsageTold::Never => ("never", "; set `budget.time`, which rules without that"),
+        _ => ("only at the end of a turn", ""),
+    };
+    Some(format!(
+        "`{name}` tells {when} what it uses: a budget of money or tokens is held between turns, and one turn may go beyond it{rest}"
     ))
 }
 

@@ -23,7 +23,7 @@ use crate::wall::{ManagedTree, TreeError};
 use super::frozen::{read_earlier, read_specs};
 use super::preflight;
 use super::run::{RunSettings, Versioned};
-use super::spending::{blind, spent_elsewhere};
+use super::spending::{between_turns, blind, spent_elsewhere};
 use super::state::{Held, Lock, RepoState};
 use super::{Frozen, FrozenError, Halt, Recorder, Run, Walls};
 
@@ -250,6 +250,7 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
     if with_agent {
         let model = frozen.config.agent.model.as_deref();
         notices.extend(blind(&limits, model, &frozen.prices));
+        notices.extend(between_turns(&limits, &frozen.config.agent));
     }
     keep_out_of_git(&root)?;
     let runs = RunsDir::of(&root);

@@ -30,9 +30,21 @@ fn small() -> Product {
              agent: {backend: replay, recording: ../recording}\n\
              budget: {max_iterations: 3}\n",
         )
-        .turn(1, &[("words.txt", "one two\n"), ("scenarios/b-two.md", "none\n")], "say: first\n")
-        .turn(2, &[], "say: nothing to do\n")
-        .turn(3, &[("words.txt", "one two three\n")], "say: third\n")
+        .turn(
+            1,
+            &[("words.txt", "one two\n"), ("scenarios/b-two.md", "none\n")],
+            "say: first\nusage: {input_tokens: 10, output_tokens: 3, cost_usd: 0.25}\n",
+        )
+        .turn(
+            2,
+            &[],
+            "say: nothing to do\nusage: {input_tokens: 20, output_tokens: 5, cost_usd: 0.5}\n",
+        )
+        .turn(
+            3,
+            &[("words.txt", "one two three\n")],
+            "say: third\nusage: {input_tokens: 40, output_tokens: 7, cost_usd: 1.25}\n",
+        )
         .committed()
 }
 
@@ -48,6 +60,8 @@ struct End {
     tree: BTreeMap<String, String>,
     /// How many agents were started that cost something, by the supervisors' records.
     starts: usize,
+    /// What they say that they cost, in US dollars.
+    paid: String,
 }
 
 fn end(product: &Product) -> End {
@@ -86,6 +100,11 @@ fn end(product: &Product) -> End {
             .collect(),
         tree,
         starts: records(product).len(),
+        paid: events
+            .iter()
+            .filter_map(|event| event["data"]["usage"]["cost_usd"].as_f64())
+            .sum::<f64>()
+            .to_string(),
     }
 }
 
@@ -115,6 +134,32 @@ fn assert_chain(product: &Product) {
     assert!(text.ends_with('\n'));
 }
 
+/// Fails unless the ledger has each turn once, and says of each attempt that was cut, and of no other, that
+/// nobody knows what it cost.
+#[track_caller]
+fn assert_ledger(product: &Product) {
+    let events = product.events();
+    let of = |name: &str| events.iter().filter(|event| event["event"] == name).count() as u64;
+    let paid: f64 = events
+        .iter()
+        .filter(|event| event["event"] == "agent.finished")
+        .filter_map(|event| event["data"]["usage"]["cost_usd"].as_f64())
+        .sum();
+    let told = product.factory(&["usage", "--json"]).code(0).stdout;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let total = &told["total"];
+    assert_eq!(
+        (&total["attempts"], &total["cost_usd"]),
+        (&of("agent.started").into(), &paid.into())
+    );
+    let silent = events.iter().any(|event| {
+        event["event"] == "agent.finished" && event["data"]["usage"]["cost_usd"].is_null()
+    });
+    if !silent {
+        assert_eq!(total["unknown_cost"], of("agent.started") - of("agent.finished"));
+    }
+}
+
 /// Fails if a turn that had ended was begun again.
 #[track_caller]
 fn assert_paid_once(product: &Product) {
@@ -136,6 +181,7 @@ fn assert_sound(product: &Product, before: &BTreeMap<PathBuf, String>) {
     product.assert_untouched(before);
     assert_chain(product);
     assert_paid_once(product);
+    assert_ledger(product);
     product.factory(&["verify"]).code(0);
 }
 

@@ -52,6 +52,18 @@ fn a_turn_is_ended_while_it_goes_on_once_it_has_reached_its_budget() {
 }
 
 #[test]
+fn an_agent_that_does_not_tell_what_it_uses_is_said_before_it_starts() {
+    let product = product("{tokens: 9000, max_iterations: 1}");
+    let told = "a budget of money or tokens is held between turns";
+    assert!(!product.iterate(&[]).code(1).stderr.contains(told));
+    let config = product.read("dark-factory.yaml");
+    let command = "backend: command\n  command: [\"true\"]";
+    product.write("dark-factory.yaml", config.replace("backend: replay", command));
+    product.commit("Another agent");
+    product.iterate(&[]).says("`command` tells never what it uses").says(told);
+}
+
+#[test]
 fn an_attempt_that_was_cut_is_charged_before_another_begins() {
     let product = product("{money: 1.2}");
     fs::write(
