@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::claude_usage::{of_a_call, of_a_turn};
 use super::stream::{by_status, reset_at};
 use super::{Activity, Reader, Telling, Trouble, Usage, text};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
@@ -105,7 +106,8 @@ impl Events {
     }
 
     fn result(&mut self, event: &Value, telling: &mut Telling<'_>) {
-        telling.used_in_all(Usage { cost_usd: event["total_cost_usd"].as_f64(), ..tokens(event) });
+        telling
+            .used_in_all(Usage { cost_usd: event["total_cost_usd"].as_f64(), ..of_a_turn(event) });
         for denied in event["permission_denials"].as_array().into_iter().flatten() {
             let tool = denied["tool_name"].as_str().unwrap_or("a tool");
             let what = named(tool, &denied["tool_input"]);
@@ -176,48 +178,5 @@ fn named(tool: &str, input: &Value) -> String {
         (Some(command), _) => command.to_owned(),
         (None, Some(first)) => format!("{tool} {first}"),
         (None, None) => tool.to_owned(),
-    }
-}
-
-/// Reads the tokens of one call of the model.
-fn of_a_call(usage: &Value) -> Usage {
-    let sum = |names: &[&str]| {
-        names.iter().filter_map(|name| usage[*name].as_u64()).reduce(u64::saturating_add)
-    };
-    Usage {
-        input_tokens: sum(&[
-            "input_tokens",
-            "cache_read_input_tokens",
-            "cache_creation_input_tokens",
-        ]),
-        output_tokens: sum(&["output_tokens"]),
-        cached_tokens: sum(&["cache_read_input_tokens"]),
-        cache_write_tokens: sum(&["cache_creation_input_tokens"]),
-        cost_usd: None,
-    }
-}
-
-/// Reads the tokens of a result event.
-///
-/// `modelUsage` goes first: where a budget ended the turn, `usage` is all zeros.
-fn tokens(result: &Value) -> Usage {
-    let sum = |of: &Value, names: &[&str]| {
-        names.iter().filter_map(|name| of[*name].as_u64()).reduce(u64::saturating_add)
-    };
-    let models = result["modelUsage"].as_object().filter(|models| !models.is_empty());
-    match models {
-        Some(models) => models.values().fold(Usage::default(), |usage, model| {
-            usage.plus(Usage {
-                input_tokens: sum(
-                    model,
-                    &["inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens"],
-                ),
-                output_tokens: sum(model, &["outputTokens"]),
-                cached_tokens: sum(model, &["cacheReadInputTokens"]),
-                cache_write_tokens: sum(model, &["cacheCreationInputTokens"]),
-                cost_usd: None,
-            })
-        }),
-        None => of_a_call(&result["usage"]),
     }
 }

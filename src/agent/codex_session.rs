@@ -145,3 +145,114 @@ fn less(all: Usage, part: Usage) -> Usage {
         cost_usd: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::codex::Codex;
+    use super::super::stream::Streamed;
+    use super::super::{Backend as _, Reading};
+    use super::*;
+
+    /// Reads lines of a session's file, then those of stdout.
+    fn read(side: &[Value], stdout: &[Value]) -> (Reading, Vec<Activity>) {
+        let mut streamed = Streamed::by(Codex.reader());
+        let mut told = Vec::new();
+        for line in side {
+            told.extend(streamed.push_side(line.to_string().as_bytes()));
+        }
+        for line in stdout {
+            told.extend(streamed.push(format!("{line}\n").as_bytes()));
+        }
+        told.extend(streamed.finish(Some(0)));
+        (streamed.reading().clone(), told)
+    }
+
+    fn tokens(input: u64, output: u64) -> Value {
+        json!({"input_tokens": input, "output_tokens": output})
+    }
+
+    fn record(last: Value, total: Value) -> Value {
+        json!({"type": "token_usage_record", "payload": {"usage": last, "thread_token_usage": total}})
+    }
+
+    fn count(last: Value, total: Value) -> Value {
+        let info = json!({"last_token_usage": last, "total_token_usage": total});
+        json!({"type": "event_msg", "payload": {"type": "token_count", "info": info}})
+    }
+
+    fn call(id: &str, answer: &str) -> [Value; 2] {
+        let arguments = json!({"cmd": format!("run {id}")}).to_string();
+        [
+            json!({"payload": {"type": "function_call", "name": "exec_command", "call_id": id, "arguments": arguments}}),
+            json!({"payload": {"type": "function_call_output", "call_id": id, "output": answer}}),
+        ]
+    }
+
+    fn ran(id: &str) -> Value {
+        let item = json!({"type": "CommandExecution", "id": id});
+        json!({"payload": {"type": "item_completed", "item": item}})
+    }
+
+    fn completed(total: Value) -> Value {
+        json!({"type": "turn.completed", "usage": total})
+    }
+
+    #[test]
+    fn usage_is_told_while_the_turn_goes_on_and_once() {
+        let side = [
+            record(tokens(10, 1), tokens(10, 1)),
+            count(tokens(10, 1), tokens(10, 1)),
+            record(tokens(20, 2), tokens(30, 3)),
+            count(tokens(20, 2), tokens(30, 3)),
+        ];
+        let (reading, _) = read(&side, &[]);
+        assert_eq!((reading.usage.input_tokens, reading.usage.output_tokens), (Some(30), Some(3)));
+        assert!(!reading.usage_is_final);
+        let (reading, _) = read(&[side[1].clone(), side[3].clone()], &[]);
+        assert_eq!(reading.usage.input_tokens, Some(30), "a version without the records");
+    }
+
+    #[test]
+    fn a_resumed_conversation_counts_from_this_turn_on() {
+        let (reading, _) =
+            read(&[record(tokens(14, 1), tokens(39, 7))], &[completed(tokens(39, 7))]);
+        assert_eq!((reading.usage.input_tokens, reading.usage.output_tokens), (Some(14), Some(1)));
+        assert!(reading.usage_is_final);
+    }
+
+    #[test]
+    fn commands_that_never_ran_are_told_from_those_that_did() {
+        let exited = "Chunk ID: 1\nProcess exited with code 1\nOutput:\n";
+        let side = [
+            call("a", exited).to_vec(),
+            vec![ran("b")],
+            call("b", exited).to_vec(),
+            call("c", "Chunk ID: 2\nProcess running with session ID 7\nOutput:\nExit code")
+                .to_vec(),
+            call("d", "exec_command failed: CreateProcess { message: \"Rejected(..)\" }").to_vec(),
+            call("e", "failed to parse function arguments").to_vec(),
+        ]
+        .concat();
+        let (reading, told) = read(&side, &[]);
+        assert_eq!((reading.blocked, reading.denied), (1, 1));
+        let denied = |what: &str| Activity::WasDenied { what: what.to_owned() };
+        assert_eq!(told, [denied("run a"), denied("run d")]);
+    }
+
+    #[test]
+    fn a_limit_that_is_used_up_says_when_it_is_lifted() {
+        let limits = json!({
+            "primary": {"used_percent": 100.0, "resets_at": 1_795_213_836},
+            "secondary": {"used_percent": 40.0, "resets_at": 1_999_999_999},
+        });
+        let count =
+            json!({"payload": {"type": "token_count", "info": null, "rate_limits": limits}});
+        let failed =
+            json!({"type": "turn.failed", "error": {"message": "You’ve hit your usage limit."}});
+        let (reading, _) = read(&[count], &[failed]);
+        let resets = reading.end.flatten().and_then(|trouble| trouble.resets);
+        assert_eq!(resets, Some(Timestamp::from_unix_millis(1_795_213_836_000)));
+    }
+}

@@ -78,7 +78,7 @@ fn every(check: impl Fn(&dyn Backend, Launch)) {
 /// A directory with a program for each backend that needs one.
 fn programs() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    for name in ["codex", "claude", "opencode", "gemini", "true"] {
+    for name in ["codex", "claude", "opencode", "gemini", "qwen", "true"] {
         let path = dir.path().join(name);
         std::fs::write(&path, "#!/bin/sh\n").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -117,6 +117,45 @@ fn each_keeps_what_it_sets_up_inside_the_private_home() {
         }
         assert!(launch.home_dirs.iter().all(|dir| dir.is_relative()));
     });
+}
+
+#[test]
+fn each_is_pointed_at_another_address_and_unbound_where_the_factory_confines_it() {
+    const URL: &str = "http://[::ffff:127.0.0.1]:8080/v1";
+    let asks = ["acceptEdits", "auto_edit", "auto-edit", "workspace-write", "deny"];
+    for backend in BACKENDS.into_iter().filter(|one| one.tool().is_some()) {
+        let sample = Sample { base_url: Some(URL), confined: true, ..Sample::default() };
+        let launch = format!("{:?}", backend.launch(&sample.turn()).unwrap());
+        assert!(launch.contains(URL), "{}: {launch}", backend.name());
+        assert!(!asks.iter().any(|word| launch.contains(word)), "{}: {launch}", backend.name());
+        let launch = format!("{:?}", backend.launch(&Sample::default().turn()).unwrap());
+        assert!(asks.iter().any(|word| launch.contains(word)), "{}: {launch}", backend.name());
+    }
+}
+
+#[test]
+fn effort_and_turns_are_passed_on_where_there_is_an_option_for_them() {
+    let mut sample = Sample::default();
+    sample.settings.effort = Some("high".to_owned());
+    sample.settings.max_turns = Some(7);
+    let told = |name: &str| format!("{:?}", named(name).unwrap().launch(&sample.turn()).unwrap());
+    for (name, words) in [
+        ("codex", &["model_reasoning_effort=\\\"high\\\""][..]),
+        ("claude", &["\"--effort\", \"high\"", "\"--max-turns\", \"7\""]),
+        ("opencode", &["\"--variant\", \"high\"", "\\\"steps\\\":7"]),
+        ("gemini", &["\\\"maxSessionTurns\\\":7"]),
+        ("qwen", &["\"--max-session-turns\", \"7\""]),
+    ] {
+        let told = told(name);
+        assert!(words.iter().all(|word| told.contains(word)), "{name}: {told}");
+    }
+}
+
+#[test]
+fn opencode_needs_a_model_at_another_address() {
+    let sample = Sample { base_url: Some("http://a"), model: None, ..Sample::default() };
+    let error = named("opencode").unwrap().launch(&sample.turn()).unwrap_err().to_string();
+    assert!(error.contains("needs `agent.model`"), "{error}");
 }
 
 #[test]
@@ -182,7 +221,7 @@ fn a_backend_that_nobody_knows_is_named_with_the_nearest() {
     assert_eq!(
         backend(&settings).err().unwrap().to_string(),
         "there is no agent backend `cluade` (did you mean `claude`?); the backends are `codex`, \
-         `claude`, `opencode`, `gemini`, `command`, `replay`"
+         `claude`, `opencode`, `gemini`, `qwen`, `command`, `replay`"
     );
     let none = backend(&AgentSettings::default()).err().unwrap();
     assert!(none.is_request());
@@ -206,6 +245,16 @@ fn the_presets_speak_todays_flags() {
         lines("claude"),
         "-p --output-format stream-json --verbose --permission-mode acceptEdits --allowedTools \
          Bash(make:*) --model m-1 --extra a={b=\"c\"}"
+    );
+    assert_eq!(lines("opencode"), "run --format json -m m-1 --extra a={b=\"c\"}");
+    assert_eq!(
+        lines("gemini"),
+        "-o stream-json --skip-trust --approval-mode auto_edit -m m-1 --extra a={b=\"c\"}"
+    );
+    assert_eq!(
+        lines("qwen"),
+        "-o stream-json --approval-mode auto-edit --auth-type openai --allowed-tools \
+         run_shell_command(make) -m m-1 --extra a={b=\"c\"}"
     );
     assert_eq!(
         lines("replay"),

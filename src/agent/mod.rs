@@ -8,6 +8,7 @@
 mod base_url;
 mod claude;
 mod claude_events;
+mod claude_usage;
 mod codex;
 mod codex_session;
 mod command;
@@ -17,6 +18,7 @@ mod home;
 mod login;
 mod opencode;
 mod prompt;
+mod qwen;
 mod record;
 mod recover;
 mod redact;
@@ -271,11 +273,12 @@ pub struct Tool {
 }
 
 /// Every backend, in the order in which people are told of them.
-pub static BACKENDS: [&dyn Backend; 6] = [
+pub static BACKENDS: [&dyn Backend; 7] = [
     &codex::Codex,
     &claude::Claude,
     &opencode::Opencode,
     &gemini::Gemini,
+    &qwen::Qwen,
     &command::AnyCommand,
     &replay::Replay,
 ];

@@ -40,7 +40,7 @@ else
 fi
 
 cd "$to/node_modules"
-for package in @openai/codex @anthropic-ai/claude-code opencode-ai @google/gemini-cli; do
+for package in @openai/codex @anthropic-ai/claude-code opencode-ai @google/gemini-cli @qwen-code/qwen-code; do
   version=$(node -p "require('./$package/package.json').version")
   pinned=$(node -p "require('$here/package.json').dependencies['$package']")
   if [ "$version" != "$pinned" ]; then

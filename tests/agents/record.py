@@ -30,6 +30,7 @@ PACKAGES = {
     "claude": "@anthropic-ai/claude-code",
     "opencode": "opencode-ai",
     "gemini": "@google/gemini-cli",
+    "qwen": "@qwen-code/qwen-code",
 }
 KEY = "sk-ant-fake-00000000000000000000"
 PROMPT = "Make the file made_by_agent.txt."
@@ -135,6 +136,13 @@ OWN = {
         Case("quota", "429 that names a daily quota",
              turn("{status: 429, times: 60, error: {message: 'Quota exceeded for quota metric GenerateContent requests per day'}}")),
     ],
+    "qwen": [
+        Case("denied", "a rule denies the command", turn(MAKES, DONE), env={"DENY": "1"}),
+        Case("no-login", "the variable of the key is not set", turn(), env={"OPENAI_API_KEY": None}),
+        Case("max-turns", "--max-session-turns 1, and a second is needed", turn(MAKES, DONE), args=["--max-session-turns", "1"]),
+        Case("quota", "429 with insufficient_quota",
+             turn("{status: 429, times: 60, error: {type: insufficient_quota, message: You exceeded your current quota}}")),
+    ],
 }
 
 
@@ -167,6 +175,16 @@ def launch(agent, case, home, work, url):
         args = ["run", "--format", "json", "-m", "fake/fake-model"]
         env = {"OPENCODE_CONFIG": str(home / "opencode.json"), "OPENCODE_DISABLE_MODELS_FETCH": "1"}
         tail = [PROMPT]
+    elif agent == "qwen":
+        settings = {"privacy": {"usageStatisticsEnabled": False}, "general": {"enableAutoUpdate": False},
+                    "model": {"generationConfig": {"maxRetries": 1}}}
+        if "DENY" in case.env:
+            settings["permissions"] = {"deny": ["Bash(echo *)"]}
+        (home / ".qwen").mkdir()
+        (home / ".qwen" / "settings.json").write_text(json.dumps(settings))
+        args = [PROMPT, "--yolo", "--auth-type", "openai", "-o", "stream-json", "-m", "fake-model"]
+        env = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": url + "/v1"}
+        tail = []
     else:
         # Of itself it asks ten times, for minutes.
         settings = {"security": {"auth": {"selectedType": "gemini-api-key"}}, "general": {"maxAttempts": 2}}
@@ -229,10 +247,12 @@ def record(agent, version, case):
         to = STREAMS / agent / version
         to.mkdir(parents=True, exist_ok=True)
         (to / f"{case.name}.jsonl").write_text(text)
-        if not case.resumes and (rollout := next(home.glob("sessions/**/rollout-*.jsonl"), None)):
+        rollout = next(home.glob("sessions/**/rollout-*.jsonl"), None)
+        # What a process before has written is not this one's.
+        if rollout and not case.resumes:
             keep_calls(rollout, to / f"{case.name}.rollout", lambda text: normal(text, base, in_tmp, url))
         end = f"signal: {-code}" if code < 0 else f"exit: {code}"
-        (to / f"{case.name}.yaml").write_text(f"{end}\nwhat: {json.dumps(case.what)}\n")
+        write_case(to / f"{case.name}.yaml", end, case.what)
         made = " made a file" if (work / "made_by_agent.txt").exists() else ""
         print(f"{agent}/{case.name}: {end},{made} {time.monotonic() - begun:.1f} s, {len(text.splitlines())} lines", flush=True)
         if keep := os.environ.get("KEEP"):
@@ -244,6 +264,13 @@ def record(agent, version, case):
             server.wait()
         for directory in filter(None, (base, in_tmp)):
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def write_case(path, end, what):
+    """Keeps what the case is expected to come to."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    expected = [line for line in lines if line.split(":")[0] not in ("exit", "signal", "what")]
+    path.write_text("\n".join([end, f"what: {json.dumps(what)}", *expected]) + "\n")
 
 
 def keep_calls(rollout, to, normal):
