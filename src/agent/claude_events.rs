@@ -29,8 +29,8 @@ impl Reader for Events {
         match event["type"].as_str() {
             Some("system") if event["subtype"] == "init" => telling.model(&event["model"]),
             Some("system") if event["subtype"] == "api_retry" => {
-                let class = class(event["error_status"].as_u64(), event["error"].as_str());
                 let status = event["error_status"].as_u64();
+                let class = class(status, event["error"].as_str());
                 let why = status.map_or("no connection".to_owned(), |status| status.to_string());
                 telling.troubled(Trouble::of(class, format!("the provider is asked again: {why}")));
             }
@@ -106,8 +106,8 @@ impl Events {
     }
 
     fn result(&mut self, event: &Value, telling: &mut Telling<'_>) {
-        telling
-            .used_in_all(Usage { cost_usd: event["total_cost_usd"].as_f64(), ..of_a_turn(event) });
+        let usage = of_a_turn(event);
+        telling.used_in_all(usage);
         for denied in event["permission_denials"].as_array().into_iter().flatten() {
             let tool = denied["tool_name"].as_str().unwrap_or("a tool");
             let what = named(tool, &denied["tool_input"]);
@@ -133,6 +133,10 @@ impl Events {
             _ => TurnClass::Crashed,
         };
         let message = said.unwrap_or_else(|| subtype.to_owned());
+        // It knows nothing of an answer that was cut, and that is billed.
+        if class == TurnClass::Network {
+            telling.used_so_far(usage);
+        }
         let resets = self.resets.filter(|_| class == TurnClass::RateLimited);
         telling.failed(Trouble { class, message, resets });
     }
@@ -141,16 +145,14 @@ impl Events {
 /// Returns what an error of the provider is, by its HTTP status, none where there was no answer, and by
 /// claude's own word for it.
 fn class(status: Option<u64>, error: Option<&str>) -> TurnClass {
-    match (status, error) {
-        (Some(status), _) if by_status(status, error).is_some() => {
-            by_status(status, error).unwrap_or(TurnClass::Crashed)
-        }
+    let by_status = status.and_then(|status| by_status(status, error));
+    by_status.unwrap_or(match (status, error) {
         (_, Some("authentication_failed" | "oauth_org_not_allowed")) => TurnClass::Authentication,
         (_, Some("rate_limit")) => TurnClass::RateLimited,
         (_, Some("billing_error")) => TurnClass::Quota,
         (None, Some("server_error" | "unknown") | None) => TurnClass::Network,
         _ => TurnClass::Crashed,
-    }
+    })
 }
 
 /// Returns what the use of a tool is, once it is over.

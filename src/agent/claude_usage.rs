@@ -22,7 +22,7 @@ pub(super) fn of_a_call(usage: &Value) -> Usage {
     }
 }
 
-/// Reads the tokens of a result event.
+/// Reads what a result event says of the whole turn.
 ///
 /// `modelUsage` goes first: where a budget ended the turn, `usage` is all zeros.
 pub(super) fn of_a_turn(result: &Value) -> Usage {
@@ -30,7 +30,7 @@ pub(super) fn of_a_turn(result: &Value) -> Usage {
         names.iter().filter_map(|name| of[*name].as_u64()).reduce(u64::saturating_add)
     };
     let models = result["modelUsage"].as_object().filter(|models| !models.is_empty());
-    match models {
+    let tokens = match models {
         Some(models) => models.values().fold(Usage::default(), |usage, model| {
             usage.plus(Usage {
                 input_tokens: sum(
@@ -44,5 +44,6 @@ pub(super) fn of_a_turn(result: &Value) -> Usage {
             })
         }),
         None => of_a_call(&result["usage"]),
-    }
+    };
+    Usage { cost_usd: result["total_cost_usd"].as_f64(), ..tokens }
 }

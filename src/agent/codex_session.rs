@@ -169,16 +169,19 @@ mod tests {
         (streamed.reading().clone(), told)
     }
 
-    fn tokens(input: u64, output: u64) -> Value {
+    type Tokens = (u64, u64);
+
+    fn tokens((input, output): Tokens) -> Value {
         json!({"input_tokens": input, "output_tokens": output})
     }
 
-    fn record(last: Value, total: Value) -> Value {
-        json!({"type": "token_usage_record", "payload": {"usage": last, "thread_token_usage": total}})
+    fn record(last: Tokens, total: Tokens) -> Value {
+        let payload = json!({"usage": tokens(last), "thread_token_usage": tokens(total)});
+        json!({"type": "token_usage_record", "payload": payload})
     }
 
-    fn count(last: Value, total: Value) -> Value {
-        let info = json!({"last_token_usage": last, "total_token_usage": total});
+    fn count(last: Tokens, total: Tokens) -> Value {
+        let info = json!({"last_token_usage": tokens(last), "total_token_usage": tokens(total)});
         json!({"type": "event_msg", "payload": {"type": "token_count", "info": info}})
     }
 
@@ -195,17 +198,17 @@ mod tests {
         json!({"payload": {"type": "item_completed", "item": item}})
     }
 
-    fn completed(total: Value) -> Value {
-        json!({"type": "turn.completed", "usage": total})
+    fn completed(total: Tokens) -> Value {
+        json!({"type": "turn.completed", "usage": tokens(total)})
     }
 
     #[test]
     fn usage_is_told_while_the_turn_goes_on_and_once() {
         let side = [
-            record(tokens(10, 1), tokens(10, 1)),
-            count(tokens(10, 1), tokens(10, 1)),
-            record(tokens(20, 2), tokens(30, 3)),
-            count(tokens(20, 2), tokens(30, 3)),
+            record((10, 1), (10, 1)),
+            count((10, 1), (10, 1)),
+            record((20, 2), (30, 3)),
+            count((20, 2), (30, 3)),
         ];
         let (reading, _) = read(&side, &[]);
         assert_eq!((reading.usage.input_tokens, reading.usage.output_tokens), (Some(30), Some(3)));
@@ -216,8 +219,7 @@ mod tests {
 
     #[test]
     fn a_resumed_conversation_counts_from_this_turn_on() {
-        let (reading, _) =
-            read(&[record(tokens(14, 1), tokens(39, 7))], &[completed(tokens(39, 7))]);
+        let (reading, _) = read(&[record((14, 1), (39, 7))], &[completed((39, 7))]);
         assert_eq!((reading.usage.input_tokens, reading.usage.output_tokens), (Some(14), Some(1)));
         assert!(reading.usage_is_final);
     }

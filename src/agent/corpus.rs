@@ -196,7 +196,7 @@ fn summary((mut reading, class): (Reading, TurnClass)) -> (Reading, TurnClass) {
     // These count from now.
     let ends = reading.end.iter_mut().flatten().chain(&mut reading.trouble);
     ends.for_each(|trouble| {
-        trouble.resets = trouble.resets.map(|_| Timestamp::from_unix_millis(0))
+        trouble.resets = trouble.resets.map(|_| Timestamp::from_unix_millis(0));
     });
     (reading, class)
 }
@@ -227,7 +227,7 @@ fn a_stream_that_ends_anywhere_before_its_end_is_not_done() {
 
 fn figures_in_words(usage: Usage) -> String {
     let tokens = |count: Option<u64>, what: &str| count.map(|count| format!("{count} {what}"));
-    let cost = usage.cost_usd.map(|cost| format!("${:.4}", cost));
+    let cost = usage.cost_usd.map(|cost| format!("${cost:.4}"));
     let cached = usage.cached_tokens.filter(|count| *count > 0);
     let all = [
         tokens(usage.input_tokens, "in"),

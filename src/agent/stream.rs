@@ -103,6 +103,12 @@ impl Telling<'_> {
         self.reading.usage_is_final = true;
     }
 
+    /// Tells what the turn used at least, by the agent's own account.
+    pub(super) fn used_so_far(&mut self, usage: Usage) {
+        self.reading.usage = usage;
+        self.reading.usage_is_final = false;
+    }
+
     /// Tells that the turn is over, and well.
     pub(super) fn done(&mut self) {
         self.tell(Activity::Finished { trouble: None });
