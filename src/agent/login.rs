@@ -460,13 +460,18 @@ fn secrets(text: &[u8]) -> Vec<String> {
     found
 }
 
+/// Returns whether a login's file calls a secret so.
+fn names_secret(name: &str) -> bool {
+    is_secret(name) || ["access", "refresh", "jwt"].contains(&name.to_lowercase().as_str())
+}
+
 fn collect(value: &Value, is_named: bool, found: &mut Vec<String>) {
     match value {
         Value::String(text) if is_named => found.push(text.clone()),
         Value::Array(items) => items.iter().for_each(|item| collect(item, is_named, found)),
         Value::Object(fields) => {
             for (name, value) in fields {
-                collect(value, is_secret(name), found);
+                collect(value, names_secret(name), found);
             }
         }
         _ => {}
@@ -490,7 +495,7 @@ fn kinds(value: &Value, at: &str) -> std::collections::BTreeSet<String> {
     for (name, value) in fields {
         let place = format!("{at}/{name}");
         found.extend(kinds(value, &place));
-        if is_secret(name) && value.as_str().is_some_and(|text| !text.is_empty()) {
+        if names_secret(name) && value.as_str().is_some_and(|text| !text.is_empty()) {
             found.insert(place);
         }
     }
@@ -733,6 +738,8 @@ mod tests {
         check(OLD, &["access-1", "refresh-1"]);
         let claude = r#"{"claudeAiOauth": {"accessToken": "aaaaaaaa", "expiresAt": 1, "scopes": ["user:inference"], "refreshToken": "bbbbbbbb"}}"#;
         check(claude, &["aaaaaaaa", "bbbbbbbb"]);
+        let opencode = r#"{"a": {"type": "oauth", "access": "aaaaaaaa", "refresh": "bbbbbbbb"}}"#;
+        check(opencode, &["aaaaaaaa", "bbbbbbbb"]);
         check(r#"{"OPENAI_API_KEY": null, "token": "short"}"#, &[]);
         check(
             "machine x\npassword=abcdefghijklmnop\n",

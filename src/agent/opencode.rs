@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::stream::by_status;
 use super::{
-    Activity, AgentError, Backend, Launch, LaunchStdin, Reader, Telling, Tool, Trouble, Turn,
-    Usage, UsageTold, check_login, check_tool, text,
+    Activity, AgentError, Backend, Launch, LaunchStdin, Login, OwnLogin, Reader, Telling, Tool,
+    Trouble, Turn, Usage, UsageTold, check_login, check_tool, text,
 };
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{AgentSettings, Environment};
@@ -31,6 +31,16 @@ impl Backend for Opencode {
 
     fn login_variables(&self) -> &'static [&'static str] {
         &["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENROUTER_API_KEY", "OPENCODE_API_KEY"]
+    }
+
+    fn logins(&self) -> &'static [Login] {
+        &[Login::Own(&OwnLogin {
+            command: &["opencode", "auth", "login"],
+            usually: &[],
+            logout: &["opencode", "auth", "logout"],
+            home: ("XDG_DATA_HOME", ".local/share"),
+            files: &[".local/share/opencode/auth.json"],
+        })]
     }
 
     fn hosts(&self) -> &'static [&'static str] {

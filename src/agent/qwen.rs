@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::stream::by_status;
 use super::{
     Activity, AgentError, Backend, Launch, LaunchStdin, Reader, Telling, Tool, Trouble, Turn,
-    Usage, check_login, check_tool, text,
+    Usage, UsageTold, check_login, check_tool, text,
 };
 use crate::config::{AgentSettings, Environment};
 use crate::convergence::TurnClass;
@@ -90,6 +90,10 @@ impl Backend for Qwen {
 
     fn reader(&self) -> Box<dyn Reader> {
         Box::<Events>::default()
+    }
+
+    fn tells_usage(&self) -> UsageTold {
+        UsageTold::AsItGoes
     }
 
     fn exit_class(&self, code: i32) -> Option<TurnClass> {

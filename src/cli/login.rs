@@ -51,7 +51,7 @@ const AT_A_TERMINAL: [&str; 9] = [
 #[derive(Debug, Clone, Parser)]
 #[command(name = "login", after_help = EXAMPLES)]
 pub struct Args {
-    /// The agent: codex, claude, or command with `agent.login`
+    /// The agent: codex, claude, opencode, or command with `agent.login`
     #[arg(value_name = "BACKEND")]
     pub backend: String,
     /// Say whether there is a login, and change nothing

@@ -16,13 +16,15 @@ use crate::process::{Call, Cancel, run};
 use crate::text::{one_line, tail};
 use crate::verdict::Ending;
 
-/// What the model asks for: a command that leaves a file, and says in it whether it can see the product.
+/// What the model asks for. At the tier `copy` some agents let run nothing but `make`.
 const REPLIES: &str = "\
 turns:
 - replies:
-  - {say: I look around and make a file., run: \"test -e PRODUCT/.git && echo open > deep.txt || echo confined > deep.txt\"}
+  - {say: I look around and make a file., run: \"COMMAND\"}
   - {say: All done.}
 ";
+/// A command that leaves a file, and says in it whether it can see the product.
+const LOOK: &str = "test -e PRODUCT/.git && echo open > deep.txt || echo confined > deep.txt";
 /// Satisfied by that file.
 const SCENARIO: &str = "\
 # Scenario: A command of the agent's leaves a file
@@ -51,7 +53,7 @@ pub(in crate::cli) fn turn(
     let scratch = Scratch::make(env).map_err(|error| {
         Trouble::of(format!("making a product to try it in failed: {error:#}"), "factory doctor")
     })?;
-    let port = scratch.serve().map_err(|error| {
+    let port = scratch.serve(env).map_err(|error| {
         Trouble::of(
             format!("the model server can't be started: {error:#}"),
             "see whether loopback is up",
@@ -85,7 +87,8 @@ impl Scratch {
         let product = scratch.product();
         fs::create_dir_all(product.join("scenarios"))?;
         fs::write(product.join("scenarios/deep.md"), SCENARIO)?;
-        fs::write(product.join("README.md"), "A product that is gone in a minute.\n")?;
+        let look = LOOK.replace("PRODUCT", &product.display().to_string());
+        fs::write(product.join("Makefile"), format!("deep:\n\t{look}\n"))?;
         let commands: [&[&str]; 3] = [
             &["init", "-q", "--template=", "-b", "main"],
             &["add", "--all"],
@@ -117,9 +120,11 @@ impl Scratch {
     }
 
     /// Starts the server, which ends with this process, and returns its port.
-    fn serve(&self) -> anyhow::Result<u16> {
+    fn serve(&self, env: &Environment) -> anyhow::Result<u16> {
         let path = self.dir.path().join("script.yaml");
-        fs::write(&path, REPLIES.replace("PRODUCT", &self.product().display().to_string()))?;
+        let look = LOOK.replace("PRODUCT", &self.product().display().to_string());
+        let command = env.find_program("make").map_or(look, |_| "make deep".to_owned());
+        fs::write(&path, REPLIES.replace("COMMAND", &command))?;
         let options = Options { script: Script::load(&path)?, ..Options::default() };
         let server = Server::bind(options, Box::new(SystemClock))?;
         let port = server.address()?.port();
