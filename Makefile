@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo agents fixtures test attacks lint typecheck factory-local factory-status run-scenarios compile-feedback bench bench-peers fuzz install
+.PHONY: help setup build demo agents test-agents nightly fixtures test attacks lint typecheck factory-local factory-status run-scenarios compile-feedback bench bench-peers fuzz install
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' Makefile
@@ -20,13 +20,13 @@ fixtures: build ## Judge products that need PostgreSQL and Chromium (examples/fi
 	./examples/fixtures/run.sh target/release
 
 test: ## Run the tests
-	cargo test --locked
+	cargo test --locked --features model-server --lib --bins --test it --test attacks
 
 attacks: ## Play a hostile agent and product against each tier (UPDATE=1 writes docs/attacks.md)
 	UPDATE_ATTACKS="$(UPDATE)" cargo test --locked --test attacks
 
 test-agents: agents ## Run the real agents through whole loops against the model server
-	cargo test --locked --features model-server --test agents --lib -- --skip judge::
+	cargo test --locked --features model-server --test agents
 
 nightly: ## All that is too long for each change: every agent, every kill, fuzzing, the measurements
 	./.ci/nightly

@@ -54,7 +54,7 @@ pub use replay::replay_main;
 pub use stream::{NOTHING_TO_DO, Reader, Reading, Telling};
 pub use supervisor::supervise;
 pub use tool::{Found, Version, find_tool};
-pub use turn::{CrashPoint, Ended, TurnLimits, TurnRecord, run_turn};
+pub use turn::{Attending, CrashPoint, Ended, TurnLimits, TurnRecord, run_turn};
 pub use watch::TurnBudget;
 pub use way_out::WayOut;
 

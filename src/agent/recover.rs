@@ -18,7 +18,7 @@ pub enum Recovered {
     /// The agent never ran, and cost nothing.
     NeverStarted,
     /// It ended, and the supervisor's durable record says how.
-    Ended(TurnRecord),
+    Ended(Box<TurnRecord>),
     /// It ran, and nothing says how far; what it cost is not known.
     CutShort {
         /// How many of its processes were found alive and ended.
@@ -59,7 +59,7 @@ pub fn recover(record: &Path, token: &str) -> io::Result<Recovered> {
         _ => {}
     }
     Ok(match (files.ended()?, files.started()?) {
-        (Some(ended), _) => Recovered::Ended(ended.record),
+        (Some(ended), _) => Recovered::Ended(Box::new(ended.record)),
         (None, Some(_)) => Recovered::CutShort { ended_processes },
         (None, None) => Recovered::NeverStarted,
     })

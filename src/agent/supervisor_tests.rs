@@ -196,7 +196,7 @@ fn usage_is_read_from_the_stream_and_kept_in_the_record() {
     assert_eq!(record.class, TurnClass::Done);
     assert_eq!(
         recover(&stage.path("record"), &stage.spec.token).unwrap(),
-        Recovered::Ended(record)
+        Recovered::Ended(Box::new(record))
     );
 }
 

@@ -163,13 +163,21 @@ impl FromStr for CrashPoint {
     }
 }
 
+/// Who attends a turn.
+pub struct Attending<'a> {
+    /// Ends the turn when it trips.
+    pub cancel: &'a Cancel,
+    /// Is told what the agent does, as it does it.
+    pub live: &'a mut dyn FnMut(&[Activity]),
+}
+
 /// Runs one turn of the agent under a supervisor and returns its record, once everything that the
 /// turn started is dead. The home is furnished already, see [`Launch::furnish`].
 ///
 /// `env` is the agent's whole environment, but for what `launch` adds and for
 /// `DARK_FACTORY_TURN=token`. `supervisor` is the binary that carries `supervise-agent`. When
-/// `cancel` trips, or this process dies, the agent is ended and the turn recorded as interrupted.
-/// `live` is told what the agent does, as it does it.
+/// `attending`'s token trips, or this process dies, the agent is ended and the turn recorded as
+/// interrupted.
 ///
 /// # Errors
 /// The program is not there, the record can't be written, or the supervisor failed, died or could
@@ -181,8 +189,7 @@ pub fn run_turn(
     limits: &TurnLimits,
     token: &str,
     supervisor: &Path,
-    cancel: &Cancel,
-    live: &mut dyn FnMut(&[Activity]),
+    attending: Attending<'_>,
 ) -> Result<TurnRecord, AgentError> {
     let spec = spec(launch, paths, env, limits, token)?;
     make_dir(&paths.record)?;
@@ -194,7 +201,7 @@ pub fn run_turn(
         .arg("supervise-agent")
         .arg(record.spec())
         .env(Variables::from([(TOKEN_VARIABLE.into(), token.into())]));
-    let failed = match attend(&call, cancel, live) {
+    let failed = match attend(&call, attending) {
         Ok(Some(Status::Recorded)) => String::new(),
         Ok(Some(Status::Failed(why))) => why,
         Ok(Some(Status::Told(_)) | None) => {
@@ -213,7 +220,7 @@ pub fn run_turn(
     }
     // Whatever went wrong, nothing of the turn may stay alive.
     match recover(&paths.record, token).map_err(file("read", &paths.record))? {
-        Recovered::Ended(record) => Ok(record),
+        Recovered::Ended(record) => Ok(*record),
         Recovered::NeverStarted => Err(AgentError::Supervisor { why: failed }),
         Recovered::CutShort { ended_processes } => {
             Err(AgentError::SupervisorDied { ended_processes, why: failed })
@@ -283,11 +290,8 @@ fn look_up(program: &OsStr, path: Option<&OsStr>) -> Result<OsString, AgentError
 
 /// Starts the supervisor, passes on what it tells, and returns its last line; none where it ended
 /// without one.
-fn attend(
-    call: &Call,
-    cancel: &Cancel,
-    live: &mut dyn FnMut(&[Activity]),
-) -> io::Result<Option<Status>> {
+fn attend(call: &Call, attending: Attending<'_>) -> io::Result<Option<Status>> {
+    let Attending { cancel, live } = attending;
     const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
     let mut supervisor = Piped::open(call)?;
     let mut text = Vec::new();

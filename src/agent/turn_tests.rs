@@ -57,7 +57,8 @@ impl Stage {
         let program = self.dir.path().join("supervisor");
         fs::write(&program, format!("#!/bin/bash\n{script}\n")).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        run_turn(&self.launch, &self.paths, &env(), &limits(), token, &program, cancel, &mut |_| {})
+        let attending = Attending { cancel, live: &mut |_| {} };
+        run_turn(&self.launch, &self.paths, &env(), &limits(), token, &program, attending)
     }
 }
 

@@ -85,7 +85,7 @@ impl Config {
 
     /// The paths that no agent may write, whatever the file says: the exam, the spec, the
     /// factory's own settings and what steers other agents or git.
-    pub const PROTECTED: [&'static str; 12] = [
+    pub const PROTECTED: [&'static str; 18] = [
         "scenarios/**",
         "specs/**",
         ".github/**",
@@ -96,6 +96,12 @@ impl Config {
         ".claude/**",
         ".codex/**",
         ".mcp.json",
+        "GEMINI.md",
+        ".gemini/**",
+        "QWEN.md",
+        ".qwen/**",
+        "opencode.json",
+        ".opencode/**",
         ".gitattributes",
         ".gitmodules",
     ];

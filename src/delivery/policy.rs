@@ -63,14 +63,20 @@ pub struct Policy {
 impl Policy {
     /// Names that are protected at any depth, whatever else is: a nested one steers git or an
     /// agent as well as one in the root.
-    pub const STEERING: [&'static str; 7] = [
+    pub const STEERING: [&'static str; 13] = [
         ".claude",
         ".codex",
+        ".gemini",
         ".gitattributes",
         ".gitmodules",
         ".mcp.json",
+        ".opencode",
+        ".qwen",
         "AGENTS.md",
         "CLAUDE.md",
+        "GEMINI.md",
+        "QWEN.md",
+        "opencode.json",
     ];
 
     /// The name of the file, in the root, by which an agent asks a person.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::agent::{
-    self, AgentError, Answer, BaseUrl, Ended, PromptContext, Recovered, TurnBudget, TurnLimits,
-    TurnPaths, TurnRecord, backend, prepare_home, recover, run_turn,
+    self, AgentError, Answer, Attending, BaseUrl, Ended, PromptContext, Recovered, TurnBudget,
+    TurnLimits, TurnPaths, TurnRecord, backend, prepare_home, recover, run_turn,
 };
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::{Access, AgentSettings};
@@ -291,7 +291,8 @@ fn take_turn(
     let factory = run.settings.factory.clone();
     let cancel = run.cancel.clone();
     let mut live = |activities: &[Activity]| run.recorder.show_activity(activities);
-    let turned = run_turn(&launch, &paths, &env, &limits, &token, &factory, &cancel, &mut live);
+    let attending = Attending { cancel: &cancel, live: &mut live };
+    let turned = run_turn(&launch, &paths, &env, &limits, &token, &factory, attending);
     run.take_back_login(login, &launch.secret_files)?;
     match turned {
         Ok(record) if record.class == TurnClass::Interrupted => {
