@@ -51,6 +51,21 @@ impl BaseUrl {
         }
     }
 
+    /// Returns scheme, host and port, without a path.
+    pub fn origin(&self) -> String {
+        Self { path: String::new(), ..self.clone() }.to_string()
+    }
+
+    /// Returns host and port.
+    pub fn host_and_port(&self) -> (String, u16) {
+        (self.host.clone(), self.port)
+    }
+
+    /// Returns the path, without a slash at its end; empty where there is none.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Returns the address for an agent that reaches it by way of the broker.
     ///
     /// Programs ask no proxy for what `NO_PROXY` names, and that is the loopback: in the sandbox it is

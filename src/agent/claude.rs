@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use super::claude_events::Events;
 use super::{
-    AgentError, Backend, Launch, LaunchStdin, Login, OwnLogin, Reader, Tool, Turn, UsageTold,
-    check_login, check_tool,
+    AgentError, Backend, KeyRoute, Launch, LaunchStdin, Login, OwnLogin, Reader, Tool, Turn,
+    UsageTold, check_login, check_tool,
 };
 use crate::config::{AgentSettings, Environment};
 
@@ -64,6 +64,15 @@ impl Backend for Claude {
                 ],
             },
         ]
+    }
+
+    fn key_routes(&self) -> &'static [KeyRoute] {
+        &[KeyRoute {
+            variable: "ANTHROPIC_API_KEY",
+            provider: "https://api.anthropic.com",
+            header: "x-api-key",
+            word: "",
+        }]
     }
 
     fn hosts(&self) -> &'static [&'static str] {

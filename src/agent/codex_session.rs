@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::codex::usage;
+use super::codex_events::usage;
 use super::stream::reset_at;
 use super::{Activity, Telling, Usage, text};
 use crate::clock::{Clock as _, SystemClock, Timestamp};

@@ -6,11 +6,10 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::reset_time;
 use super::stream::by_status;
 use super::{
-    Activity, AgentError, Backend, Launch, LaunchStdin, Reader, Telling, Tool, Trouble, Turn,
-    Usage, UsageTold, check_login, check_tool, text,
+    Activity, AgentError, Backend, KeyRoute, Launch, LaunchStdin, Reader, Telling, Tool, Trouble,
+    Turn, Usage, UsageTold, check_login, check_tool, reset_time, text,
 };
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{AgentSettings, Environment};
@@ -43,6 +42,15 @@ impl Backend for Gemini {
         &["GEMINI_API_KEY", "GOOGLE_API_KEY"]
     }
 
+    fn key_routes(&self) -> &'static [KeyRoute] {
+        &[KeyRoute {
+            variable: "GEMINI_API_KEY",
+            provider: "https://generativelanguage.googleapis.com",
+            header: "x-goog-api-key",
+            word: "",
+        }]
+    }
+
     fn hosts(&self) -> &'static [&'static str] {
         &[
             "generativelanguage.googleapis.com:443",
@@ -59,10 +67,8 @@ impl Backend for Gemini {
     fn launch(&self, turn: &Turn<'_>) -> Result<Launch, AgentError> {
         let mode = if turn.confined { "yolo" } else { "auto_edit" };
         // In a directory that it does not trust it falls back to asking.
-        let mut args: Vec<OsString> =
-            ["-o", "stream-json", "--skip-trust", "--approval-mode", mode]
-                .map(OsString::from)
-                .into();
+        let fixed = ["-o", "stream-json", "--skip-trust", "--approval-mode", mode];
+        let mut args: Vec<OsString> = fixed.map(OsString::from).into();
         if let Some(model) = turn.model {
             args.extend(["-m".into(), model.into()]);
         }
@@ -200,8 +206,8 @@ impl Events {
             return telling.done();
         }
         let error = &event["error"];
-        let message = text(&error["message"]).or_else(|| self.error.take());
-        let message = message.unwrap_or_else(|| "gemini failed and did not say why".to_owned());
+        let said = text(&error["message"]).or_else(|| self.error.take());
+        let message = said.unwrap_or_else(|| "gemini did not say why".to_owned());
         let class = match error["type"].as_str() {
             Some("FatalTurnLimitedError") => TurnClass::MaxTurns,
             Some("FatalAuthenticationError") => TurnClass::Authentication,
@@ -220,15 +226,14 @@ fn use_of(event: &Value) -> Activity {
     match (tool, text(&parameters["file_path"]), text(&parameters["command"])) {
         ("write_file" | "replace", Some(path), _) => Activity::Changed { paths: vec![path] },
         (_, _, Some(what)) => Activity::Ran { what, exit: None },
-        _ => {
-            let what = first().map_or(tool.to_owned(), |first| format!("{tool} {first}"));
-            Activity::Ran { what, exit: None }
-        }
+        _ => Activity::Ran {
+            what: first().map_or(tool.to_owned(), |first| format!("{tool} {first}")),
+            exit: None,
+        },
     }
 }
 
-/// Returns what an error's message says: the body of the provider's answer, or gemini's own words.
-/// What is left is the exit code's to say.
+/// Returns what an error's message says: the provider's answer, or gemini's words; else the exit code tells.
 fn class(message: &str) -> TurnClass {
     let said = message.strip_prefix("[API Error: ").unwrap_or(message);
     let body = serde_json::Deserializer::from_str(said).into_iter::<Value>().next();

@@ -10,6 +10,7 @@ mod claude;
 mod claude_events;
 mod claude_usage;
 mod codex;
+mod codex_events;
 mod codex_session;
 mod command;
 mod error;
@@ -184,6 +185,11 @@ pub trait Backend: Sync {
     /// none of its own.
     fn hosts(&self) -> &'static [&'static str];
 
+    /// Returns where a key goes that the broker adds outside of the sandbox; empty where that can't be.
+    fn key_routes(&self) -> &'static [KeyRoute] {
+        &[]
+    }
+
     /// Checks that the agent is installed and has a login, without starting it.
     ///
     /// # Errors
@@ -248,6 +254,19 @@ impl Launch {
             secret_files: Vec::new(),
         }
     }
+}
+
+/// Where a key goes that is added outside of the sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyRoute {
+    /// The variable that holds it.
+    pub variable: &'static str,
+    /// The provider's address, as `agent.base_url` writes it.
+    pub provider: &'static str,
+    /// The header that takes it, in lower case.
+    pub header: &'static str,
+    /// What stands before it there.
+    pub word: &'static str,
 }
 
 /// When an agent tells what a turn uses.

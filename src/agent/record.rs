@@ -94,6 +94,18 @@ impl Record<'_> {
         self.0.join("way-out")
     }
 
+    pub(super) fn keyed(&self) -> PathBuf {
+        self.0.join("keyed")
+    }
+
+    /// Makes a directory of this user alone.
+    pub(super) fn private(&self) -> io::Result<PathBuf> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let dir = self.0.join("private");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        Ok(dir)
+    }
+
     pub(super) fn stdout(&self) -> PathBuf {
         self.0.join("stdout")
     }

@@ -337,7 +337,12 @@ struct Sink {
 impl Sink {
     fn open(path: &Path, spec: &Spec) -> io::Result<Self> {
         let file = private_file(path)?;
-        Ok(Self { file: Some(file), redactor: Redactor::of(&spec.env), room: STORED })
+        // A key that the agent does not hold shall not be found in what it prints either.
+        let mut secrets = spec.env.clone();
+        if let Some(keyed) = spec.way_out.as_ref().and_then(|way_out| way_out.keyed.as_ref()) {
+            secrets.push(("KEPT_KEY".into(), keyed.key().into()));
+        }
+        Ok(Self { file: Some(file), redactor: Redactor::of(&secrets), room: STORED })
     }
 
     /// Takes what was written, and returns it with its secrets replaced.

@@ -14,7 +14,7 @@ use crate::config::PROXIES;
 use crate::event::Contact;
 use crate::process::Call;
 use crate::wall::broker::{
-    Broker, Entry, Limits, Outcome, Policy, Upstream, forward, proxy_variables,
+    Broker, Entry, Keyed, Limits, Outcome, Policy, Upstream, forward, proxy_variables,
 };
 use crate::wall::confine::{Confined, listen};
 
@@ -28,6 +28,9 @@ pub struct WayOut {
     pub allow: Vec<String>,
     /// The person's own proxies, by the variables that name them; these may hold a login.
     pub proxies: BTreeMap<String, String>,
+    /// The key that is added outside; none where the agent holds its own.
+    #[serde(default)]
+    pub keyed: Option<Keyed>,
 }
 
 /// A broker at work.
@@ -75,6 +78,20 @@ pub(super) fn open(
             .spawn(move || forward(&listener, &socket))?;
         Ok(port)
     })?;
+    let confined = match way_out.keyed.clone() {
+        Some(keyed) => {
+            let socket = record.keyed();
+            let listener = listen(&socket)?;
+            fs::set_permissions(&socket, fs::Permissions::from_mode(0o666))?;
+            let sink = Arc::clone(&seen);
+            let dir = record.private()?;
+            keyed.serve(listener, &dir, move |entry| {
+                add(&mut sink.lock().unwrap_or_else(PoisonError::into_inner), entry);
+            })?;
+            confined.with_keyed(&socket)
+        }
+        None => confined,
+    };
     let variables = Arc::make_mut(&mut call.env);
     variables.retain(|name, _| !PROXIES.iter().any(|proxy| name == proxy));
     variables.extend(proxy_variables(port).map(|(name, value)| (name.into(), value.into())));

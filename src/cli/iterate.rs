@@ -261,7 +261,7 @@ fn start_failure(error: StartError) -> anyhow::Error {
         }
         StartError::Discover(DiscoverError::NoDirectory { .. }) => Exit::Usage,
         StartError::Discover(DiscoverError::Unreadable { .. }) => Exit::Broken,
-        StartError::Isolation { .. } => Exit::Isolation,
+        StartError::Isolation { .. } | StartError::Keys { .. } => Exit::Isolation,
         StartError::Agent(agent) if !agent.is_request() => Exit::Broken,
         StartError::Git(git) if !git.is_request() => Exit::Broken,
         StartError::Git(_)

@@ -10,7 +10,7 @@ pub use environment::{ALLOWED, Audience, Environment, EnvironmentError, PROXIES,
 pub use load::{ConfigError, FILE, Loaded, load, parse, read};
 pub use model::{
     Access, AgentSettings, Budget, Config, FallbackSettings, FeedbackSettings, FixtureScope,
-    FixtureSettings, GateSettings, Isolation, Jobs, LoginSettings, Network, PerDay, PerTurn,
+    FixtureSettings, GateSettings, Isolation, Jobs, Keys, LoginSettings, Network, PerDay, PerTurn,
     PrepareSettings, ReadyPort, ReadySettings, SatisfactionSettings, ScenarioSettings, Span,
     WithoutProgress,
 };

@@ -664,9 +664,22 @@ impl Default for Isolation {
 pub struct Network {
     /// How far it gets.
     pub access: Access,
+    /// Who holds the key that its provider wants.
+    pub keys: Keys,
     /// Hosts that it reaches beside those of its model: `crates.io`, `*.example.com`, with or without
     /// `:PORT`.
     pub allow: Vec<String>,
+}
+
+/// Who holds the key that the agent's provider wants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Keys {
+    /// The agent, in its environment.
+    #[default]
+    Agent,
+    /// The broker, which adds it to what the agent asks for.
+    Broker,
 }
 
 /// How far the agent gets into the network.

@@ -21,6 +21,7 @@ use crate::wall::broker::{AllowError, Policy};
 use crate::wall::{ManagedTree, TreeError};
 
 use super::frozen::{read_earlier, read_specs};
+use super::keys::check_keys;
 use super::preflight;
 use super::run::{RunSettings, Versioned};
 use super::spending::{between_turns, blind, spent_elsewhere};
@@ -117,6 +118,14 @@ pub enum StartError {
     Isolation {
         /// What was tried, and why it can't be had.
         why: String,
+    },
+    /// Keys are to be kept from the agent, and can't be.
+    #[error(
+        "`network.keys: broker` can't be had: {why}; with `network.keys: agent` it holds its own key"
+    )]
+    Keys {
+        /// What is missing.
+        why: &'static str,
     },
     /// A host that is allowed makes no sense.
     #[error("`network.allow` can't be used")]
@@ -242,6 +251,9 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
         notices.extend(said);
         walls
     };
+    if with_agent {
+        check_keys(&frozen.config.network, &walls, &request.env)?;
+    }
     let agent = if with_agent { Some(check_agent(&frozen, &request.env)?) } else { None };
     if with_agent {
         notices.extend(preflight::notices(&frozen.config.agent, &request.env, state.dir()));
@@ -378,6 +390,7 @@ pub fn resume(request: Request, asked: &Resume) -> Result<Started, StartError> {
         Walls::raise(&isolation, &request.env, &request.settings.factory, state.dir())?;
     notices.extend(said);
     if summary.started.agent.is_some() {
+        check_keys(&frozen.config.network, &walls, &request.env)?;
         notices.extend(preflight::notices(&frozen.config.agent, &request.env, state.dir()));
     }
 

@@ -75,6 +75,11 @@ impl Walls {
     }
 
     /// Returns whom the agent's files belong to; none where they are the factory's user's.
+    pub(super) fn has_own_loopback(&self) -> bool {
+        self.chosen.as_ref().is_some_and(Chosen::has_own_loopback)
+    }
+
+    /// Returns whom the agent runs as.
     pub fn agent_user(&self) -> Option<(u32, u32)> {
         self.chosen.as_ref().filter(|_| self.agent == Tier::Sandbox)?.user()
     }
@@ -283,6 +288,7 @@ impl Run {
             .iter()
             .filter_map(|&name| Some((name.to_owned(), self.env.get(name)?.to_str()?.to_owned())));
         (network.access == Access::Agent).then(|| WayOut {
+            keyed: None,
             allow: allow.chain(network.allow.iter().cloned()).collect(),
             proxies: proxies.collect(),
         })

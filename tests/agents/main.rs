@@ -247,3 +247,26 @@ fn a_turn_overspends_by_one_call_at_most() {
         eprintln!("{agent}: billed {billed}, told {}", told["total"]);
     }
 }
+
+/// The key is added outside of the sandbox: what the agent runs finds another text in its environment, and
+/// the server gets the key itself.
+#[test]
+fn a_key_that_the_broker_keeps_is_nowhere_in_the_sandbox() {
+    let look = "{run: 'env > two; cat /proc/*/environ >> two 2>/dev/null; true'}";
+    let script = format!("turns:\n{}", turn(&[look, DONE]));
+    for (agent, variable) in [("codex", "CODEX_API_KEY"), ("claude", "ANTHROPIC_API_KEY")] {
+        let more = format!("  env: [{variable}]\nnetwork: {{keys: broker}}\n");
+        let (product, model) = small(agent, &script, &more);
+        iterate(&product, &["--isolation", "sandbox"]).code(0).says("converged");
+        let seen = product.git(&["show", &format!("{}:two", product.branch())]);
+        assert!(seen.contains(&format!("{variable}=held-by-the-factory")), "{agent}");
+        assert!(!seen.contains(KEY), "{agent}");
+        let digest = dark_factory::id::Digest::of(KEY.as_bytes()).as_str()[..8].to_owned();
+        assert!(!model.calls().is_empty());
+        for call in model.calls() {
+            assert_eq!(call["auth"]["digest"], digest, "{agent}: {call}");
+        }
+        let plain = ["--isolation", "copy"];
+        iterate(&product, &plain).code(6).says("`network.keys: broker` can't be had");
+    }
+}

@@ -76,6 +76,9 @@ fn an_agent_sees_its_workspace_and_nothing_of_the_person() {
 fn an_agent_reaches_hosts_by_the_broker_alone() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
+    // A server that is not allowed has no door in the sandbox.
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = other.local_addr().unwrap().port();
     let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut asked = [0; 4];
@@ -87,7 +90,7 @@ fn an_agent_reaches_hosts_by_the_broker_alone() {
                printf 'CONNECT %s HTTP/1.1\\r\\nHost: %s\\r\\n\\r\\n' $1 $1 >&3\n  read -r line <&3; echo \"$line\"\n}\n";
     let turn = format!(
         "{ask}exec > seen.txt 2>&1\nask example.com:443\n\
-         (exec 4<>/dev/tcp/127.0.0.1/{port}) && echo reached\n\
+         (exec 4<>/dev/tcp/127.0.0.1/{closed}) && echo reached\n\
          ask 127.0.0.1:{port}\nread -r empty <&3\nprintf ping >&3\nhead -c 4 <&3\n\
          echo two >> words.txt\n"
     );

@@ -9,6 +9,7 @@ use std::time::Duration;
 use dark_factory::agent::BACKENDS;
 use dark_factory::clock::Timestamp;
 use dark_factory::config::{Config, GateSettings, PrepareSettings, Span, parse as parse_config};
+use dark_factory::convergence::TurnClass;
 use dark_factory::feedback::rules::{End, Evidence, RULES};
 use dark_factory::id::ScenarioId;
 use dark_factory::report::results::Results;
@@ -653,6 +654,19 @@ fn every_exit_code_and_outcome_is_documented() {
     for class in classes.iter().chain(&["paused", "interrupted", "failed"]) {
         assert!(document.contains(&format!("`{class}`")), "{class}");
     }
+}
+
+#[test]
+fn every_class_of_a_turn_is_documented() {
+    let document = read("docs/agents.md");
+    let mut documented: Vec<String> = rows(section(&document, "## How a turn ends"))
+        .iter()
+        .map(|row| row[0].trim_matches('`').to_owned())
+        .collect();
+    let mut classes = TurnClass::ALL.map(|class| class.name().to_owned()).to_vec();
+    documented.sort();
+    classes.sort();
+    assert_eq!(documented, classes);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::convergence::{After, Fund, Patience, TurnAllowance, TurnClass, may_be
 use crate::engine::handlers::deliver::workspace_patch;
 use crate::engine::handlers::feedback::feedback_path;
 use crate::engine::handlers::prepare::place_in_workspace;
+use crate::engine::keys::PLACEHOLDER;
 use crate::engine::receipt::{self, Handed};
 use crate::engine::run::{git, private_dir, tree_failure};
 use crate::engine::{Failure, Halt, Handler, Run};
@@ -23,6 +24,7 @@ use crate::journal::write_durably;
 use crate::pipeline::{Node, NodeOutcome, Status};
 use crate::text::TreePath;
 use crate::wall::ManagedTree;
+use crate::wall::confine::KEYED_PORT;
 
 /// See the module.
 pub(super) struct Agent;
@@ -235,10 +237,15 @@ fn take_turn(
     let base_url = base_url.map_err(agent_failure)?;
     let confined = run.walls.agent == Tier::Sandbox;
     let is_brokered = confined && run.frozen.config.network.access == Access::Agent;
-    let address = base_url.as_ref().map(|url| match is_brokered {
-        true => url.by_way_of_the_broker(),
-        false => url.to_string(),
-    });
+    let kept = match is_brokered {
+        true => run.kept_key(chosen, settings, base_url.as_ref()),
+        false => None,
+    };
+    let address = match (&kept, &base_url) {
+        (Some(kept), _) => Some(format!("http://127.0.0.1:{KEYED_PORT}{}", kept.path)),
+        (None, Some(url)) if is_brokered => Some(url.by_way_of_the_broker()),
+        (None, url) => url.as_ref().map(ToString::to_string),
+    };
     let mut launch = chosen
         .launch(&agent::Turn {
             settings,
@@ -256,7 +263,11 @@ fn take_turn(
         .map_err(agent_failure)?;
     launch.furnish(&paths.home).map_err(agent_failure)?;
     launch.secret_files = run.secret_files(settings, &paths, login.as_ref());
-    let names = agent::variables(chosen, settings, &run.env);
+    let mut names = agent::variables(chosen, settings, &run.env);
+    if let Some(kept) = &kept {
+        names.retain(|name| name != kept.variable);
+        launch.env_extra.insert(kept.variable.into(), PLACEHOLDER.into());
+    }
     let env = run.env.for_agent(&names, &paths.home, &paths.tmp, &paths.workspace);
     let limits = TurnLimits {
         timeout: settings.timeout.0,
@@ -272,6 +283,9 @@ fn take_turn(
     launch.confined = run.confined_agent(&launch, &env, &paths)?;
     if launch.confined.is_some() {
         launch.way_out = run.way_out(chosen, base_url.as_ref());
+        if let Some(way_out) = &mut launch.way_out {
+            way_out.keyed = kept.map(|kept| kept.keyed);
+        }
     }
     let handed = Handed {
         prompt: &prompt,

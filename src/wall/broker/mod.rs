@@ -6,11 +6,12 @@
 //! the loopback to the socket, for programs that take a proxy by `HTTP_PROXY` alone.
 //!
 //! It looks into no tunnel: what is said to an allowed host, and to which of the hosts behind one
-//! address, it does not know. It adds no key.
+//! address, it does not know. Where a key is kept from the agent, [`Keyed`] adds it to plain requests.
 
 mod dial;
 mod forward;
 mod host;
+mod keyed;
 mod policy;
 mod pump;
 mod request;
@@ -23,6 +24,7 @@ mod upstream;
 
 pub use forward::{forward, open_door, proxy_variables};
 pub use host::{Host, HostError, Target};
+pub use keyed::Keyed;
 pub use policy::{AllowError, Denial, Policy};
 pub use request::{BadRequest, Kind, MAX_HEAD, Next, Plain, Request};
 pub use serve::{Broker, Entry, Limits, Outcome};

@@ -83,6 +83,7 @@ mod tests {
             network: Network::Own,
             way_out: None,
             doors: Vec::new(),
+            keyed: None,
             going_on: None,
             joins: None,
             env: Vec::new(),

@@ -42,6 +42,11 @@ impl Chosen {
 
     /// Returns whom a confined program runs as, user and group, where that is another one than the
     /// factory's.
+    pub fn has_own_loopback(&self) -> bool {
+        self.step != Step::Landlock
+    }
+
+    /// Returns whom what is confined runs as, where that is another user.
     pub fn user(&self) -> Option<(u32, u32)> {
         (self.step == Step::Root).then_some(NOBODY)
     }

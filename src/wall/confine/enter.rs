@@ -28,7 +28,7 @@ use super::namespace;
 use super::ruleset::{self, Right};
 use super::spec::{self, Network, Report, Spec, Start, Step};
 use super::view::Use;
-use super::{WAY_OUT, steers_the_loader};
+use super::{KEYED, WAY_OUT, steers_the_loader};
 use super::{bubblewrap, filter, selftest};
 use crate::process::{closing, inherited};
 use crate::wall::broker::{forward, open_door};
@@ -233,6 +233,10 @@ fn inner(spec: &Spec, program: &Program<'_>, report: Option<&File>) -> io::Resul
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, *port))?;
             std::thread::spawn(move || open_door(&listener, Path::new(WAY_OUT)));
         }
+    }
+    if let Some(port) = program.start.keyed {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        std::thread::spawn(move || forward(&listener, Path::new(KEYED)));
     }
     if program.program == SELF_TEST {
         return Ok(selftest::probe(program.args, report));

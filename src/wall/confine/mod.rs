@@ -68,6 +68,7 @@ pub struct Confined {
     network: Network,
     way_out: Option<u16>,
     doors: Vec<u16>,
+    keyed: Option<u16>,
     step: Step,
     may_go_on: bool,
     joins: Option<OsString>,
@@ -79,6 +80,10 @@ pub struct Confined {
 const WAY_OUT: &str = "/run/dark-factory/way-out";
 /// The port on which it is reached there: on a loopback of its own nobody else has taken it.
 const WAY_OUT_PORT: u16 = 3128;
+/// Where the socket is seen on which keys are added, and its port there.
+const KEYED: &str = "/run/dark-factory/keyed";
+/// The port on which keys are added, on a loopback of the agent's own.
+pub const KEYED_PORT: u16 = 3129;
 
 impl Confined {
     fn of(launcher: &Path, chosen: &Chosen, spec: &Path, report: &Path) -> Self {
@@ -90,6 +95,7 @@ impl Confined {
             network: Network::Own,
             way_out: None,
             doors: Vec::new(),
+            keyed: None,
             step: chosen.step,
             may_go_on: false,
             joins: None,
@@ -122,6 +128,14 @@ impl Confined {
     pub fn with_doors(mut self, ports: Vec<u16>) -> Self {
         self.doors = ports;
         self
+    }
+
+    /// Returns itself with `socket`, where keys are added, at [`KEYED_PORT`] of its loopback. In the step that
+    /// has no loopback of its own it is not there.
+    #[must_use]
+    pub fn with_keyed(mut self, socket: &Path) -> Self {
+        self.keyed = Some(KEYED_PORT);
+        self.showing(socket, Path::new(KEYED))
     }
 
     /// Returns itself, on another network.
@@ -182,6 +196,7 @@ impl Confined {
             network: self.network.clone(),
             way_out: self.way_out,
             doors: self.doors.clone(),
+            keyed: self.keyed,
             going_on: None,
             joins: self.joins.clone(),
             env: Vec::new(),

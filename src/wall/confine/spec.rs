@@ -54,6 +54,9 @@ pub(super) struct Start {
     /// Ports of its loopback that lead to the same ones of the machine's, by way of the broker.
     #[serde(default)]
     pub(super) doors: Vec<u16>,
+    /// The port of its loopback on which keys are added; none where the agent holds its own.
+    #[serde(default)]
+    pub(super) keyed: Option<u16>,
     /// A pipe on which it is told that the program has exited with 0 and left something running, which
     /// goes on; none where that ends with it.
     pub(super) going_on: Option<OsString>,
