@@ -72,8 +72,10 @@ pub enum After {
 pub struct Patience {
     /// How often a turn that the network or the provider broke is tried again.
     pub retries: u32,
-    /// The longest that a limit is waited out.
+    /// The longest that limits are waited out, for one turn.
     pub wait: Duration,
+    /// How much of that was waited already, since the run began or went on.
+    pub waited: Duration,
 }
 
 impl TurnClass {
@@ -185,7 +187,9 @@ impl TurnClass {
     ) -> After {
         match self {
             Self::RateLimited => match resets {
-                Some(at) if at.since(now) > patience.wait => After::Stop { until: Some(at) },
+                Some(at) if at.since(now) + patience.waited > patience.wait => {
+                    After::Stop { until: Some(at) }
+                }
                 // A reset that has passed is tried at once, but not for ever.
                 Some(at) if at > now => After::Again { at: at.plus(MARGIN) },
                 _ => wait(LIMIT_STEP, failures, patience.wait, now)
@@ -232,7 +236,8 @@ fn wait(step: Duration, failures: u32, ceiling: Duration, now: Timestamp) -> Opt
 mod tests {
     use super::*;
 
-    const PATIENCE: Patience = Patience { retries: 3, wait: Duration::from_secs(3600) };
+    const PATIENCE: Patience =
+        Patience { retries: 3, wait: Duration::from_secs(3600), waited: Duration::ZERO };
     const NOW: i64 = 1_000_000;
 
     fn at(seconds: i64) -> Timestamp {
@@ -263,6 +268,13 @@ mod tests {
     fn a_limit_past_the_ceiling_stops_and_says_until_when() {
         let until = Some(at(3601));
         assert_eq!(after(TurnClass::RateLimited, 1, Some(3601)), After::Stop { until });
+    }
+
+    #[test]
+    fn a_limit_that_is_put_off_again_and_again_is_not_waited_out_for_ever() {
+        let patient = Patience { waited: Duration::from_secs(3_550), ..PATIENCE };
+        let after = TurnClass::RateLimited.after(40, Some(at(90)), at(0), &patient);
+        assert_eq!(after, After::Stop { until: Some(at(90)) });
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The fold: a run's state is what its events add up to.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::{BlobRef, Envelope, RunEvent, RunStarted, Spent, Usage};
 use crate::clock::Timestamp;
@@ -110,6 +111,8 @@ pub struct Turn {
     pub activity: Option<BlobRef>,
     /// Attempts that an outage ended, since the run began or went on, or another agent took over.
     pub failures: u32,
+    /// How long it was put off in all, since the run began or went on.
+    pub waited: Duration,
     /// When it is tried again, where the last attempt was put off.
     pub again_at: Option<Timestamp>,
     /// Processes that the last attempt had left and that were ended.
@@ -256,6 +259,7 @@ impl Summary {
                 self.limited = None;
                 if let Some(turn) = self.turns.last_mut() {
                     turn.failures = 0;
+                    turn.waited = Duration::ZERO;
                 }
                 // Who lets it go on knows what was spent in vain.
                 if matches!(self.decision, Some(Decision::OverBudget { .. })) {
@@ -364,6 +368,7 @@ impl Summary {
                     turn.failures = 0;
                 }
                 turn.again_at = until.filter(|_| !stops);
+                turn.waited += turn.again_at.map_or(Duration::ZERO, |at| at.since(envelope.time));
             }
             RunEvent::AgentInterrupted { turn, .. } => {
                 let turn = self.turn(*turn);

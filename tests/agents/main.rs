@@ -236,7 +236,7 @@ fn a_turn_overspends_by_one_call_at_most() {
     let dear = "{run: 'sleep 1', usage: {input: 5000, output: 2500}}";
     let script = format!("turns:\n{}", turn(&[&[dear; 10][..], &[DONE]].concat()));
     let more = "budget: {per_turn: {money: 3.5}, max_iterations: 1, prices: {fake-model: {input: 100.0, output: 200.0}}}\n";
-    for agent in ["codex", "claude"] {
+    for agent in ["codex", "claude", "opencode"] {
         let (product, model) = small(agent, &script, more);
         iterate(&product, &["--isolation", "sandbox"]).code(1);
         assert_eq!(classes(&product), ["budget"], "{agent}");

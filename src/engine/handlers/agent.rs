@@ -88,7 +88,8 @@ fn what_next(node: &Node, run: &mut Run, last: &Turn, class: TurnClass) -> Resul
         return Ok(Next::Attempt);
     }
     let settings = run.frozen.config.agent.clone();
-    let patience = Patience { retries: settings.retries, wait: settings.wait.0 };
+    let patience =
+        Patience { retries: settings.retries, wait: settings.wait.0, waited: last.waited };
     let now = SystemClock.now();
     let after = class.after(last.failures, last.resets, now, &patience);
     let agent = run.summary().agent;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::slots::Slots;
 use super::{Entry, Outcome};
 use crate::clock::Instant;
 use crate::process::{Call, Piped, Variables};
@@ -18,6 +19,8 @@ use crate::process::{Call, Piped, Variables};
 /// The longest head of a request, and the longest body, in bytes.
 const HEAD: usize = 128 * 1024;
 const BODY: usize = 256 << 20;
+/// How many requests are answered at a time.
+const MOST: usize = 32;
 /// How long a client may take over its request.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Headers that are between two neighbours, or that are set here.
@@ -70,12 +73,16 @@ impl Keyed {
     ) -> io::Result<()> {
         let (keyed, dir, told) = (Arc::new(self), dir.to_owned(), Arc::new(told));
         std::thread::Builder::new().name("keyed".to_owned()).spawn(move || {
+            let slots = Slots::new(MOST);
             for client in listener.incoming().flatten() {
+                slots.wait_for_room();
+                let slot = slots.take();
                 let (keyed, dir, told) = (Arc::clone(&keyed), dir.clone(), Arc::clone(&told));
                 // Where there is no thread, the client sees its connection end.
                 let _ = std::thread::Builder::new().name("keyed".to_owned()).spawn(move || {
                     let entry = keyed.answer(client, &dir);
                     told(entry);
+                    drop(slot);
                 });
             }
         })?;
@@ -121,15 +128,14 @@ impl Keyed {
 
     /// Asks the provider, and passes on its answer; returns its length.
     fn ask(&self, asked: &Asked, dir: &Path, client: &mut UnixStream) -> io::Result<u64> {
-        // It holds the key: in no argument, and of this user alone.
-        let mut config = tempfile::NamedTempFile::new_in(dir)?;
-        config.write_all(self.config(asked).as_bytes())?;
-        config.flush()?;
-        let call =
-            Call::new(&self.curl, dir).arg("--config").arg(config.path()).env(self.env.clone());
+        let mut body = tempfile::NamedTempFile::new_in(dir)?;
+        body.write_all(&asked.body)?;
+        body.flush()?;
+        // The key is in no argument, and on no disk.
+        let call = Call::new(&self.curl, dir).args(["--config", "-"]).env(self.env.clone());
         let mut curl = Piped::open(&call)?;
         if let Some(mut stdin) = curl.stdin.take() {
-            stdin.write_all(&asked.body)?;
+            stdin.write_all(self.config(asked, body.path()).as_bytes())?;
         }
         let mut head = Vec::new();
         let mut passed = 0;
@@ -142,15 +148,14 @@ impl Keyed {
             let part = &buffer[..count];
             passed += count as u64;
             if passed == count as u64 || !head.is_empty() {
-                // The first line, and behind it that nothing more comes on this connection.
                 head.extend_from_slice(part);
-                let Some(end) = head.windows(2).position(|bytes| bytes == b"\r\n") else {
-                    continue;
-                };
-                let mut first = head[..end + 2].to_vec();
-                first.extend_from_slice(b"Connection: close\r\n");
-                first.extend_from_slice(&head[end + 2..]);
-                client.write_all(&first)?;
+                let end = head.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+                match end {
+                    Some(end) => client.write_all(&closing(&head, end))?,
+                    // No answer has such a head.
+                    None if head.len() > HEAD => client.write_all(&head)?,
+                    None => continue,
+                }
                 head.clear();
             } else {
                 client.write_all(part)?;
@@ -169,7 +174,7 @@ impl Keyed {
     }
 
     /// Returns what curl is told, in its own language.
-    fn config(&self, asked: &Asked) -> String {
+    fn config(&self, asked: &Asked, body: &Path) -> String {
         let mut lines = vec![
             "silent".to_owned(),
             "show-error".to_owned(),
@@ -190,7 +195,7 @@ impl Keyed {
         if asked.method == "HEAD" {
             lines.push("head".to_owned());
         } else if !asked.body.is_empty() {
-            lines.push("data-binary = \"@-\"".to_owned());
+            lines.push(format!("data-binary = {}", quoted(&format!("@{}", body.display()))));
             lines.push("header = \"Content-Type:\"".to_owned());
         }
         let kept = asked.headers.iter().filter(|(name, _)| {
@@ -205,6 +210,21 @@ impl Keyed {
         lines.push(format!("header = {}", quoted(&format!("{}: {}", self.header, self.value))));
         lines.join("\n") + "\n"
     }
+}
+
+/// Returns the beginning of an answer, whose head ends at `end`, as one after which the connection is closed.
+fn closing(answer: &[u8], end: usize) -> Vec<u8> {
+    let (head, rest) = answer.split_at(end);
+    let text = String::from_utf8_lossy(head);
+    let own = |line: &&str| {
+        let name = line.split(':').next().unwrap_or_default();
+        !name.eq_ignore_ascii_case("connection") && !name.eq_ignore_ascii_case("keep-alive")
+    };
+    let lines: Vec<&str> = text.split("\r\n").filter(own).collect();
+    let mut bytes = lines.join("\r\n").into_bytes();
+    bytes.extend_from_slice(b"\r\nConnection: close");
+    bytes.extend_from_slice(rest);
+    bytes
 }
 
 /// Quotes a word for curl's configuration.
@@ -371,11 +391,21 @@ mod tests {
     fn the_key_takes_the_place_of_what_the_agent_sends() {
         let text = "POST /v1/messages?beta=true HTTP/1.1\r\nHost: 127.0.0.1:3129\r\nX-Api-Key: none\r\n\
                     Authorization: Bearer none\r\nanthropic-version: 1\r\nContent-Length: 2\r\n\r\n{}";
-        let config = keyed("https://api.example.com").config(&asked(text).unwrap());
+        let config =
+            keyed("https://api.example.com").config(&asked(text).unwrap(), Path::new("/b"));
         assert!(config.contains("url = \"https://api.example.com/v1/messages?beta=true\"\n"));
         assert!(config.contains("header = \"x-api-key: real \\\"key\\\"\"\n"), "{config}");
         assert!(config.contains("header = \"anthropic-version: 1\"\n"));
         assert!(!config.contains("none") && !config.contains("Host"), "{config}");
+    }
+
+    #[test]
+    fn an_answer_is_passed_on_as_the_last_of_its_connection() {
+        let answer =
+            b"HTTP/1.1 200 OK\r\nconnection: keep-alive\r\nKeep-Alive: 5\r\nX: 1\r\n\r\nbody";
+        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
+        let passed = String::from_utf8(closing(answer, end)).unwrap();
+        assert_eq!(passed, "HTTP/1.1 200 OK\r\nX: 1\r\nConnection: close\r\n\r\nbody");
     }
 
     #[test]
@@ -401,7 +431,7 @@ mod tests {
         fn no_request_adds_a_line_of_its_own(path in "/\\PC*", value in "\\PC*") {
             let text = format!("GET {path} HTTP/1.1\r\nX: {value}\r\n\r\n");
             if let Ok(asked) = asked(&text) {
-                let config = keyed("https://api.example.com").config(&asked);
+                let config = keyed("https://api.example.com").config(&asked, Path::new("/b"));
                 proptest::prop_assert_eq!(config.lines().filter(|line| line.starts_with("url")).count(), 1);
                 proptest::prop_assert_eq!(config.lines().count(), 16);
             }
