@@ -89,8 +89,14 @@ fn a_broken_connection_is_tried_again_and_then_fails_resumable() {
 fn a_login_that_is_refused_fails_at_once_and_names_the_doctor() {
     let refused = trouble("authentication", None);
     let product = product(&[("turn-1-attempt-1.yaml", &refused)], "");
+    let half = product.recording().join("turn-1-attempt-1");
+    fs::create_dir(&half).unwrap();
+    fs::write(half.join("half.txt"), "half\n").unwrap();
     iterate(&product, &[]).code(3).says("could not log in (It is authentication.)").says("doctor");
     assert_eq!(classes(&product), ["authentication"]);
+    // What it had done before is paid, and kept.
+    let shelved = &product.events_named("attempt.shelved")[0]["data"];
+    assert!(product.blob(&shelved["diff"]).contains("+half"));
 }
 
 #[test]

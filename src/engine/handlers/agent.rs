@@ -120,6 +120,7 @@ fn what_next(node: &Node, run: &mut Run, last: &Turn, class: TurnClass) -> Resul
         }
         After::Stop { until } => postponed(until, agent, None, true),
         After::Fail => {
+            keep_patch(node, run, last)?;
             let said = last.trouble.clone().map(|said| run.text(&said)).transpose()?;
             return Err(outage(&agent_of(run)?, class, said.as_deref()).into());
         }
