@@ -1,10 +1,12 @@
 //! The private home and temporary directory of the agent, and what of the person's home it links to.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
+
+use crate::journal::make_private_dir;
 
 /// Why the agent's home could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -180,7 +182,7 @@ fn link(home: &Path, entry: &str, path: &Path, target: &Path) -> Result<(), Home
 }
 
 fn make_dir(path: &Path) -> Result<(), HomeError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(make(path))
+    make_private_dir(path).map_err(make(path))
 }
 
 fn make(path: &Path) -> impl FnOnce(io::Error) -> HomeError + use<> {

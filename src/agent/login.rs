@@ -7,9 +7,9 @@
 //! Whether a token is still good is not known here.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
@@ -21,7 +21,7 @@ use super::redact::is_secret;
 use super::{BACKENDS, Backend, backend, recover};
 use crate::config::{AgentSettings, Environment};
 use crate::id::Digest;
-use crate::journal::write_durably_private;
+use crate::journal::{make_private_dir, write_durably_private};
 
 /// A larger file is no login.
 const MAX_BYTES: u64 = 1 << 20;
@@ -591,8 +591,7 @@ fn remove(home: &Path, files: &[PathBuf]) -> Result<(), LoginError> {
 }
 
 fn private_dir(path: &Path) -> Result<(), LoginError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(failed("making", path))
+    make_private_dir(path).map_err(failed("making", path))
 }
 
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LoginError + use<> {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Activity, CrashPoint, TurnBudget, TurnRecord, WayOut};
 use crate::clock::Timestamp;
-use crate::journal::write_durably_private;
+use crate::journal::{make_private_dir, write_durably_private};
 use crate::process::survivors::Search;
 use crate::wall::confine::Confined;
 
@@ -100,9 +100,8 @@ impl Record<'_> {
 
     /// Makes a directory of this user alone.
     pub(super) fn private(&self) -> io::Result<PathBuf> {
-        use std::os::unix::fs::DirBuilderExt as _;
         let dir = self.0.join("private");
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        make_private_dir(&dir)?;
         Ok(dir)
     }
 

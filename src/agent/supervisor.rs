@@ -150,7 +150,8 @@ pub(super) fn supervise_call(
     let limits = Limits { timeout, idle, budget: spec.budget.clone() };
     let kept = private_file(&record.activity())?;
     let side = backend.side(Path::new(&spec.home));
-    let watch = Watch::begin(backend.reader(), Some(kept), side, limits, cancel, told);
+    let watch =
+        Watch::begin(backend.reader(), Some(kept), (side, redactor(spec)), limits, cancel, told);
     let finished = watched(&watch, || {
         run(&call, cancel, &mut |stream, bytes| match stream {
             Stream::Stdout => watch.take(&sinks.take(stream, bytes)),
@@ -262,6 +263,15 @@ fn watched<T>(watch: &Watch<'_>, run: impl FnOnce() -> T) -> T {
     })
 }
 
+/// Returns what takes the turn's secrets out: those in the agent's variables, and the key that it does not
+/// hold, which shall not be found in what it prints either.
+fn redactor(spec: &Spec) -> Redactor {
+    let mut redactor = Redactor::of(&spec.env);
+    let keyed = spec.way_out.as_ref().and_then(|way_out| way_out.keyed.as_ref());
+    redactor.learn(keyed.into_iter().map(|keyed| OsStr::new(keyed.key())));
+    redactor
+}
+
 fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
@@ -337,12 +347,7 @@ struct Sink {
 impl Sink {
     fn open(path: &Path, spec: &Spec) -> io::Result<Self> {
         let file = private_file(path)?;
-        // A key that the agent does not hold shall not be found in what it prints either.
-        let mut secrets = spec.env.clone();
-        if let Some(keyed) = spec.way_out.as_ref().and_then(|way_out| way_out.keyed.as_ref()) {
-            secrets.push(("KEPT_KEY".into(), keyed.key().into()));
-        }
-        Ok(Self { file: Some(file), redactor: Redactor::of(&secrets), room: STORED })
+        Ok(Self { file: Some(file), redactor: redactor(spec), room: STORED })
     }
 
     /// Takes what was written, and returns it with its secrets replaced.

@@ -1,10 +1,8 @@
 //! One turn of an agent, from the factory's side: starts the supervisor, waits, reads its record.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -20,6 +18,7 @@ use super::{
 use crate::clock::{Instant, Timestamp};
 use crate::convergence::{Limit, TurnClass};
 use crate::event::Contact;
+use crate::journal::make_private_dir;
 use crate::process::{Call, Cancel, Piped, Variables};
 use crate::verdict::Ending;
 
@@ -330,7 +329,7 @@ fn attend(call: &Call, attending: Attending<'_>) -> io::Result<Option<Status>> {
 }
 
 fn make_dir(path: &Path) -> Result<(), AgentError> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(file("make", path))
+    make_private_dir(path).map_err(file("make", path))
 }
 
 fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AgentError + use<> {

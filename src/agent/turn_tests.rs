@@ -1,6 +1,7 @@
 //! The factory's side of a turn, with shell scripts in the supervisor's place.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::super::Usage;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Activity;
+use super::redact::Redactor;
 use super::stream::{Reader, Reading, Streamed};
 use crate::clock::{Instant, human};
 use crate::convergence::{Cost, Limit, PriceTable, TurnAllowance};
@@ -77,6 +78,8 @@ impl TurnBudget {
 
 struct State {
     streamed: Streamed,
+    /// Replaces secrets in what is read beside the stream.
+    redactor: Redactor,
     limits: Limits,
     began: Instant,
     heard: Instant,
@@ -91,17 +94,19 @@ struct State {
 
 impl<'a> Watch<'a> {
     /// Begins to watch: what the agent does goes to `tell` and into the file `kept`, as JSON, an
-    /// [`Activity`] a line. `side` is where the agent keeps files beside its stream.
+    /// [`Activity`] a line. `side` is where the agent keeps files beside its stream, and what takes the
+    /// secrets out of these.
     pub(super) fn begin(
         reader: Box<dyn Reader>,
         kept: Option<File>,
-        side: Option<PathBuf>,
+        (side, redactor): (Option<PathBuf>, Redactor),
         limits: Limits,
         cancel: &'a Cancel,
         tell: &'a (dyn Fn(&[Activity]) + Sync),
     ) -> Self {
         let state = State {
             streamed: Streamed::by(reader),
+            redactor,
             limits,
             began: Instant::now(),
             heard: Instant::now(),
@@ -174,6 +179,7 @@ impl<'a> Watch<'a> {
     fn look_aside(&self, state: &mut State) {
         let lines = state.side.as_mut().map(Side::lines).unwrap_or_default();
         for line in lines {
+            let line = state.redactor.whole(&line);
             let told = state.streamed.push_side(&line);
             self.took(state, &told);
         }
@@ -313,6 +319,10 @@ mod tests {
         }
     }
 
+    fn nothing() -> (Option<PathBuf>, Redactor) {
+        (None, Redactor::of_values(&[]))
+    }
+
     fn limits() -> Limits {
         let minute = Duration::from_secs(60);
         Limits { timeout: minute, idle: minute, budget: TurnBudget::default() }
@@ -324,7 +334,7 @@ mod tests {
         let cancel = Cancel::never();
         let told = Mutex::new(Vec::new());
         let tell = |new: &[Activity]| told.lock().unwrap().extend_from_slice(new);
-        let watch = Watch::begin(Box::new(Simple), None, None, short.clone(), &cancel, &tell);
+        let watch = Watch::begin(Box::new(Simple), None, nothing(), short.clone(), &cancel, &tell);
         watch.tick();
         watch.tick();
         let first = told.lock().unwrap().clone();
@@ -342,7 +352,7 @@ mod tests {
     fn check_budget(budget: TurnBudget, uses: &[Usage], cut: Option<Limit>) {
         let cancel = Cancel::new().unwrap();
         let limits = Limits { budget, ..limits() };
-        let watch = Watch::begin(Box::new(Uses), None, None, limits, &cancel, &|_| {});
+        let watch = Watch::begin(Box::new(Uses), None, nothing(), limits, &cancel, &|_| {});
         for usage in uses {
             let mut line = serde_json::to_vec(usage).unwrap();
             line.push(b'\n');
@@ -396,7 +406,7 @@ mod tests {
         let watch = Watch::begin(
             Box::new(Simple),
             None,
-            Some(dir.path().to_owned()),
+            (Some(dir.path().to_owned()), Redactor::of_values(&["sk-12345678".to_owned()])),
             limits(),
             &cancel,
             &tell,
@@ -404,10 +414,10 @@ mod tests {
         fs::write(below.join("new.jsonl"), "{\"say\":\"a\"}\n{\"say\":").unwrap();
         watch.tick();
         watch.tick();
-        fs::write(below.join("new.jsonl"), "{\"say\":\"a\"}\n{\"say\":\"b\"}\n").unwrap();
+        fs::write(below.join("new.jsonl"), "{\"say\":\"a\"}\n{\"say\":\"sk-12345678\"}\n").unwrap();
         watch.tick();
         let said = |text: &str| Activity::Said { text: text.into() };
-        assert_eq!(*told.lock().unwrap(), [said("a"), said("b")]);
+        assert_eq!(*told.lock().unwrap(), [said("a"), said("[redacted]")]);
     }
 
     #[test]
@@ -427,7 +437,8 @@ mod tests {
         let path = dir.path().join("activity.jsonl");
         let kept = File::create(&path).unwrap();
         let cancel = Cancel::never();
-        let watch = Watch::begin(Box::new(Simple), Some(kept), None, limits(), &cancel, &|_| {});
+        let watch =
+            Watch::begin(Box::new(Simple), Some(kept), nothing(), limits(), &cancel, &|_| {});
         watch.take(b"{}\n");
         let (reading, cut) = watch.finish(Some(0));
         assert_eq!((reading.end, cut), (Some(None), None));

@@ -306,22 +306,7 @@ mod tests {
             let prompt = run.put(Label::Public, "x");
             run.event(RunEvent::AgentStarted { turn: 1, attempt: 1, prompt, backend: None });
             let usage = Usage { input_tokens: Some(1_000_000), ..Usage::default() };
-            run.event(RunEvent::AgentFinished {
-                turn: 1,
-                attempt: 1,
-                class: "done".into(),
-                ms: 1,
-                usage,
-                usage_is_partial: false,
-                model: None,
-                trouble: None,
-                resets: None,
-                nothing_to_do: false,
-                activity: None,
-                reaped: 0,
-                says: None,
-                contacted: None,
-            });
+            run.event(RunEvent::agent_finished(1, 1, 1, usage));
         }
         let shown = ask(dir.path(), &["--by", "model"]);
         assert!(shown.contains("$2.00"), "{shown}");

@@ -13,7 +13,7 @@ use crate::convergence::Totals;
 use crate::event::{BlobRef, RunEvent, Summary, Tier};
 use crate::git::{GitError, Oid, Repo, Signature, Tree};
 use crate::id::NodeId;
-use crate::journal::{Record, RunsDir, write_durably};
+use crate::journal::{Record, RunsDir, make_private_dir, write_durably};
 use crate::judge::{EvidenceDir, Fixtures, Judging, Place};
 use crate::pipeline::{Next, Phase, Walk};
 use crate::process::survivors::{self, Process, Search};
@@ -434,8 +434,7 @@ fn remove_file(path: &Path) -> Result<(), Halt> {
 
 /// Makes a directory for this user alone.
 pub(super) fn private_dir(path: &Path) -> Result<(), Halt> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
+    make_private_dir(path).map_err(|error| {
         Failure::of("disk", format!("making {} failed", path.display()), error).into()
     })
 }

@@ -11,7 +11,7 @@ use crate::convergence::{Decision, Limits, PriceTable, Raise, Totals};
 use crate::event::{Ended, Label, RunEvent, RunStarted, Summary};
 use crate::git::{GitError, Head, Oid, Repo};
 use crate::id::{Digest, NodeId, RunId};
-use crate::journal::{DirStore, Journal, RunsDir, StoreError};
+use crate::journal::{DirStore, Journal, RunsDir, StoreError, make_private_dir};
 use crate::judge::{DiscoverError, check_needs, discover, makefile};
 use crate::pipeline::Graph;
 use crate::process::Cancel;
@@ -646,12 +646,7 @@ fn versioned(
 }
 
 fn make_dir(path: &Path) -> Result<(), StartError> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|source| StartError::Disk { path: path.to_owned(), source })
+    make_private_dir(path).map_err(|source| StartError::Disk { path: path.to_owned(), source })
 }
 
 /// Returns the number of the base's iteration: one after the last that the checkout knows of.

@@ -365,6 +365,29 @@ pub enum RunEvent {
     },
 }
 
+impl RunEvent {
+    /// Returns the end of an attempt that used `usage`, of which nothing else is told.
+    #[cfg(test)]
+    pub(crate) fn agent_finished(turn: u32, attempt: u32, ms: u64, usage: Usage) -> Self {
+        Self::AgentFinished {
+            turn,
+            attempt,
+            class: "done".to_owned(),
+            ms,
+            usage,
+            usage_is_partial: false,
+            model: None,
+            trouble: None,
+            resets: None,
+            nothing_to_do: false,
+            activity: None,
+            reaped: 0,
+            says: None,
+            contacted: None,
+        }
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_false(flag: &bool) -> bool {
     !flag

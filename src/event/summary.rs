@@ -710,22 +710,7 @@ mod tests {
 
     fn finished(turn: u32, attempt: u32, cost_usd: Option<f64>) -> RunEvent {
         let usage = Usage { input_tokens: Some(10), cost_usd, ..Usage::default() };
-        RunEvent::AgentFinished {
-            turn,
-            attempt,
-            class: "done".into(),
-            ms: 5,
-            usage,
-            usage_is_partial: false,
-            model: None,
-            trouble: None,
-            resets: None,
-            nothing_to_do: false,
-            activity: None,
-            reaped: 0,
-            says: None,
-            contacted: None,
-        }
+        RunEvent::agent_finished(turn, attempt, 5, usage)
     }
 
     fn begun(turn: u32, attempt: u32) -> RunEvent {

@@ -37,6 +37,15 @@ pub fn write_durably_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, 0o600, |file| file.write_all(bytes))
 }
 
+/// Makes a directory, and those on the way to it, for its owner alone; one that is there stays as it is.
+///
+/// # Errors
+/// The disk said no, or something else is in the way.
+pub fn make_private_dir(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
 fn replace(
     path: &Path,
     mode: u32,

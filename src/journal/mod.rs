@@ -17,7 +17,7 @@ use crate::id::{Digest, NodeId, RunId};
 use crate::text::Redaction;
 
 pub use dir_store::DirStore;
-pub use file::{write_durably, write_durably_private, write_durably_with};
+pub use file::{make_private_dir, write_durably, write_durably_private, write_durably_with};
 pub use runs::{RunsDir, blob_path, read_blob, read_summary};
 pub use verify::{Check, Commit, Finding, Record};
 

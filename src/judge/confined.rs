@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::journal::make_private_dir;
 use crate::process::{self, Call, Cancel, Finished, Stream};
 use crate::verdict::Ending;
 use crate::wall::confine::{Chosen, Confined, Loopback, Network, Seen, Step, Use, View, hand_over};
@@ -65,7 +66,7 @@ impl Judging {
         let rooms = dir.join("rooms");
         // What a killed factory left.
         remove_tree(&rooms)?;
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&rooms)?;
+        make_private_dir(&rooms)?;
         let mut with_homes = view.clone();
         with_homes
             .seen

@@ -169,22 +169,13 @@ impl TestRun {
         let (turn, prompt) = (self.turn, self.put(Label::Public, format!("prompt {}", self.turn)));
         self.event(RunEvent::AgentStarted { turn, attempt: 1, prompt, backend: None });
         let says = Some(self.put(Label::Internal, format!("I am done with turn {turn}.")));
-        self.event(RunEvent::AgentFinished {
-            turn,
-            attempt: 1,
-            class: class.to_owned(),
-            ms: 12_000,
-            usage: Usage { cost_usd: Some(0.25), ..Usage::default() },
-            usage_is_partial: false,
-            model: None,
-            trouble: None,
-            resets: None,
-            nothing_to_do: false,
-            activity: None,
-            reaped: 0,
-            says,
-            contacted: None,
-        })
+        let usage = Usage { cost_usd: Some(0.25), ..Usage::default() };
+        let mut finished = RunEvent::agent_finished(turn, 1, 12_000, usage);
+        if let RunEvent::AgentFinished { class: ended, says: said, .. } = &mut finished {
+            class.clone_into(ended);
+            *said = says;
+        }
+        self.event(finished)
     }
 
     pub(crate) fn accepted(

@@ -95,12 +95,14 @@ fn what_next(node: &Node, run: &mut Run, last: &Turn, class: TurnClass) -> Resul
     let agent = run.summary().agent;
     let successor = settings.of(agent + 1).and_then(|next| next.backend);
     let after = match after {
-        // Nobody waits for what can't be paid, which is a decision, or would come too late.
+        // Nobody waits for what can't be paid, which is a decision, or for a limit beyond the deadline.
         After::Again { .. } if !affords(run, now) => {
             keep_patch(node, run, last)?;
             return Ok(Next::Stop);
         }
-        After::Again { at } if !affords(run, at) => After::Stop { until: Some(at) },
+        After::Again { at } if class == TurnClass::RateLimited && !affords(run, at) => {
+            After::Stop { until: Some(at) }
+        }
         after => after,
     };
     let postponed = |until, agent, takes_over, stops| RunEvent::TurnPostponed {

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{geteuid, getgid, getuid};
 
+use crate::journal::make_private_dir;
 use crate::process::{Call, Cancel, Keep, Variables, find_program, run};
 
 use super::enter::SELF_TEST;
@@ -193,7 +193,7 @@ impl Confined {
         user: Option<(u32, u32)>,
     ) -> io::Result<Self> {
         let root = dir.join("view");
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
+        make_private_dir(&root)?;
         let bwrap = chosen.helper.clone().filter(|_| chosen.step == Step::Bubblewrap);
         let own = (getuid().as_raw(), getgid().as_raw());
         let spec = Spec {

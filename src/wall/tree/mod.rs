@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use self::manifest::{Manifest, with_suffix};
 use super::at::{self, Dirs, Kind, MAX_DEPTH, Owner, Trash};
 use crate::git::GitError;
+use crate::journal::make_private_dir;
 use crate::text::TreePath;
 
 pub use scan::ScanLimits;
@@ -118,11 +119,7 @@ impl ManagedTree {
             move |source| TreeError::Io { doing, source }
         };
         for parent in [root.parent(), manifest.parent()].into_iter().flatten() {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(parent)
-                .map_err(fail("make", parent))?;
+            make_private_dir(parent).map_err(fail("make", parent))?;
         }
         prepare_root(root)?;
         Ok(Self {
