@@ -2,21 +2,20 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::LazyLock;
-use std::time::Duration;
+use std::sync::OnceLock;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group, waitpid,
+};
 
 use crate::verdict::Ending;
 
-use super::mark::CHILD;
+use super::spawn::spawn;
 use super::{Call, Stdin, Variables, started, survivors};
 
 /// Where names are looked up when the environment has no `PATH`.
@@ -28,32 +27,50 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// end, it is killed with its group and reaped.
 #[derive(Debug)]
 pub(super) struct Leader {
-    child: Child,
     pid: Pid,
+    stdin: Option<PipeWriter>,
+    stdout: Option<PipeReader>,
+    stderr: Option<PipeReader>,
     /// Readable once the child has exited; none where the system has no such thing.
     exit: Option<OwnedFd>,
     over: bool,
 }
 
 impl Leader {
-    /// Starts the call, its error stream going to `stderr`.
-    pub(super) fn start(call: &Call, stderr: Stdio, how: How<'_>) -> io::Result<Self> {
-        let stdin = match &call.stdin {
-            Stdin::Null => nothing(),
-            Stdin::Bytes(_) => Stdio::piped(),
-            Stdin::File(path) => File::open(path)
-                .map_err(|error| naming(&format!("can't read `{}`", path.display()), &error))?
-                .into(),
+    /// Starts the call, its error stream going to `stderr`, or through a pipe where that is none.
+    pub(super) fn start(call: &Call, stderr: Option<&File>, how: How<'_>) -> io::Result<Self> {
+        let (input, feed) = match &call.stdin {
+            Stdin::Null => (None, None),
+            Stdin::Bytes(_) => {
+                let (reader, writer) = pipe()?;
+                (Some(OwnedFd::from(reader)), Some(writer))
+            }
+            Stdin::File(path) => {
+                let file = File::open(path)
+                    .map_err(|error| naming(&format!("can't read `{}`", path.display()), &error))?;
+                (Some(OwnedFd::from(file)), None)
+            }
         };
-        let child = start_child(call, how, [stdin, Stdio::piped(), stderr])?;
-        let pid = Pid::from_child(&child);
-        Ok(Self { exit: exit_descriptor(pid), child, pid, over: false })
+        let read = match &input {
+            Some(input) => input.as_fd(),
+            None => nothing()?.as_fd(),
+        };
+        let (stdout, out) = pipe()?;
+        let (stderr, errors) = match stderr {
+            Some(file) => (None, OwnedFd::from(file.try_clone()?)),
+            None => {
+                let (reader, writer) = pipe()?;
+                (Some(reader), OwnedFd::from(writer))
+            }
+        };
+        let pid = start_child(call, how, [read, out.as_fd(), errors.as_fd()])?;
+        let (exit, stdout) = (exit_descriptor(pid), Some(stdout));
+        Ok(Self { pid, stdin: feed, stdout, stderr, exit, over: false })
     }
 
-    pub(super) fn pipes(
-        &mut self,
-    ) -> (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>) {
-        (self.child.stdin.take(), self.child.stdout.take(), self.child.stderr.take())
+    /// Returns this side of the child's stdin, stdout and stderr, each once and where it is a pipe.
+    pub(super) fn pipes(&mut self) -> (Option<PipeWriter>, Option<PipeReader>, Option<PipeReader>) {
+        (self.stdin.take(), self.stdout.take(), self.stderr.take())
     }
 
     /// Returns what becomes readable once the child has exited.
@@ -87,7 +104,7 @@ impl Leader {
         // What is stopped can't exit, so that the group keeps its number beyond the leader's end
         // for as long as it has a member that could be killed.
         self.signal(Signal::STOP);
-        let status = self.child.wait();
+        let ending = wait(self.pid);
         self.forget();
         let leaked = match rustix::process::test_kill_process_group(self.pid) {
             Err(Errno::SRCH) => false,
@@ -96,13 +113,6 @@ impl Leader {
                 self.signal(Signal::KILL);
                 leaked
             }
-        };
-        let ending = match status {
-            Ok(status) => match (status.code(), status.signal()) {
-                (Some(code), _) => Ending::Exited { code },
-                (None, signal) => Ending::Signalled { signal: signal.unwrap_or(0) },
-            },
-            Err(error) => Ending::CouldNotStart { why: format!("its end was lost: {error}") },
         };
         (ending, leaked)
     }
@@ -127,8 +137,26 @@ impl Drop for Leader {
     fn drop(&mut self) {
         if !self.over {
             self.signal(Signal::KILL);
-            let _ = self.child.wait();
+            wait(self.pid);
             self.forget();
+        }
+    }
+}
+
+/// Waits for the child to end, reaps it, and returns how it ended.
+pub(super) fn wait(pid: Pid) -> Ending {
+    loop {
+        match waitpid(Some(pid), WaitOptions::empty()) {
+            Err(Errno::INTR) | Ok(None) => {}
+            Ok(Some((_, status))) => {
+                return match (status.exit_status(), status.terminating_signal()) {
+                    (Some(code), _) => Ending::Exited { code },
+                    (None, signal) => Ending::Signalled { signal: signal.unwrap_or(0) },
+                };
+            }
+            Err(error) => {
+                return Ending::CouldNotStart { why: format!("its end was lost: {error}") };
+            }
         }
     }
 }
@@ -144,36 +172,29 @@ pub(super) struct How<'a> {
 
 /// Returns what holds nothing to read. It is opened once: to open it for each child costs as much as a
 /// pipe.
-fn nothing() -> Stdio {
-    static NOTHING: LazyLock<Option<File>> = LazyLock::new(|| File::open("/dev/null").ok());
-    let copy = NOTHING.as_ref().and_then(|file| file.try_clone().ok());
-    // Where it can't be had, the child's start says so.
-    copy.map_or_else(Stdio::null, Stdio::from)
+pub(super) fn nothing() -> io::Result<&'static File> {
+    static NOTHING: OnceLock<File> = OnceLock::new();
+    if let Some(file) = NOTHING.get() {
+        return Ok(file);
+    }
+    let file = File::open("/dev/null").map_err(|error| naming("can't read `/dev/null`", &error))?;
+    Ok(NOTHING.get_or_init(|| file))
+}
+
+fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
+    io::pipe().map_err(|error| naming("can't make a pipe", &error))
 }
 
 /// Starts the program of a call as the leader of a group, with these three streams.
 pub(super) fn start_child(
     call: &Call,
     how: How<'_>,
-    [stdin, stdout, stderr]: [Stdio; 3],
-) -> io::Result<Child> {
-    // Looked up here: with a PATH of the child's own std would fork instead of spawning, which
-    // costs the more the larger this process is.
+    streams: [BorrowedFd<'_>; 3],
+) -> io::Result<Pid> {
+    // Looked up here: by a name alone std would fork instead of spawning, which costs the more the
+    // larger this process is.
     let program = find(call)?;
-    #[expect(clippy::disallowed_methods, reason = "this is the place that starts children")]
-    let mut command = Command::new(&program);
-    command
-        .arg0(&call.program)
-        .args(&call.args)
-        .current_dir(&call.dir)
-        .env_clear()
-        .envs(call.env.as_ref())
-        .envs(how.mark.map(|mark| (CHILD, mark)))
-        .process_group(0)
-        .stdin(stdin)
-        .stdout(stdout)
-        .stderr(stderr);
-    started::start(how.follows, || spawn(&mut command)).map_err(|error| {
+    started::start(how.follows, || spawn(&program, call, how.mark, streams)).map_err(|error| {
         // Asked only now: most directories are there.
         if call.dir.is_dir() {
             return naming(&format!("can't start `{}`", program.display()), &error);
@@ -185,20 +206,6 @@ pub(super) fn start_child(
 
 fn naming(what: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {error}"))
-}
-
-/// Starts the command, and again while a file that was just written is still open for writing in
-/// a child that another thread is about to start.
-fn spawn(command: &mut Command) -> io::Result<Child> {
-    for _ in 0..20 {
-        match command.spawn() {
-            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            other => return other,
-        }
-    }
-    command.spawn()
 }
 
 /// Finds the program of a call, as an absolute path.

@@ -18,6 +18,7 @@ mod piped;
 mod private;
 mod run;
 pub(crate) mod service;
+mod spawn;
 mod started;
 mod strays;
 pub(crate) mod survivors;

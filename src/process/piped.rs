@@ -1,8 +1,7 @@
 //! A long-lived child that is talked to through its pipes, such as `git cat-file --batch`.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _};
-use std::process::{ChildStdin, ChildStdout, Stdio};
+use std::io::{self, PipeReader, PipeWriter, Read as _, Seek as _};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -20,10 +19,10 @@ use super::{Call, Stdin};
 #[derive(Debug)]
 pub struct Piped {
     /// What the child reads; take it to tell the child that there is no more.
-    pub stdin: Option<ChildStdin>,
+    pub stdin: Option<PipeWriter>,
     /// What the child writes. Whoever writes to `stdin` must read here in time, or both wait for
     /// ever.
-    pub stdout: ChildStdout,
+    pub stdout: PipeReader,
     /// Its error stream goes to a file without a name, which never makes it wait.
     stderr: File,
     limit: Option<Duration>,
@@ -40,11 +39,7 @@ impl Piped {
         let stderr = tempfile::tempfile()?;
         let call = Call { stdin: Stdin::Bytes(Vec::new()), ..call.clone() };
         let started = Instant::now();
-        let mut leader = Leader::start(
-            &call,
-            Stdio::from(stderr.try_clone()?),
-            How { mark: None, follows: true },
-        )?;
+        let mut leader = Leader::start(&call, Some(&stderr), How { mark: None, follows: true })?;
         let (stdin, stdout, _) = leader.pipes();
         let stdout = stdout.ok_or(io::ErrorKind::BrokenPipe)?;
         Ok(Self { stdin, stdout, stderr, limit: call.limit, started, leader })

@@ -1,8 +1,7 @@
 //! Runs one child to its end.
 
-use std::io::Write as _;
+use std::io::{PipeReader, PipeWriter, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::process::{ChildStdin, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -62,7 +61,7 @@ pub fn run(call: &Call, cancel: &Cancel, live: &mut dyn FnMut(Stream, &[u8])) ->
     let watch = call.ends_strays.then(Watch::begin);
     let started = Stopwatch::start();
     let how = How { mark: watch.as_ref().map(Watch::mark), follows: false };
-    let mut leader = match Leader::start(call, Stdio::piped(), how) {
+    let mut leader = match Leader::start(call, None, how) {
         Ok(leader) => leader,
         Err(error) => {
             return Finished::never_began(Ending::CouldNotStart { why: error.to_string() });
@@ -121,12 +120,15 @@ pub fn run(call: &Call, cancel: &Cancel, live: &mut dyn FnMut(Stream, &[u8])) ->
         let wakers =
             [leader.exit().filter(|_| !exited), cancel.wake().filter(|_| forced.is_none())];
         let is_new = forced.is_none() && leader.exit().is_some() && started.elapsed() < NEW;
-        if is_new {
-            pipes.feed_within(wait.min(NEW), wakers);
-        } else if pipes.turn(wait, wakers, live) {
+        let turn = if is_new {
+            pipes.feed_within(wait.min(NEW), wakers)
+        } else {
+            pipes.turn(wait, wakers, live)
+        };
+        if turn.heard {
             heard = Stopwatch::start();
         }
-        exited = leader.has_exited();
+        exited = exited || turn.exited || leader.has_exited();
     };
     let duration = started.elapsed();
     let (ending, leaked) = if ended {
@@ -141,7 +143,7 @@ pub fn run(call: &Call, cancel: &Cancel, live: &mut dyn FnMut(Stream, &[u8])) ->
     pipes.read(live);
     let drain = Instant::now();
     while pipes.is_open() && !drain.left(DRAIN).is_zero() {
-        if !pipes.turn(DRAIN_CHUNK.min(drain.left(DRAIN)), [None, None], live) {
+        if !pipes.turn(DRAIN_CHUNK.min(drain.left(DRAIN)), [None, None], live).heard {
             break;
         }
     }
@@ -185,9 +187,9 @@ fn due(call: &Call, cancel: &Cancel, started: &Stopwatch, heard: &Stopwatch) -> 
 /// This side of a child's pipes.
 struct Pipes<'a> {
     /// What the child reads, and what of it is still to be written.
-    stdin: Option<(ChildStdin, &'a [u8])>,
-    stdout: Source<std::process::ChildStdout>,
-    stderr: Source<std::process::ChildStderr>,
+    stdin: Option<(PipeWriter, &'a [u8])>,
+    stdout: Source<PipeReader>,
+    stderr: Source<PipeReader>,
     chunk: Vec<u8>,
 }
 
@@ -213,13 +215,15 @@ impl<'a> Pipes<'a> {
         self.stdout.pipe.is_some() || self.stderr.pipe.is_some()
     }
 
-    /// Waits until the child reads or one of `wakers` has something to say, `wait` at most; moves what
-    /// it reads.
-    fn feed_within(&mut self, wait: Duration, wakers: [Option<BorrowedFd<'_>>; 2]) {
+    /// Waits until the child reads or one of `wakers`, its exit being the first, has something to say,
+    /// `wait` at most; moves what it reads.
+    fn feed_within(&mut self, wait: Duration, wakers: [Option<BorrowedFd<'_>>; 2]) -> Turn {
         let input = self.stdin.as_ref().map(|(pipe, _)| pipe.as_fd());
-        if ready(wait, [None, None], input, wakers).input {
+        let ready = ready(wait, [None, None], input, wakers);
+        if ready.input {
             self.feed();
         }
+        Turn { heard: false, exited: ready.exited }
     }
 
     /// Reads from each output once, as far as there is something.
@@ -228,14 +232,14 @@ impl<'a> Pipes<'a> {
         self.stderr.read(&mut self.chunk, &mut |bytes| live(Stream::Stderr, bytes));
     }
 
-    /// Waits until a pipe or one of `wakers` has something to say, `wait` at most; moves what can
-    /// be moved, and returns whether the child wrote something or closed a stream.
+    /// Waits until a pipe or one of `wakers`, the child's exit being the first, has something to say,
+    /// `wait` at most; moves what can be moved.
     fn turn(
         &mut self,
         wait: Duration,
         wakers: [Option<BorrowedFd<'_>>; 2],
         live: &mut dyn FnMut(Stream, &[u8]),
-    ) -> bool {
+    ) -> Turn {
         let input = self.stdin.as_ref().map(|(pipe, _)| pipe.as_fd());
         let outputs = [
             self.stdout.pipe.as_ref().map(|pipe| pipe.as_fd()),
@@ -252,7 +256,7 @@ impl<'a> Pipes<'a> {
         if ready.outputs[1] {
             heard |= self.stderr.read(&mut self.chunk, &mut |bytes| live(Stream::Stderr, bytes));
         }
-        heard
+        Turn { heard, exited: ready.exited }
     }
 
     fn feed(&mut self) {
@@ -313,9 +317,18 @@ fn set_nonblocking(pipe: &impl AsFd) {
     let _ = ioctl_fionbio(pipe, true);
 }
 
+/// What a wait came to.
+struct Turn {
+    /// Whether the child wrote something or closed a stream.
+    heard: bool,
+    /// Whether it has exited, as far as that was waited for.
+    exited: bool,
+}
+
 struct Ready {
     outputs: [bool; 2],
     input: bool,
+    exited: bool,
 }
 
 /// Polls, and goes on doing so when a signal comes in between: what it means, a waker tells.
@@ -344,7 +357,7 @@ fn ready(
         }
     };
     let is_ready = |at: usize| polled && places[at].is_some_and(|at| !fds[at].revents().is_empty());
-    Ready { outputs: [is_ready(0), is_ready(1)], input: is_ready(2) }
+    Ready { outputs: [is_ready(0), is_ready(1)], input: is_ready(2), exited: is_ready(3) }
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use std::io::{self, PipeReader, PipeWriter, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -21,7 +20,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_proc
 use crate::clock::Instant;
 use crate::verdict::Ending;
 
-use super::leader::{How, exit_descriptor, start_child};
+use super::leader::{How, exit_descriptor, nothing, start_child, wait};
 use super::survivors::{self, Process, Search};
 use super::{Call, Cancel, started};
 
@@ -45,7 +44,6 @@ pub(crate) type Live = Box<dyn FnMut(&[u8]) + Send>;
 /// A started service. Dropped before it is stopped, it is killed with everything of its mark.
 #[derive(Debug)]
 pub(crate) struct Service {
-    child: Child,
     pid: Pid,
     /// Readable once the child has exited; none where the system has no such thing.
     exit: Option<OwnedFd>,
@@ -77,12 +75,12 @@ impl Service {
         let (stop, stopper) = io::pipe()?;
         let flags = fcntl_getfl(&output)?;
         fcntl_setfl(&output, flags | OFlags::NONBLOCK)?;
-        // Given away: this side's ends of the pipe would keep the reader waiting for ever.
-        let streams = [Stdio::null(), Stdio::from(input.try_clone()?), Stdio::from(input)];
-        let child = start_child(call, How::default(), streams)?;
-        let pid = Pid::from_child(&child);
+        let streams = [nothing()?.as_fd(), input.as_fd(), input.as_fd()];
+        let pid = start_child(call, How::default(), streams)?;
+        // Open on this side it would keep the reader waiting for ever.
+        drop(input);
         let mut service =
-            Self { exit: exit_descriptor(pid), child, pid, mark, reading: None, over: false };
+            Self { exit: exit_descriptor(pid), pid, mark, reading: None, over: false };
         let reader = Reader { output, stop, log: log.clone(), live };
         let thread = std::thread::Builder::new().name("log".to_owned()).spawn(|| reader.run())?;
         service.reading = Some((stopper, thread));
@@ -177,7 +175,7 @@ impl Service {
         };
         self.over = true;
         if self.ending().is_some() {
-            let _ = self.child.wait();
+            wait(self.pid);
         }
         started::forget(self.pid.as_raw_nonzero().get());
         adopted(&seen);

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::process::Child;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -15,10 +14,10 @@ static STARTING: RwLock<()> = RwLock::new(());
 
 /// Starts a child and remembers it until [`forget`]; `follows` says that it ends by itself once this
 /// process is gone, as what is talked to through its pipes does.
-pub(super) fn start(follows: bool, spawn: impl FnOnce() -> io::Result<Child>) -> io::Result<Child> {
+pub(super) fn start(follows: bool, spawn: impl FnOnce() -> io::Result<Pid>) -> io::Result<Pid> {
     let _starting = STARTING.read().unwrap_or_else(PoisonError::into_inner);
     let child = spawn()?;
-    started().insert(i32::try_from(child.id()).unwrap_or(i32::MAX), follows);
+    started().insert(child.as_raw_nonzero().get(), follows);
     Ok(child)
 }
 
