@@ -8,6 +8,7 @@ use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 
@@ -126,10 +127,11 @@ impl Walk {
                 self.broken.push((relative, Broken::unreadable(why)));
             }
         }
-        let (named, inside) = (std::mem::take(&mut self.named), &self.inside);
-        let found = in_parallel(named, |(relative, path, kind)| match read(inside, &path, kind) {
-            Ok(bytes) => Ok(read_file(dir, relative, &bytes)),
-            Err(broken) => Err((relative, broken)),
+        let found = in_parallel(&self.named, |(relative, path, kind)| {
+            match read(&self.inside, path, *kind) {
+                Ok(bytes) => Ok(read_file(dir, relative.clone(), &bytes)),
+                Err(broken) => Err((relative.clone(), broken)),
+            }
         });
         for one in found {
             match one {
@@ -256,23 +258,28 @@ impl Walk {
     }
 }
 
-/// Returns what `each` makes of every item, in their order. Many items are divided among the machine's
-/// processors.
-fn in_parallel<T: Send, R: Send>(items: Vec<T>, each: impl Fn(T) -> R + Sync) -> Vec<R> {
+/// Returns what `each` makes of every item, in any order. Many items are divided among the machine's
+/// processors, a few at a time: how soon a thread begins is the system's to say. They are lent, since
+/// what one thread gives back of another's memory makes both wait.
+fn in_parallel<T: Sync, R: Send>(items: &[T], each: impl Fn(&T) -> R + Sync) -> Vec<R> {
     const FEW: usize = 64;
+    const AT_ONCE: usize = 16;
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     if items.len() < FEW || threads == 1 {
-        return items.into_iter().map(each).collect();
+        return items.iter().map(each).collect();
     }
-    let share = items.len().div_ceil(threads);
-    let (mut items, each) = (items.into_iter(), &each);
+    let parts: Vec<&[T]> = items.chunks(AT_ONCE).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
+            done.extend(part.iter().map(&each));
+        }
+        done
+    };
     std::thread::scope(|scope| {
-        let mut shares = (0..threads).map(|_| items.by_ref().take(share).collect::<Vec<T>>());
-        let own = shares.next().unwrap_or_default();
-        let others: Vec<_> = shares
-            .map(|share| scope.spawn(move || share.into_iter().map(each).collect::<Vec<R>>()))
-            .collect();
-        let mut done: Vec<R> = own.into_iter().map(each).collect();
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut done = work();
         for thread in others {
             done.extend(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
         }

@@ -180,8 +180,8 @@ struct Fence {
 struct Item {
     /// The text without markup.
     plain: String,
-    /// The part of it before the first code.
-    lead: String,
+    /// How many of its bytes stand before the first code.
+    lead: usize,
     /// The codes in backticks, in order.
     codes: Vec<String>,
     /// From the first character to the last; empty while there is none.
@@ -194,20 +194,13 @@ struct Item {
 
 impl Item {
     fn new(listed: bool) -> Self {
-        Self {
-            plain: String::new(),
-            lead: String::new(),
-            codes: Vec::new(),
-            span: 0..0,
-            listed,
-            led: false,
-        }
+        Self { plain: String::new(), lead: 0, codes: Vec::new(), span: 0..0, listed, led: false }
     }
 
     fn push(&mut self, text: &str) {
         self.plain.push_str(text);
         if self.codes.is_empty() {
-            self.lead.push_str(text);
+            self.lead = self.plain.len();
         }
     }
 
@@ -221,8 +214,16 @@ impl Item {
 
     /// Returns the item as written, each line without the white space around it.
     fn written(&self, source: &str) -> String {
-        let lines: Vec<&str> = source[self.span.clone()].lines().map(str::trim).collect();
-        lines.join("\n").trim().to_owned()
+        let mut written = String::with_capacity(self.span.len());
+        for line in source[self.span.clone()].lines().map(str::trim) {
+            // Empty lines at the start are none of it.
+            if !written.is_empty() {
+                written.push('\n');
+            }
+            written.push_str(line);
+        }
+        written.truncate(written.trim_end().len());
+        written
     }
 }
 
@@ -334,7 +335,7 @@ fn outline(source: &str, body: usize) -> Outline {
             }
             Event::End(TagEnd::Heading(_)) => match heading.take() {
                 Some(mut heading) => {
-                    heading.text = heading.text.split_whitespace().collect::<Vec<_>>().join(" ");
+                    heading.text = single_spaced(&heading.text);
                     out.headings.push(heading);
                 }
                 None => out.items.extend(open.pop()),
@@ -442,16 +443,36 @@ fn does_nothing(code: &str) -> bool {
 
 /// Returns the text of a section as written, trimmed; empty when there is none.
 fn text_of(source: &str, pieces: &[Piece], section: Section) -> String {
-    let parts: Vec<&str> = pieces
-        .iter()
-        .filter(|piece| piece.section == section)
-        .map(|piece| source[piece.span.clone()].trim_end())
-        .collect();
-    let text = parts.join("\n").replace("\r\n", "\n");
-    // Only empty lines are cut off at the start: indentation there can have a meaning.
-    let start = text.len() - text.trim_start().len();
-    let start = text[..start].rfind('\n').map_or(0, |at| at + 1);
-    text[start..].trim_end().to_owned()
+    let mut text = String::new();
+    for piece in pieces.iter().filter(|piece| piece.section == section) {
+        let part = source[piece.span.clone()].trim_end();
+        // Only empty lines are cut off at the start: indentation there can have a meaning.
+        let part = if text.is_empty() {
+            let start = part.len() - part.trim_start().len();
+            &part[part[..start].rfind('\n').map_or(0, |at| at + 1)..]
+        } else {
+            text.push('\n');
+            part
+        };
+        text.push_str(part);
+    }
+    if text.contains("\r\n") {
+        text = text.replace("\r\n", "\n");
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// Returns the words of a text with one blank between two.
+fn single_spaced(text: &str) -> String {
+    let mut spaced = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !spaced.is_empty() {
+            spaced.push(' ');
+        }
+        spaced.push_str(word);
+    }
+    spaced
 }
 
 /// Returns whether the byte `at` belongs to `section`; the pieces are in their order.
@@ -601,7 +622,11 @@ impl Reader<'_> {
                     }
                     let (line, _) = self.lines.line_column(fence.span.start);
                     // A line may end in a carriage return alone, which bash would take for a character.
-                    let code = fence.code.replace("\r\n", "\n").replace('\r', "\n");
+                    let code = if fence.code.contains('\r') {
+                        fence.code.replace("\r\n", "\n").replace('\r', "\n")
+                    } else {
+                        fence.code.clone()
+                    };
                     blocks.push(CodeBlock { code, line: line + 1 });
                 }
                 Some(language) => {
@@ -667,7 +692,7 @@ impl Reader<'_> {
             let span = first.map(|item| item.span.clone());
             self.report("S014", span, "the category is a choice of several", "keep one of them");
         }
-        text.split_whitespace().collect::<Vec<_>>().join(" ")
+        single_spaced(text)
     }
 
     fn preconditions(&mut self, outline: &Outline, pieces: &[Piece]) -> Vec<Precondition> {
@@ -676,7 +701,7 @@ impl Reader<'_> {
             if !within(pieces, Section::Preconditions, item.span.start) {
                 continue;
             }
-            let lead = item.lead.trim().to_lowercase();
+            let lead = item.plain[..item.lead].trim().to_lowercase();
             let mut check = None;
             if lead == "check:"
                 && let Some(command) = item.codes.first()
@@ -715,7 +740,10 @@ impl Reader<'_> {
             if !within(pieces, Section::PassCriteria, item.span.start) {
                 continue;
             }
-            let text = item.written(self.source).replace('\n', " ");
+            let mut text = item.written(self.source);
+            if text.contains('\n') {
+                text = text.replace('\n', " ");
+            }
             let span = item.span.clone();
             let reading = criteria::read(&text);
             if !item.listed {

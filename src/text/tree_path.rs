@@ -84,7 +84,12 @@ impl fmt::Display for TreePath {
     /// characters are escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
-            f.write_str(&super::visible(chunk.valid()).replace('\n', "\\n").replace('\t', "\\t"))?;
+            let valid = chunk.valid();
+            if valid.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+                f.write_str(valid)?;
+            } else {
+                f.write_str(&super::visible(valid).replace('\n', "\\n").replace('\t', "\\t"))?;
+            }
             for byte in chunk.invalid() {
                 write!(f, "\\x{byte:02x}")?;
             }
