@@ -291,12 +291,12 @@ fn judge(
     let (mut pasts, mut kept) = (Vec::new(), Ok(()));
     let sum = judge::judge_scenarios(work, &settings, token, &mut |progress| {
         if let Progress::Judged(judged) = &progress {
-            let json = ScenarioResult::of(judged).to_json();
+            let line = ScenarioResult::of(judged).to_line();
             // First of all: what is told may have to wait for who reads it.
             if kept.is_ok() {
-                kept = record.add(&json);
+                kept = record.add(&line);
             }
-            telling.results.add(&judged.id, &json);
+            telling.results.add(&judged.id, &line);
             pasts.push((judged.id.clone(), judged.past()));
         }
         telling.progress(&progress);

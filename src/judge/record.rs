@@ -88,7 +88,9 @@ impl JudgementRecord {
         fs::rename(&unnamed, dir.join(RESULTS))?;
         let record = Self { dir, file };
         let begun = Begun { scenarios: scenarios.to_vec(), runner: mark::runner().to_owned() };
-        record.add(&serde_json::to_string(&begun)?)?;
+        let mut line = serde_json::to_vec(&begun)?;
+        line.push(b'\n');
+        record.add(&line)?;
         Ok(record)
     }
 
@@ -97,24 +99,14 @@ impl JudgementRecord {
         &self.dir
     }
 
-    /// Adds the line of one scenario: the JSON of its result, on one line or several. It outlives
-    /// this process, not the machine's power.
+    /// Adds the line of one scenario, the JSON of its result with a line feed. It outlives this process,
+    /// not the machine's power.
     ///
     /// # Errors
     /// The disk is full, or gone.
-    pub fn add(&self, json: &str) -> io::Result<()> {
-        let mut line = Vec::with_capacity(json.len() + 1);
-        // No text in JSON holds a line feed of its own.
-        let mut begins = true;
-        for byte in json.bytes() {
-            begins = byte == b'\n' || (begins && byte == b' ');
-            if !begins {
-                line.push(byte);
-            }
-        }
-        line.push(b'\n');
+    pub fn add(&self, line: &[u8]) -> io::Result<()> {
         // One write, so that lines of several threads do not mix.
-        (&self.file).write_all(&line)
+        (&self.file).write_all(line)
     }
 
     /// Ends the record: the lines are dropped, since the results hold them now. Evidence and logs
@@ -255,7 +247,7 @@ mod tests {
     fn a_judgement_that_is_over_leaves_nothing() {
         let state = tempfile::tempdir().unwrap();
         let record = begin(state.path(), 0);
-        record.add(&result("a", true).to_json()).unwrap();
+        record.add(&result("a", true).to_line()).unwrap();
         record.finish();
         assert_eq!(judgements(&state.path().join(JUDGEMENTS)), Vec::<PathBuf>::new());
         assert!(meet(state.path()).is_empty());
@@ -284,8 +276,8 @@ mod tests {
     fn one_that_goes_on_is_nobodys_business_and_one_that_was_killed_is_met_once() {
         let state = tempfile::tempdir().unwrap();
         let record = begin(state.path(), 0);
-        record.add(&result("a", true).to_json()).unwrap();
-        record.add(&result("b", false).to_json()).unwrap();
+        record.add(&result("a", true).to_line()).unwrap();
+        record.add(&result("b", false).to_line()).unwrap();
         assert!(meet(state.path()).is_empty());
         // In the middle of a line.
         (&record.file).write_all(b"{\"id\": \"c\", \"na").unwrap();

@@ -343,13 +343,13 @@ impl ScenarioResult {
         }
     }
 
-    /// Returns it as JSON, on lines with two blanks for each level, as the file has it.
-    pub fn to_json(&self) -> String {
+    /// Returns it as a line of JSON, with the line feed at its end.
+    pub fn to_line(&self) -> Vec<u8> {
         let texts = self.stdout.len() + self.stderr.len();
-        let mut json = Vec::with_capacity(2 * texts + 1_000);
-        let mut serializer = serde_json::Serializer::pretty(&mut json);
-        self.serialize(&mut serializer).expect("text and numbers are JSON");
-        String::from_utf8(json).expect("JSON is UTF-8")
+        let mut line = Vec::with_capacity(2 * texts + 1_000);
+        serde_json::to_writer(&mut line, self).expect("text and numbers are JSON");
+        line.push(b'\n');
+        line
     }
 
     /// Returns what was judged, as far as this tells.

@@ -90,7 +90,7 @@ pub struct HumanReporter<'a> {
     live: Option<Live>,
     begun: BTreeMap<ScenarioId, Instant>,
     running: Vec<Running>,
-    /// The place of each scenario and the line of its evaluation.
+    /// The place of each scenario and the line of its evaluation; empty where neither is asked for.
     places: BTreeMap<ScenarioId, (usize, Option<usize>)>,
     /// Lines that wait for those of the scenarios before.
     held: BTreeMap<usize, Told>,
@@ -385,8 +385,10 @@ impl<'a> HumanReporter<'a> {
 
 impl JudgementReporter for HumanReporter<'_> {
     fn begun(&mut self, begun: &Begun<'_>) {
-        let place = |(at, entry): (usize, &&Entry)| (entry.id.clone(), (at, line_of(entry)));
-        self.places = begun.entries.iter().enumerate().map(place).collect();
+        if !self.manner.timed || self.manner.github.is_some() {
+            let place = |(at, entry): (usize, &&Entry)| (entry.id.clone(), (at, line_of(entry)));
+            self.places = begun.entries.iter().enumerate().map(place).collect();
+        }
         self.picture.total = begun.entries.len();
         self.jobs = begun.jobs;
         let mean = mean(begun.expected.values());

@@ -35,12 +35,11 @@ impl<'a> JsonReporter<'a> {
         }
     }
 
-    /// Takes the result of a scenario as JSON, which is dear to make twice.
-    pub fn add(&mut self, id: &ScenarioId, json: &str) {
+    /// Takes the result of a scenario as a line of JSON, which is dear to make twice.
+    pub fn add(&mut self, id: &ScenarioId, line: &[u8]) {
         if let Some(spool) = &mut self.spool {
-            // Two levels deep; no text in JSON holds a line feed of its own.
-            let piece = format!("    {}", json.replace('\n', "\n    "));
-            spool.add(id, piece.as_bytes());
+            // It stands in the array of an object.
+            spool.add(id, &on_lines(line, 2));
         }
     }
 }
@@ -54,7 +53,7 @@ impl JudgementReporter for JsonReporter<'_> {
     }
 
     fn judged(&mut self, judged: &Judged) {
-        self.add(&judged.id, &ScenarioResult::of(judged).to_json());
+        self.add(&judged.id, &ScenarioResult::of(judged).to_line());
     }
 
     fn finished(&mut self, finished: &Finished<'_>) {
@@ -92,10 +91,8 @@ impl<'a> JsonlReporter<'a> {
         Self { lines: Lines::open(target), begun: (None, None) }
     }
 
-    fn line(&mut self, value: &impl serde::Serialize) {
-        let mut line = serde_json::to_vec(value).expect("text and numbers are JSON");
-        line.push(b'\n');
-        self.lines.raw(&line);
+    fn line(&mut self, line: &[u8]) {
+        self.lines.raw(line);
         if let Some(output) = self.lines.output() {
             // Failures are remembered.
             let _ = output.flush();
@@ -109,7 +106,7 @@ impl JudgementReporter for JsonlReporter<'_> {
     }
 
     fn judged(&mut self, judged: &Judged) {
-        self.line(&ScenarioResult::of(judged));
+        self.line(&ScenarioResult::of(judged).to_line());
     }
 
     fn finished(&mut self, finished: &Finished<'_>) {
@@ -118,12 +115,71 @@ impl JudgementReporter for JsonlReporter<'_> {
         if let Some(fields) = sum.as_object_mut() {
             fields.shift_remove("results");
         }
-        self.line(&sum);
+        let mut line = serde_json::to_vec(&sum).expect("text and numbers are JSON");
+        line.push(b'\n');
+        self.line(&line);
     }
 
     fn close(self: Box<Self>) -> Result<(), WriteError> {
         self.lines.close()
     }
+}
+
+/// Returns JSON that stands on one line as lines, two blanks before each for every level of those around
+/// it, which are `depth`, and of its own, without a line feed at the end: as `serde_json` writes it for people.
+fn on_lines(json: &[u8], depth: usize) -> Vec<u8> {
+    const BLANKS: [u8; 32] = [b' '; 32];
+    fn new_line(lines: &mut Vec<u8>, depth: usize) {
+        lines.push(b'\n');
+        indent(lines, depth);
+    }
+    fn indent(lines: &mut Vec<u8>, depth: usize) {
+        let mut left = 2 * depth;
+        while left > 0 {
+            let some = left.min(BLANKS.len());
+            lines.extend_from_slice(&BLANKS[..some]);
+            left -= some;
+        }
+    }
+    let json = json.trim_ascii();
+    let mut lines = Vec::with_capacity(json.len() + json.len() / 2 + 200);
+    indent(&mut lines, depth);
+    let mut depth = depth;
+    let (mut in_text, mut escaped) = (false, false);
+    for (at, byte) in json.iter().enumerate() {
+        if in_text {
+            lines.push(*byte);
+            in_text = escaped || *byte != b'"';
+            escaped = !escaped && *byte == b'\\';
+            continue;
+        }
+        match byte {
+            b'{' | b'[' => {
+                lines.push(*byte);
+                depth += 1;
+                if !matches!(json.get(at + 1), Some(b'}' | b']')) {
+                    new_line(&mut lines, depth);
+                }
+            }
+            b'}' | b']' => {
+                depth -= 1;
+                if !matches!(json[at - 1], b'{' | b'[') {
+                    new_line(&mut lines, depth);
+                }
+                lines.push(*byte);
+            }
+            b',' => {
+                lines.push(*byte);
+                new_line(&mut lines, depth);
+            }
+            b':' => lines.extend_from_slice(b": "),
+            _ => {
+                lines.push(*byte);
+                in_text = *byte == b'"';
+            }
+        }
+    }
+    lines
 }
 
 /// Returns the results without those of the scenarios.
@@ -133,8 +189,39 @@ fn head(finished: &Finished<'_>, (jobs, seed): (Option<usize>, Option<u64>)) -> 
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
     use super::super::testing::{Told, all, told};
     use super::*;
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "[ -~\n\té]{0,9}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(5, 40, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::vec(("[ -~]{0,9}", inner), 0..5)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn json_on_lines_is_that_which_serde_writes(value in any_json(), depth in 0..20_usize) {
+            let line = serde_json::to_string(&value).unwrap();
+            let pretty = serde_json::to_string_pretty(&value).unwrap();
+            let blanks = "  ".repeat(depth);
+            let expected = format!("{blanks}{}", pretty.replace('\n', &format!("\n{blanks}")));
+            prop_assert_eq!(String::from_utf8(on_lines(line.as_bytes(), depth)).unwrap(), expected);
+        }
+    }
 
     #[test]
     fn the_object_has_the_bytes_of_the_results_file() {

@@ -1,23 +1,28 @@
-//! Keeps the pieces of a report outside of memory until all are there, and brings them into order.
+//! Keeps the pieces of a report until all are there, and brings them into order.
 //!
-//! Ten thousand scenarios may print ten kilobytes each; what is kept here of each is three numbers.
+//! Ten thousand scenarios may print ten kilobytes each: beyond a bound, what is kept in memory of each is
+//! three numbers.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::id::ScenarioId;
 use crate::scenario::Entry;
 
-/// The most that is read at once, in bytes.
-const AT_ONCE: u64 = 2 << 20;
+/// The most that is kept in memory, in bytes.
+const IN_MEMORY: usize = 2 << 20;
 
-/// Pieces of a report in a file that has no name, and goes with the process.
+/// Pieces of a report: in memory while they are small together, and else in a file that has no name, and
+/// goes with the process.
 #[derive(Debug)]
 pub(super) struct Spool {
-    file: io::Result<BufWriter<File>>,
+    dir: PathBuf,
+    memory: Vec<u8>,
+    /// None while all is in memory.
+    file: Option<io::Result<BufWriter<File>>>,
     length: u64,
     /// Place, offset and length of every piece, as they came.
     pieces: Vec<(usize, u64, usize)>,
@@ -25,10 +30,16 @@ pub(super) struct Spool {
 }
 
 impl Spool {
-    /// Begins in the directory `dir`; a failure is told at the end.
+    /// Begins one whose file would be in the directory `dir`; a failure is told at the end.
     pub(super) fn begin(dir: &Path) -> Self {
-        let file = tempfile::tempfile_in(dir).map(BufWriter::new);
-        Self { file, length: 0, pieces: Vec::new(), places: BTreeMap::new() }
+        Self {
+            dir: dir.to_owned(),
+            memory: Vec::new(),
+            file: None,
+            length: 0,
+            pieces: Vec::new(),
+            places: BTreeMap::new(),
+        }
     }
 
     /// Says in which order the pieces belong; others follow as they come.
@@ -39,14 +50,28 @@ impl Spool {
 
     /// Adds the piece of a scenario.
     pub(super) fn add(&mut self, id: &ScenarioId, piece: &[u8]) {
-        let Ok(file) = &mut self.file else { return };
-        match file.write_all(piece) {
+        if self.file.is_none() && self.memory.len() + piece.len() > IN_MEMORY {
+            self.file = Some(tempfile::tempfile_in(&self.dir).and_then(|file| {
+                let mut file = BufWriter::new(file);
+                file.write_all(&std::mem::take(&mut self.memory))?;
+                Ok(file)
+            }));
+        }
+        let written = match &mut self.file {
+            None => {
+                self.memory.extend_from_slice(piece);
+                Ok(())
+            }
+            Some(Ok(file)) => file.write_all(piece),
+            Some(Err(_)) => return,
+        };
+        match written {
             Ok(()) => {
                 let place = self.places.get(id).copied().unwrap_or(usize::MAX);
                 self.pieces.push((place, self.length, piece.len()));
                 self.length += piece.len() as u64;
             }
-            Err(error) => self.file = Err(error),
+            Err(error) => self.file = Some(Err(error)),
         }
     }
 
@@ -55,27 +80,24 @@ impl Spool {
     /// # Errors
     /// They could not be kept, or can't be written.
     pub(super) fn copy_to(self, to: &mut dyn Write, between: &[u8]) -> io::Result<()> {
-        let file = self.file?.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let file = match self.file {
+            Some(file) => Some(file?.into_inner().map_err(io::IntoInnerError::into_error)?),
+            None => None,
+        };
         let mut pieces = self.pieces;
         pieces.sort_by_key(|(place, _, _)| *place);
-        // A spool of common size is read at once: the order of the pieces is not that of the file.
-        let mut whole = Vec::new();
-        if self.length <= AT_ONCE {
-            whole.resize(usize::try_from(self.length).unwrap_or(usize::MAX), 0);
-            file.read_exact_at(&mut whole, 0)?;
-        }
         let mut one = Vec::new();
         for (at, (_, offset, length)) in pieces.into_iter().enumerate() {
             if at > 0 {
                 to.write_all(between)?;
             }
-            if self.length <= AT_ONCE {
-                let start = usize::try_from(offset).unwrap_or(usize::MAX);
-                to.write_all(&whole[start..start + length])?;
-            } else {
+            if let Some(file) = &file {
                 one.resize(length, 0);
                 file.read_exact_at(&mut one, offset)?;
                 to.write_all(&one)?;
+            } else {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                to.write_all(&self.memory[start..start + length])?;
             }
         }
         Ok(())
@@ -103,9 +125,8 @@ mod tests {
     }
 
     #[test]
-    fn pieces_come_whole_when_they_are_read_at_once_and_when_not() {
-        let much = usize::try_from(AT_ONCE).unwrap();
-        for lengths in [[1, 0, 700, 3], [much, 0, 1, 700]] {
+    fn pieces_come_whole_from_memory_and_from_a_file() {
+        for lengths in [[1, 0, 700, 3], [IN_MEMORY, 0, 1, 700], [700, 1, IN_MEMORY, 0]] {
             let dir = tempfile::tempdir().unwrap();
             let mut spool = Spool::begin(dir.path());
             let entries = ["a", "b", "c", "d"].map(entry);
@@ -125,6 +146,8 @@ mod tests {
     fn a_directory_that_is_not_there_is_told_at_the_end() {
         let mut spool = Spool::begin(Path::new("/no/such"));
         spool.add(&entry("a").id, b"x");
+        spool.add(&entry("b").id, &[b'x'; IN_MEMORY]);
+        spool.add(&entry("c").id, b"x");
         assert_eq!(
             spool.copy_to(&mut Vec::new(), b"").unwrap_err().kind(),
             io::ErrorKind::NotFound
