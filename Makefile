@@ -6,6 +6,7 @@ help: ## List the targets
 
 setup: ## Fetch the dependencies
 	cargo fetch --locked
+	cargo fetch --locked --manifest-path fuzz/Cargo.toml
 
 build: ## Build the five binaries in target/release
 	cargo build --release --locked --bins
@@ -31,8 +32,10 @@ test-agents: agents ## Run the real agents through whole loops against the model
 nightly: ## All that is too long for each change: every agent, every kill, fuzzing, the measurements
 	./.ci/nightly
 
-lint: ## Check the format, and run clippy
+lint: ## Check the format, run clippy, and check that the fuzz targets build
 	cargo fmt --check && cargo clippy --locked --all-targets --features model-server -- -D warnings
+	@# What it would link with is C++, and is not looked at.
+	CUSTOM_LIBFUZZER_PATH=/none/libfuzzer.a cargo check --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz
 
 typecheck: ## Check the types of every target
 	cargo check --locked --all-targets

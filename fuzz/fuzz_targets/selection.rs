@@ -27,7 +27,7 @@ static SET: LazyLock<ScenarioSet> = LazyLock::new(|| {
 
 fn selected(expression: Expression) -> ScenarioSet {
     let wanted = Wanted { expressions: vec![expression], ..Wanted::default() };
-    Selection::new(wanted).of(&SET, &History::NOTHING)
+    Selection::new(wanted).of(SET.clone(), &History::NOTHING)
 }
 
 fuzz_target!(|text: &str| {
