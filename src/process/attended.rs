@@ -1,11 +1,13 @@
 //! A child that a person talks to: it has this process's terminal.
 
 use std::io;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Command, Stdio};
+
+use rustix::process::Pid;
 
 use crate::verdict::Ending;
 
+use super::leader::wait;
+use super::spawn::command;
 use super::{Call, find_program};
 
 /// Runs the call to its end on this process's own streams and in its process group, so that it can read
@@ -20,22 +22,7 @@ use super::{Call, find_program};
 pub fn run_attended(call: &Call) -> io::Result<Ending> {
     let program = find_program(&call.program, &call.env)
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "it is not on PATH"))?;
-    #[expect(clippy::disallowed_methods, reason = "this starts a child that a person talks to")]
-    let mut command = Command::new(program);
-    command
-        .arg0(&call.program)
-        .args(&call.args)
-        .current_dir(&call.dir)
-        .env_clear()
-        .envs(call.env.as_ref())
-        .stdin(Stdio::inherit())
-        .stdout(Stdio::inherit())
-        .stderr(Stdio::inherit());
-    let status = command.spawn()?.wait()?;
-    Ok(match (status.code(), status.signal()) {
-        (Some(code), _) => Ending::Exited { code },
-        (None, signal) => Ending::Signalled { signal: signal.unwrap_or(0) },
-    })
+    Ok(wait(Pid::from_child(&command(&program, call).spawn()?)))
 }
 
 #[cfg(test)]

@@ -149,15 +149,20 @@ pub(super) fn wait(pid: Pid) -> Ending {
         match waitpid(Some(pid), WaitOptions::empty()) {
             Err(Errno::INTR) | Ok(None) => {}
             Ok(Some((_, status))) => {
-                return match (status.exit_status(), status.terminating_signal()) {
-                    (Some(code), _) => Ending::Exited { code },
-                    (None, signal) => Ending::Signalled { signal: signal.unwrap_or(0) },
-                };
+                return ending_of(status.exit_status(), status.terminating_signal());
             }
             Err(error) => {
                 return Ending::CouldNotStart { why: format!("its end was lost: {error}") };
             }
         }
+    }
+}
+
+/// Returns how a child ended of which the system tells this.
+pub(super) fn ending_of(code: Option<i32>, signal: Option<i32>) -> Ending {
+    match (code, signal) {
+        (Some(code), _) => Ending::Exited { code },
+        (None, signal) => Ending::Signalled { signal: signal.unwrap_or(0) },
     }
 }
 

@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_proc
 use crate::clock::Instant;
 use crate::verdict::Ending;
 
-use super::leader::{How, exit_descriptor, nothing, start_child, wait};
+use super::leader::{How, ending_of, exit_descriptor, nothing, start_child, wait};
 use super::survivors::{self, Process, Search};
 use super::{Call, Cancel, started};
 
@@ -93,10 +93,7 @@ impl Service {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         match rustix::process::waitid(WaitId::Pid(self.pid), options) {
             Ok(None) | Err(rustix::io::Errno::INTR) => None,
-            Ok(Some(status)) => Some(match (status.exit_status(), status.terminating_signal()) {
-                (Some(code), _) => Ending::Exited { code },
-                (None, signal) => Ending::Signalled { signal: signal.unwrap_or(0) },
-            }),
+            Ok(Some(status)) => Some(ending_of(status.exit_status(), status.terminating_signal())),
             Err(error) => Some(Ending::CouldNotStart { why: format!("its end was lost: {error}") }),
         }
     }

@@ -31,9 +31,12 @@ pub(super) fn spawn(
     mark: Option<&str>,
     streams: [BorrowedFd<'_>; 3],
 ) -> io::Result<Pid> {
-    let once = || match HERE.as_ref().filter(|here| here.is(&call.dir)) {
-        Some(_) => spawn_here(program, call, mark, streams),
-        None => spawn_there(program, call, mark, streams),
+    let once = || {
+        if HERE.as_ref().is_some_and(|here| here.is(&call.dir)) {
+            spawn_here(program, call, mark, streams)
+        } else {
+            spawn_there(program, call, mark, streams)
+        }
     };
     for _ in 0..20 {
         match once() {
@@ -134,14 +137,8 @@ fn spawn_there(
     streams: [BorrowedFd<'_>; 3],
 ) -> io::Result<Pid> {
     let [stdin, stdout, stderr] = streams.map(|stream| stream.try_clone_to_owned());
-    #[expect(clippy::disallowed_methods, reason = "this is the place that starts children")]
-    let mut command = Command::new(program);
+    let mut command = command(program, call);
     command
-        .arg0(&call.program)
-        .args(&call.args)
-        .current_dir(&call.dir)
-        .env_clear()
-        .envs(call.env.as_ref())
         .envs(mark.map(|mark| (CHILD, mark)))
         .process_group(0)
         .stdin(Stdio::from(stdin?))
@@ -149,6 +146,20 @@ fn spawn_there(
         .stderr(Stdio::from(stderr?));
     // It neither ends nor is waited for by being dropped.
     Ok(Pid::from_child(&command.spawn()?))
+}
+
+/// Returns what starts `program` with the arguments, the directory and the environment of `call`, on the
+/// streams of this process and in its group.
+pub(super) fn command(program: &Path, call: &Call) -> Command {
+    #[expect(clippy::disallowed_methods, reason = "this is the place that starts children")]
+    let mut command = Command::new(program);
+    command
+        .arg0(&call.program)
+        .args(&call.args)
+        .current_dir(&call.dir)
+        .env_clear()
+        .envs(call.env.as_ref());
+    command
 }
 
 #[cfg(test)]

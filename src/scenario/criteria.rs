@@ -7,7 +7,7 @@ use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::text::{nearest, one_line, why_no_regex};
+use crate::text::{nearest, one_line, single_spaced, why_no_regex};
 
 /// One item under `## Pass Criteria`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -310,7 +310,7 @@ impl<'a> Item<'a> {
     fn unknown_verb(&self, rest: &str, named: &str, verbs: &[&'static str]) -> Read {
         let at = rest.find(['"', '\'', '`', '/', '“']).unwrap_or(rest.len());
         let (written, value) = rest.split_at(at);
-        let written = written.split_whitespace().collect::<Vec<_>>().join(" ");
+        let written = single_spaced(written);
         let written = written.trim_end_matches('.');
         let unknown = || format!("`{}` is not known here", one_line(written, 60));
         if let Some(near) = nearest(written, verbs.iter().copied()) {

@@ -13,7 +13,7 @@ use super::{
     CodeBlock, Criterion, CriterionCheck, Diagnostic, EvidenceItem, FrontMatter, Precondition,
     Scenario, Severity,
 };
-use crate::text::{Lines, line_column, nearest, yaml};
+use crate::text::{Lines, line_column, nearest, single_spaced, yaml};
 
 /// The most that a scenario file may hold, in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -456,23 +456,8 @@ fn text_of(source: &str, pieces: &[Piece], section: Section) -> String {
         };
         text.push_str(part);
     }
-    if text.contains("\r\n") {
-        text = text.replace("\r\n", "\n");
-    }
     text.truncate(text.trim_end().len());
-    text
-}
-
-/// Returns the words of a text with one blank between two.
-fn single_spaced(text: &str) -> String {
-    let mut spaced = String::with_capacity(text.len());
-    for word in text.split_whitespace() {
-        if !spaced.is_empty() {
-            spaced.push(' ');
-        }
-        spaced.push_str(word);
-    }
-    spaced
+    text.replace("\r\n", "\n")
 }
 
 /// Returns whether the byte `at` belongs to `section`; the pieces are in their order.
@@ -622,11 +607,7 @@ impl Reader<'_> {
                     }
                     let (line, _) = self.lines.line_column(fence.span.start);
                     // A line may end in a carriage return alone, which bash would take for a character.
-                    let code = if fence.code.contains('\r') {
-                        fence.code.replace("\r\n", "\n").replace('\r', "\n")
-                    } else {
-                        fence.code.clone()
-                    };
+                    let code = fence.code.replace("\r\n", "\n").replace('\r', "\n");
                     blocks.push(CodeBlock { code, line: line + 1 });
                 }
                 Some(language) => {
@@ -740,10 +721,7 @@ impl Reader<'_> {
             if !within(pieces, Section::PassCriteria, item.span.start) {
                 continue;
             }
-            let mut text = item.written(self.source);
-            if text.contains('\n') {
-                text = text.replace('\n', " ");
-            }
+            let text = item.written(self.source).replace('\n', " ");
             let span = item.span.clone();
             let reading = criteria::read(&text);
             if !item.listed {

@@ -22,10 +22,22 @@ pub fn first_line(text: &str) -> &str {
     text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("")
 }
 
+/// Returns the words of `text` with one blank between two.
+pub fn single_spaced(text: &str) -> String {
+    let mut spaced = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !spaced.is_empty() {
+            spaced.push(' ');
+        }
+        spaced.push_str(word);
+    }
+    spaced
+}
+
 /// Returns `text` as one line of at most `limit` characters, white space runs made one blank, `…`
 /// where it was cut.
 pub fn one_line(text: &str, limit: usize) -> String {
-    let joined = visible(&text.split_whitespace().collect::<Vec<_>>().join(" "));
+    let joined = visible(&single_spaced(text));
     if joined.chars().count() <= limit {
         return joined;
     }

@@ -10,7 +10,7 @@ mod tree_path;
 pub mod yaml;
 
 pub use base64::base64;
-pub use cut::{first_line, head, listed, one_line, plural, tail, visible};
+pub use cut::{first_line, head, listed, one_line, plural, single_spaced, tail, visible};
 pub use nearest::nearest;
 pub use place::{Lines, line_column, line_span};
 pub use redact::Redaction;

@@ -128,18 +128,12 @@ impl JudgementReporter for JsonlReporter<'_> {
 /// Returns JSON that stands on one line as lines, two blanks before each for every level of those around
 /// it, which are `depth`, and of its own, without a line feed at the end: as `serde_json` writes it for people.
 fn on_lines(json: &[u8], depth: usize) -> Vec<u8> {
-    const BLANKS: [u8; 32] = [b' '; 32];
+    fn indent(lines: &mut Vec<u8>, depth: usize) {
+        lines.resize(lines.len() + 2 * depth, b' ');
+    }
     fn new_line(lines: &mut Vec<u8>, depth: usize) {
         lines.push(b'\n');
         indent(lines, depth);
-    }
-    fn indent(lines: &mut Vec<u8>, depth: usize) {
-        let mut left = 2 * depth;
-        while left > 0 {
-            let some = left.min(BLANKS.len());
-            lines.extend_from_slice(&BLANKS[..some]);
-            left -= some;
-        }
     }
     let json = json.trim_ascii();
     let mut lines = Vec::with_capacity(json.len() + json.len() / 2 + 200);
