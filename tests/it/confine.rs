@@ -13,6 +13,8 @@ use dark_factory::wall::confine::{
 };
 use tempfile::TempDir;
 
+use crate::support::Busy;
+
 /// A place with a tree that is seen and a secret that is not, and the way in which this machine keeps
 /// them apart.
 struct Room {
@@ -162,4 +164,22 @@ fn a_long_path_of_the_factorys_own_keeps_no_step_from_holding() {
     let near = strongest(base.path(), launcher(), &variables(), &[]).unwrap();
     let far = strongest(&state, launcher(), &variables(), &[]).unwrap();
     assert_eq!(near, far);
+}
+
+/// A leader that was written down by a path, after the start, was not found by some of these: the view is the
+/// root by then.
+#[test]
+fn what_goes_on_begins_on_a_busy_machine_too() {
+    let _busy = Busy::begin();
+    let room = Room::new(&[]);
+    let confined = room.confined().going_on();
+    let failed: Vec<_> = (0..40)
+        .filter_map(|_| {
+            let call =
+                Call::new("bash", room.path("tree")).args(["-c", "sleep 0.01 &"]).env(variables());
+            let finished = run(&confined.wrap(call).unwrap(), &Cancel::never(), &mut |_, _| {});
+            Some(confined.tell(finished).ending).filter(|ending| !ending.is_success())
+        })
+        .collect();
+    assert_eq!(failed, []);
 }

@@ -6,7 +6,7 @@
 //! else. Neither reads anything of the product's.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -177,9 +177,15 @@ fn outer(spec: &Spec, start: &Start, spec_file: &OsStr, program: &Program<'_>) -
         }
         None => None,
     };
+    // Opened now: what is spawned changes the root that this process has in common with it, and a path
+    // then leads nowhere.
+    let leader = match start.going_on {
+        Some(_) => Some(File::create(spec::leader_file(&start.report))?),
+        None => None,
+    };
     let mut child = command.spawn()?;
-    if start.going_on.is_some() {
-        fs::write(spec::leader_file(&start.report), child.id().to_string())?;
+    if let Some(mut file) = leader {
+        file.write_all(child.id().to_string().as_bytes())?;
     }
     if let Some(pipe) = pipe
         && goes_on(&child, &pipe)?
