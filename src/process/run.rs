@@ -15,7 +15,7 @@ use super::capture::Buffer;
 use super::leader::{How, Leader};
 use super::pause::Stopwatch;
 use super::strays::Watch;
-use super::{Call, Cancel, Captured, Stdin, Stream};
+use super::{Call, Cancel, Captured, Stdin, Stream, started};
 
 /// How often a child is looked at where the system can't tell of its end by itself.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -141,11 +141,12 @@ pub fn run(call: &Call, cancel: &Cancel, live: &mut dyn FnMut(Stream, &[u8])) ->
     // Most have written little, or nothing: what there is, and the end.
     pipes.read(live);
     pipes.read(live);
-    let drain = Instant::now();
-    while pipes.is_open() && !drain.left(DRAIN).is_zero() {
-        if !pipes.turn(DRAIN_CHUNK.min(drain.left(DRAIN)), [None, None], live).heard {
-            break;
-        }
+    pipes.drain(live);
+    if pipes.is_open() {
+        // A child of another thread has copies of this one's pipes from its fork to its exec, and on a busy
+        // machine that is long. Once none is being started, whoever holds them is no child of ours.
+        started::look(|_| ());
+        pipes.drain(live);
     }
     let leaked = (leaked && forced.is_none()) || pipes.is_open();
     Finished {
@@ -224,6 +225,16 @@ impl<'a> Pipes<'a> {
             self.feed();
         }
         Turn { heard: false, exited: ready.exited }
+    }
+
+    /// Reads until all writers are gone, or nothing comes any more.
+    fn drain(&mut self, live: &mut dyn FnMut(Stream, &[u8])) {
+        let since = Instant::now();
+        while self.is_open() && !since.left(DRAIN).is_zero() {
+            if !self.turn(DRAIN_CHUNK.min(since.left(DRAIN)), [None, None], live).heard {
+                break;
+            }
+        }
     }
 
     /// Reads from each output once, as far as there is something.
@@ -549,6 +560,33 @@ mod tests {
         assert!(begin.elapsed() < Duration::from_millis(2_500));
         assert_eq!(finished.stdout.text(), "done\n");
         assert!(finished.leaked);
+    }
+
+    #[test]
+    fn a_child_that_another_thread_is_starting_is_no_leak_of_this_one() {
+        let begun = std::sync::OnceLock::new();
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| {
+                run(&bash("echo $$; sleep 0.2"), &Cancel::never(), &mut |_, bytes| {
+                    begun.get_or_init(|| String::from_utf8_lossy(bytes).trim().to_owned());
+                })
+            });
+            // As between fork and exec: it holds a copy of the first one's pipe, long after that is over.
+            let started = started::start(false, || {
+                let pid = begun.wait();
+                let copy = std::fs::OpenOptions::new()
+                    .write(true)
+                    .open(format!("/proc/{pid}/fd/1"))
+                    .unwrap();
+                std::thread::sleep(Duration::from_millis(800));
+                drop(copy);
+                Err(std::io::ErrorKind::NotFound.into())
+            });
+            assert!(started.is_err());
+            let finished = first.join().unwrap();
+            assert_eq!(finished.ending, exited(0));
+            assert!(!finished.leaked, "{finished:?}");
+        });
     }
 
     /// Waits until the process whose number was written is gone.
