@@ -30,7 +30,6 @@ mod supervisor;
 mod tool;
 mod turn;
 mod watch;
-mod way_out;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -57,7 +56,6 @@ pub use supervisor::supervise;
 pub use tool::{Found, Version, find_tool};
 pub use turn::{Attending, CrashPoint, Ended, TurnLimits, TurnRecord, run_turn};
 pub use watch::TurnBudget;
-pub use way_out::WayOut;
 
 /// The directories and files of one turn, all absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,7 +144,7 @@ pub struct Launch {
     /// What keeps it in its view; a backend leaves that to its caller.
     pub confined: Option<Confined>,
     /// Whom it reaches by way of the broker, where it is confined; likewise.
-    pub way_out: Option<WayOut>,
+    pub way_out: Option<crate::wall::way_out::WayOut>,
     /// Files that hold secrets, which are kept out of what is stored of it; likewise.
     pub secret_files: Vec<PathBuf>,
 }

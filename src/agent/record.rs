@@ -10,9 +10,9 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Activity, CrashPoint, TurnBudget, TurnRecord, WayOut};
+use super::{Activity, CrashPoint, TurnBudget, TurnRecord};
 use crate::clock::Timestamp;
-use crate::journal::{make_private_dir, write_durably_private};
+use crate::journal::write_durably_private;
 use crate::process::survivors::Search;
 use crate::wall::confine::Confined;
 
@@ -40,7 +40,7 @@ pub(super) struct Spec {
     /// What keeps the agent in its view; none leaves it as free as its user.
     pub(super) confined: Option<Confined>,
     /// Whom the agent reaches by way of the broker; none where it has no broker.
-    pub(super) way_out: Option<WayOut>,
+    pub(super) way_out: Option<crate::wall::way_out::WayOut>,
     /// Files that hold secrets and may change while the turn goes on.
     #[serde(default)]
     pub(super) secret_files: Vec<OsString>,
@@ -88,21 +88,6 @@ pub(super) struct Record<'a>(pub(super) &'a Path);
 impl Record<'_> {
     pub(super) fn spec(&self) -> PathBuf {
         self.0.join("spec.json")
-    }
-
-    pub(super) fn way_out(&self) -> PathBuf {
-        self.0.join("way-out")
-    }
-
-    pub(super) fn keyed(&self) -> PathBuf {
-        self.0.join("keyed")
-    }
-
-    /// Makes a directory of this user alone.
-    pub(super) fn private(&self) -> io::Result<PathBuf> {
-        let dir = self.0.join("private");
-        make_private_dir(&dir)?;
-        Ok(dir)
     }
 
     pub(super) fn stdout(&self) -> PathBuf {

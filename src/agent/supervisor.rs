@@ -18,7 +18,6 @@ use super::record::{EndedFile, Record, Spec, Started, Status, VERSION, search};
 use super::redact::Redactor;
 use super::stream::classify;
 use super::watch::{Cut, Limits, TICK, Watch};
-use super::way_out::{self, Exit};
 use super::{Activity, CrashPoint, Ended, Trouble, TurnRecord, named};
 use crate::clock::{Clock as _, SystemClock};
 use crate::convergence::TurnClass;
@@ -28,6 +27,7 @@ use crate::process::{
 };
 use crate::text::one_line;
 use crate::verdict::Ending;
+use crate::wall::way_out::{self, Exit};
 
 /// The time between TERM and KILL.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
@@ -138,8 +138,13 @@ pub(super) fn supervise_call(
 
     let (call, confined, exit) = match &spec.confined {
         Some(confined) => {
-            let (call, confined, exit) =
-                way_out::open(spec.way_out.as_ref(), &record, call, confined)?;
+            let (call, confined, exit) = match &spec.way_out {
+                Some(way_out) => {
+                    let (call, confined, exit) = way_out::open(way_out, dir, call, confined)?;
+                    (call, confined, Some(exit))
+                }
+                None => (call, confined.clone(), None),
+            };
             (confined.wrap(call)?, Some(confined), exit)
         }
         None => (call, None, None),

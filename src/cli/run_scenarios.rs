@@ -316,6 +316,7 @@ fn judge(
         let count = plural(invalid, "scenario");
         notes.push(format!("{count} can't be judged; `run-scenarios --check` tells more"));
     }
+    notes.extend(config.set_up_passed_over());
     let cut_short = cut_short(&sum, cancel, limited.as_ref(), &args.scheduling);
     telling.finish(&sum, begun.elapsed(), cut_short.as_deref(), &notes)?;
     kept.with_context(|| format!("can't keep results in `{}`", record.dir().display()))?;

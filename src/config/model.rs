@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::convergence::{Billing, Limits, Price};
-use crate::event::Tier;
+use crate::event::{SetupNetwork, Tier};
 use crate::feedback::Disclosure;
 use crate::scenario::{Entry, ScenarioSet};
 use crate::text::yaml::parse_scalar;
@@ -73,6 +73,17 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Returns what is to be said where the working tree is judged as it lies, and the product's set-up commands
+    /// are not run; none where there are none.
+    pub fn set_up_passed_over(&self) -> Option<String> {
+        let names: Vec<&str> = self.prepare.iter().map(|step| step.name.as_str()).collect();
+        let (first, all) = (self.prepare.first()?, names.join(", "));
+        Some(format!(
+            "`prepare` ({all}) is not run in the working tree, which is judged as it lies; run it yourself where it is needed, as in `{}`",
+            crate::text::one_line(&first.run, 100)
+        ))
+    }
+
     /// Returns whether fixtures may use the machine's network: whoever needs one is on its network, and
     /// there is one for all.
     pub fn opens_fixtures(&self, set: &ScenarioSet) -> bool {
@@ -658,17 +669,19 @@ impl Default for Isolation {
     }
 }
 
-/// What of the network the agent reaches in the tier `sandbox`.
+/// What of the network agent and set-up commands reach in the tier `sandbox`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Network {
-    /// How far it gets.
+    /// How far the agent gets.
     pub access: Access,
     /// Who holds the key that its provider wants.
     pub keys: Keys,
     /// Hosts that it reaches beside those of its model: `crates.io`, `*.example.com`, with or without
-    /// `:PORT`.
+    /// `:PORT`. Set-up commands that reach registries alone reach these as well.
     pub allow: Vec<String>,
+    /// What of it the product's set-up commands have.
+    pub prepare: SetupNetwork,
 }
 
 /// Who holds the key that the agent's provider wants.

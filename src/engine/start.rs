@@ -239,6 +239,7 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
 
     let mut notices = notices(repo.as_ref(), head.as_ref(), branch.as_deref(), in_place)?;
     let walls = if in_place {
+        notices.extend(frozen.config.set_up_passed_over());
         Walls::none()
     } else {
         make_dir(state.dir())?;
@@ -249,6 +250,7 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
             state.dir(),
         )?;
         notices.extend(said);
+        notices.extend(walls.network_not_held(&frozen.config));
         walls
     };
     if with_agent {
@@ -389,6 +391,7 @@ pub fn resume(request: Request, asked: &Resume) -> Result<Started, StartError> {
     let (walls, said) =
         Walls::raise(&isolation, &request.env, &request.settings.factory, state.dir())?;
     notices.extend(said);
+    notices.extend(walls.network_not_held(&frozen.config));
     if summary.started.agent.is_some() {
         check_keys(&frozen.config.network, &walls, &request.env)?;
         notices.extend(preflight::notices(&frozen.config.agent, &request.env, state.dir()));

@@ -6,13 +6,14 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::agent::{Backend, BaseUrl, Launch, TurnPaths, WayOut};
+use crate::agent::{Backend, BaseUrl, Launch, TurnPaths};
 use crate::config::{ALLOWED, Access, Audience, Config, Environment, Isolation, PROXIES};
-use crate::event::{Mechanism, Tier};
+use crate::event::{Mechanism, SetupNetwork, Tier};
 use crate::judge::Judging;
 use crate::process::Variables;
 use crate::wall::confine::{Chosen, Confined, Network, Step, View, Wanted, hand_over, strongest};
 use crate::wall::copy_tree;
+use crate::wall::way_out::{REGISTRIES, WayOut};
 
 use super::{Failure, Halt, Run, StartError};
 
@@ -72,6 +73,19 @@ impl Walls {
             })
             .collect();
         Ok((Self { agent, judge, chosen: Some(chosen) }, notices))
+    }
+
+    /// Returns what the person should know where set-up commands are to have less than the machine's network, and
+    /// nothing here can hold that.
+    pub(super) fn network_not_held(&self, config: &Config) -> Option<String> {
+        let asked = config.network.prepare;
+        let is_held = asked == SetupNetwork::Open || self.judge == Tier::Sandbox;
+        (!is_held && !config.prepare.is_empty()).then(|| {
+            format!(
+                "`network.prepare` is `{asked}`, which the tier `{}` can't hold: set-up commands have the machine's network",
+                self.judge
+            )
+        })
     }
 
     /// Returns whom the agent's files belong to; none where they are the factory's user's.
@@ -190,9 +204,13 @@ impl Run {
         Ok((view, paths, config))
     }
 
-    /// Returns how the product's own set-up commands are confined: they have the network, and write to
-    /// the stores of toolchains; none where they are not.
-    pub(super) fn confined_prepare(&mut self, env: &Variables) -> Result<Option<Confined>, Halt> {
+    /// Returns how the product's own set-up commands are confined, and whom they reach where that is not
+    /// everybody or nobody; they write to the stores of toolchains. None where they are not confined.
+    pub(super) fn confined_prepare(
+        &mut self,
+        env: &Variables,
+        network: SetupNetwork,
+    ) -> Result<Option<(Confined, Option<WayOut>)>, Halt> {
         let Some(chosen) = self.walls.chosen.clone().filter(|_| self.walls.judge == Tier::Sandbox)
         else {
             return Ok(None);
@@ -207,7 +225,21 @@ impl Run {
         let confined = confined.map_err(|error| {
             Failure::of("isolation", format!("making {} failed", dir.display()), error)
         })?;
-        Ok(Some(confined.showing(&paths.judge_tmp, Path::new("/tmp"))))
+        let confined = confined.showing(&paths.judge_tmp, Path::new("/tmp"));
+        let way_out = match network {
+            SetupNetwork::Open => return Ok(Some((confined.on(Network::Open), None))),
+            SetupNetwork::Registries => {
+                let hosts = REGISTRIES.iter().map(|&host| host.to_owned());
+                let own = self.frozen.config.network.allow.iter().cloned();
+                Some(self.way_out_to(hosts.chain(own).collect()))
+            }
+            // Where the kernel knows ports alone, a way that leads nowhere is what closes the others.
+            SetupNetwork::None if chosen.step == Step::Landlock => {
+                Some(self.way_out_to(Vec::new()))
+            }
+            SetupNetwork::None => None,
+        };
+        Ok(Some((confined.on(Network::Own), way_out)))
     }
 
     /// Returns how the agent's turn is confined; none where it is not.
@@ -284,14 +316,15 @@ impl Run {
         let network = &self.frozen.config.network;
         let hosts = backend.hosts().iter().map(|&host| host.to_owned());
         let allow = hosts.chain(base_url.map(BaseUrl::target));
+        (network.access == Access::Agent)
+            .then(|| self.way_out_to(allow.chain(network.allow.iter().cloned()).collect()))
+    }
+
+    fn way_out_to(&self, allow: Vec<String>) -> WayOut {
         let proxies = PROXIES
             .iter()
             .filter_map(|&name| Some((name.to_owned(), self.env.get(name)?.to_str()?.to_owned())));
-        (network.access == Access::Agent).then(|| WayOut {
-            keyed: None,
-            allow: allow.chain(network.allow.iter().cloned()).collect(),
-            proxies: proxies.collect(),
-        })
+        WayOut { keyed: None, allow, proxies: proxies.collect() }
     }
 }
 

@@ -7,6 +7,7 @@ mod activity;
 mod blob;
 mod line;
 mod receipt;
+mod setup_network;
 mod spent;
 mod summary;
 mod tier;
@@ -23,6 +24,7 @@ pub use activity::{Activity, Trouble};
 pub use blob::{Audience, BlobRef, Label};
 pub use line::{Envelope, LineError};
 pub use receipt::{Contact, Digests, Leak, Mechanism, Place, Receipt, Searched};
+pub use setup_network::SetupNetwork;
 pub use spent::{Attempt, Spent};
 pub use summary::{Ended, Summary, Turn, TurnDelivery, Visit};
 pub use tier::Tier;
@@ -93,6 +95,9 @@ pub enum RunEvent {
         /// What it wrote; none when cached.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         output: Option<BlobRef>,
+        /// What of the network it had; none when cached, and in the journals of earlier versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        network: Option<SetupNetwork>,
     },
     /// A gate or quality check was started.
     #[serde(rename = "gate.started")]

@@ -263,7 +263,7 @@ impl Reporter for GithubReporter {
             | RunEvent::FeedbackWritten { .. }
             | RunEvent::QuestionAnswered { .. } => {}
             RunEvent::CandidateJudged(_) => self.judged(summary),
-            RunEvent::PrepareFinished { step, cached, passed, .. } => {
+            RunEvent::PrepareFinished { step, cached, passed, network, .. } => {
                 let name =
                     scene.names.prepare.get(*step).map_or_else(|| step.to_string(), Clone::clone);
                 let word = match (passed, cached) {
@@ -271,7 +271,8 @@ impl Reporter for GithubReporter {
                     (true, false) => "passed",
                     (false, _) => "failed",
                 };
-                self.line(&format!("prepare {name}: {word}"));
+                let network = network.map_or_else(String::new, |one| format!(", {}", one.said()));
+                self.line(&format!("prepare {name}: {word}{network}"));
                 if !passed {
                     self.warn(&format!("Set-up failed: {name}"), "The scenarios are not judged.");
                 }

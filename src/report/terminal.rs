@@ -255,14 +255,15 @@ impl Reporter for TerminalReporter {
             }
             RunEvent::NodeFinished { .. } => self.gates_are_through(),
             RunEvent::EdgeTaken { .. } | RunEvent::RunPaused {} => {}
-            RunEvent::PrepareFinished { step, cached, passed, ms: millis, .. } => {
+            RunEvent::PrepareFinished { step, cached, passed, ms: millis, network, .. } => {
                 let name = scene.names.prepare.get(*step).map_or("?", String::as_str);
                 let how = match (passed, cached) {
                     (true, true) => "kept".to_owned(),
                     (true, false) => format!("done  ({})", human(ms(*millis))),
                     (false, _) => "FAILED".to_owned(),
                 };
-                self.detail("prepare", &format!("{} {how}", visible(name)));
+                let network = network.map_or_else(String::new, |one| format!("  {}", one.said()));
+                self.detail("prepare", &format!("{} {how}{network}", visible(name)));
             }
             RunEvent::GateStarted { gate } => {
                 self.now(format!("gate {}", visible(scene.names.gate(*gate))));

@@ -7,6 +7,7 @@ pub mod confine;
 mod copy;
 pub mod shuffle;
 mod tree;
+pub mod way_out;
 
 pub use at::remove_tree;
 pub use copy::{CopyReport, copy_tree};

@@ -219,6 +219,65 @@ fn set_up_commands_see_nothing_of_the_repository_and_make_what_they_are_to() {
 }
 
 #[test]
+fn set_up_commands_have_the_network_that_the_settings_say() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let reach = format!("(exec 3<>/dev/tcp/127.0.0.1/{port}) 2> /dev/null && touch reached; true");
+    let allow = format!("{{prepare: registries, allow: [\"127.0.0.1:{port}\"]}}");
+    let by_landlock = "root,user-namespace,bubblewrap,sudo";
+    for (network, said, is_reached, without) in [
+        ("{}", "the machine's network", true, ""),
+        ("{prepare: open}", "the machine's network", true, by_landlock),
+        ("{prepare: open}", "the machine's network", true, ALL),
+        ("{prepare: none}", "no network", false, ""),
+        ("{prepare: none}", "no network", false, by_landlock),
+        ("{prepare: none}", "`none`, which the tier `copy` can't hold", true, ALL),
+        ("{prepare: registries}", "registries alone", false, ""),
+        ("{prepare: registries}", "registries alone", false, by_landlock),
+        (&allow, "registries alone", true, ""),
+    ] {
+        let product = Product::new()
+            .config(&format!(
+                "isolation: {{}}\nnetwork: {network}\nprepare:\n- {{name: fetch, run: '{reach}'}}\n"
+            ))
+            .scenario("reached", if is_reached { "test -e reached" } else { "test ! -e reached" })
+            .committed();
+        let ran = product.iterate_with(&["--no-agent"], &[("DARK_FACTORY_WITHOUT", without)]);
+        ran.code(0).says(said);
+    }
+}
+
+#[test]
+fn a_set_up_command_that_the_settings_kept_from_a_host_is_told_which() {
+    // As a package manager whose registry is none of the usual ones.
+    let ask = "exec 3<>/dev/tcp/127.0.0.1/${HTTP_PROXY##*:}; printf \"CONNECT registry.example:443 HTTP/1.1\\r\\n\\r\\n\" >&3; \
+               read -r line <&3; echo \"$line\"; exit 7";
+    for (level, run, said) in [
+        (
+            "registries",
+            ask,
+            "it asked for registry.example:443, and `network.prepare` is `registries`; name the host in `network.allow`",
+        ),
+        (
+            "none",
+            "echo could not resolve host: registry.example; exit 6",
+            "it has no network, since `network.prepare` is `none`",
+        ),
+    ] {
+        let product = Product::new()
+            .config(&format!(
+                "isolation: {{}}\nnetwork: {{prepare: {level}}}\nprepare:\n- name: fetch\n  run: |\n    {run}\n"
+            ))
+            .scenario("a", "true")
+            .committed();
+        product.iterate(&["--no-agent"]).code(3).says(said);
+        // What will fail likewise is not tried again.
+        assert_eq!(product.events_named("node.started").len(), 2);
+    }
+}
+
+#[test]
 fn a_judgement_in_place_can_be_confined_too() {
     let product = Product::new();
     let home = product.base().join("home").display().to_string();

@@ -72,6 +72,37 @@ fn feedback(product: &Product, iteration: u32) -> String {
 }
 
 #[test]
+fn what_a_command_without_inputs_made_reaches_the_agent_anew_for_each_candidate() {
+    let product = Product::new().file("words.txt", "1\n").file(".gitignore", "made\n");
+    let turn = "cat made/from >> said.txt; echo 2 >> words.txt; rm -rf made";
+    let script = product.base().join("agent.sh");
+    std::fs::write(&script, turn).unwrap();
+    let product = product
+        .config(&format!(
+            "satisfaction: {{threshold: 1.0}}\nbudget: {{max_iterations: 2}}\nagent: {{backend: command, \
+             command: [bash, '{}']}}\nprepare:\n- {{name: make, run: 'mkdir -p made; wc -l < words.txt > made/from', \
+             outputs: [made]}}\n",
+            script.display()
+        ))
+        .scenario("words", "test \"$(wc -l < words.txt)\" = 3")
+        .committed();
+    product.iterate(&[]).code(0);
+    assert_eq!(product.git(&["show", &format!("{}:said.txt", product.branch())]), "1\n2");
+}
+
+#[test]
+fn set_up_that_is_passed_over_in_place_is_named() {
+    let product = Product::new()
+        .config("prepare:\n- {name: deps, run: 'touch deps'}\n")
+        .scenario("a", "test ! -e deps")
+        .committed();
+    let said = "`prepare` (deps) is not run in the working tree, which is judged as it lies; run it yourself \
+                where it is needed, as in `touch deps`";
+    product.run_scenarios(&[]).code(0).says(said);
+    product.iterate(&["--no-agent", "--in-place"]).code(0).says(said);
+}
+
+#[test]
 fn a_run_that_gets_no_better_stalls() {
     let same = "echo more >> notes.txt";
     let product = wants(agent(&[same; 9]), "budget: {max_iterations: 9}\n", &["one", "two"]);

@@ -2,17 +2,18 @@
 //!
 //! A command is known by its text and the hash of its inputs. What it made for a key is kept, and
 //! given to the judge's and the agent's trees as separate copies; nothing that an agent built
-//! comes back.
+//! comes back. One that names no inputs is run for each candidate, and what it made for the last one
+//! is given to the agent.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
 use crate::config::PrepareSettings;
 use crate::engine::run::{applied_in_judge, private_dir};
 use crate::engine::{Failure, Halt, Handler, Run};
-use crate::event::{Label, RunEvent};
+use crate::event::{Contact, Label, RunEvent, SetupNetwork};
 use crate::git::Tree;
 use crate::id::Digest;
 use crate::journal::write_durably;
@@ -20,7 +21,8 @@ use crate::pipeline::{Node, NodeOutcome, Status};
 use crate::process::{self, Call, Keep};
 use crate::verdict::{Ending, GateResult, GateStatus};
 use crate::wall::confine::hand_over;
-use crate::wall::copy_tree;
+use crate::wall::way_out::{self, Exit};
+use crate::wall::{copy_tree, remove_tree};
 
 /// See the module.
 pub(super) struct Prepare;
@@ -76,13 +78,13 @@ fn prepare(
         && applied.get(&step.name) == Some(&key)
         && are_there(step, &cached, &judge)
     {
-        return finish(node, run, index, true, 0, None);
+        return finish(node, run, index, None);
     }
     if !step.inputs.is_empty() && !step.outputs.is_empty() && cached.is_dir() {
         place_outputs(step, &cached, &judge, run.walls.judge_user())?;
         applied.insert(step.name.clone(), key);
         write_applied(&applied_file, &applied)?;
-        return finish(node, run, index, true, 0, None);
+        return finish(node, run, index, None);
     }
     let place = run.place()?;
     let call = Call::new("bash", &place.root)
@@ -96,8 +98,10 @@ fn prepare(
         let excess = output.len().saturating_sub(20_000);
         output.drain(..excess);
     };
-    let done = match run.confined_prepare(&call.env)? {
-        Some(confined) => {
+    let asked = run.frozen.config.network.prepare;
+    let (mut network, mut contacted) = (SetupNetwork::Open, Vec::new());
+    let done = match run.confined_prepare(&call.env, asked)? {
+        Some((confined, way_out)) => {
             let confine = |error| Failure::of("isolation", "confining a step failed", error);
             // It installs as the factory's user does, into a tree that is that user's meanwhile.
             let all = [&paths.judge, &paths.judge_home, &paths.judge_tmp];
@@ -107,30 +111,50 @@ fn prepare(
             };
             let user = run.walls.judge_user();
             hand(user.map(|_| (0, 0))).map_err(confine)?;
+            let (call, confined, exit) = match &way_out {
+                Some(way_out) => {
+                    let dir = paths.dir.join("preparing");
+                    let opened = way_out::open(way_out, &dir, call, &confined);
+                    let (call, confined, exit) = opened.map_err(confine)?;
+                    (call, confined, Some(exit))
+                }
+                None => (call, confined, None),
+            };
             let call = confined.wrap(call).map_err(confine)?;
             let done = confined.tell(process::run(&call, &run.cancel, &mut live));
+            network = asked;
+            contacted = exit.map(Exit::close).unwrap_or_default();
             hand(user).map_err(confine)?;
             done
         }
         None => process::run(&call, &run.cancel, &mut live),
     };
     run.check_cancel()?;
-    let text = String::from_utf8_lossy(&output).into_owned();
+    let mut text = String::from_utf8_lossy(&output).into_owned();
     let ms = u64::try_from(done.duration.as_millis()).unwrap_or(u64::MAX);
     if done.ending.is_success() {
-        if !step.outputs.is_empty() && !step.inputs.is_empty() {
+        if !step.outputs.is_empty() && step.inputs.is_empty() {
+            let last = last_outputs(&paths.dir, index);
+            remove_tree(&last).map_err(disk("removing", &last))?;
+            keep_outputs(step, &judge, &last)?;
+        } else if !step.outputs.is_empty() {
             keep_outputs(step, &judge, &cached)?;
         }
         applied.insert(step.name.clone(), key);
         write_applied(&applied_file, &applied)?;
-        return finish(node, run, index, false, ms, Some(text));
+        return finish(node, run, index, Some((network, ms, text)));
+    }
+    let narrow = narrowed(network, &contacted, &text);
+    if let Some(narrow) = &narrow {
+        let feed = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+        text.push_str(&format!("{feed}dark-factory: {narrow}\n"));
     }
     let failure = describe(step, &done.ending, &text);
     let retries_left = run.summary().walk.positions.iter().any(|position| {
         matches!(position.phase, crate::pipeline::Phase::Started { attempt }
             if position.node == node.id && attempt <= node.max_retries())
     });
-    if is_network_failure(&text) {
+    if narrow.is_none() && is_network_failure(&text) {
         return if retries_left { Ok(Done::Network) } else { Err(failure) };
     }
     if !inputs_changed(run, step, tree)? {
@@ -152,25 +176,46 @@ fn prepare(
             passed: false,
             ms,
             output: Some(output),
+            network: Some(network),
         },
     )?;
     Ok(Done::Broken)
 }
 
+/// Records a step whose outputs are there: what it had of the network, how long it took and what it wrote
+/// where it was `ran`, else that they were kept.
 fn finish(
     node: &Node,
     run: &mut Run,
     step: usize,
-    cached: bool,
-    ms: u64,
-    output: Option<String>,
+    ran: Option<(SetupNetwork, u64, String)>,
 ) -> Result<Done, Halt> {
-    let output = output.map(|text| run.recorder.put(Label::Internal, text)).transpose()?;
+    let (mut network, mut ms, mut output) = (None, 0, None);
+    if let Some((had, took, text)) = ran {
+        output = Some(run.recorder.put(Label::Internal, text)?);
+        (network, ms) = (Some(had), took);
+    }
+    let cached = network.is_none();
     run.recorder.record(
         Some(&node.id),
-        RunEvent::PrepareFinished { step, cached, passed: true, ms, output },
+        RunEvent::PrepareFinished { step, cached, passed: true, ms, output, network },
     )?;
     Ok(Done::Ready)
+}
+
+/// Says that a step which failed was kept from the network by the settings, and what to do about it; none
+/// where it does not look so.
+fn narrowed(network: SetupNetwork, contacted: &[Contact], output: &str) -> Option<String> {
+    let denied = contacted.iter().find(|contact| contact.outcome == "denied");
+    match (network, denied) {
+        (SetupNetwork::Registries, Some(Contact { host, port, .. })) => Some(format!(
+            "it asked for {host}:{port}, and `network.prepare` is `registries`; name the host in `network.allow`, or set `network.prepare: open`"
+        )),
+        (SetupNetwork::None, _) if is_network_failure(output) => Some(
+            "it has no network, since `network.prepare` is `none`; `registries` and `open` give it one".to_owned(),
+        ),
+        _ => None,
+    }
 }
 
 fn status_of(ending: Ending) -> GateStatus {
@@ -252,9 +297,13 @@ pub(super) fn place_in_workspace(run: &mut Run) -> Result<(), Halt> {
     let versioned = run.versioned()?;
     let file = versioned.paths.dir.join("prepare-workspace.json");
     let mut applied = read_applied(&file);
-    for step in &frozen.config.prepare {
-        let key = key(step, &tree);
-        let cached = versioned.state.prepare_cache().join(&key);
+    for (index, step) in frozen.config.prepare.iter().enumerate() {
+        let mut key = key(step, &tree);
+        let mut cached = versioned.state.prepare_cache().join(&key);
+        if step.inputs.is_empty() {
+            cached = last_outputs(&versioned.paths.dir, index);
+            key.push_str(&candidate);
+        }
         let workspace = &versioned.paths.workspace;
         let placed = applied.get(&step.name) == Some(&key) && are_there(step, &cached, workspace);
         if step.outputs.is_empty() || placed || !cached.is_dir() {
@@ -277,6 +326,12 @@ fn read_applied(file: &Path) -> Applied {
 fn write_applied(file: &Path, applied: &Applied) -> Result<(), Halt> {
     let bytes = serde_json::to_vec(applied).unwrap_or_default();
     write_durably(file, &bytes).map_err(disk("writing", file))
+}
+
+/// Returns where the outputs of a step without inputs are kept, as the last candidate's set-up made them, in a
+/// run's directory.
+fn last_outputs(dir: &Path, step: usize) -> PathBuf {
+    dir.join("prepared").join(step.to_string())
 }
 
 /// Copies a step's outputs out of the judge tree, all of them or none.

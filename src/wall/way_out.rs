@@ -1,27 +1,55 @@
-//! The agent's way out of its sandbox: the broker, run by the supervisor, and who was asked for.
+//! The way out of a sandbox for the agent, and for set-up commands that may reach some hosts: the broker at
+//! work, and who was asked for.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::record::Record;
-use crate::config::PROXIES;
-use crate::event::Contact;
-use crate::process::Call;
-use crate::wall::broker::{
+use super::broker::{
     Broker, Entry, Keyed, Limits, Outcome, Policy, Upstream, forward, proxy_variables,
 };
-use crate::wall::confine::{Confined, listen};
+use super::confine::{Confined, listen};
+use crate::config::PROXIES;
+use crate::event::Contact;
+use crate::journal::make_private_dir;
+use crate::process::Call;
+
+/// The registries of packages that the usual package managers ask by themselves.
+pub const REGISTRIES: [&str; 21] = [
+    "crates.io",
+    "index.crates.io",
+    "static.crates.io",
+    "pypi.org",
+    "files.pythonhosted.org",
+    "registry.npmjs.org",
+    "registry.yarnpkg.com",
+    "proxy.golang.org",
+    "sum.golang.org",
+    "repo.maven.apache.org",
+    "repo1.maven.org",
+    "plugins.gradle.org",
+    "plugins-artifacts.gradle.org",
+    "services.gradle.org",
+    "downloads.gradle.org",
+    "rubygems.org",
+    "index.rubygems.org",
+    "api.nuget.org",
+    "repo.packagist.org",
+    "repo.hex.pm",
+    "pub.dev",
+];
 
 /// How many hosts are kept by name; what is beyond is counted together, under no name.
 const MOST: usize = 200;
 
-/// Whom a confined agent reaches.
+/// Whom a confined program reaches.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WayOut {
     /// The hosts, as `network.allow` writes them.
@@ -34,7 +62,8 @@ pub struct WayOut {
 }
 
 /// A broker at work.
-pub(super) struct Exit {
+#[derive(Debug)]
+pub struct Exit {
     broker: Broker,
     seen: Arc<Mutex<Seen>>,
 }
@@ -42,23 +71,21 @@ pub(super) struct Exit {
 /// What was asked for, by host, port and outcome.
 type Seen = BTreeMap<(String, u16, &'static str), Contact>;
 
-/// Starts the broker, and returns the call and its confinement with the way to it.
+/// Starts the broker with its sockets in `dir`, which is of the factory alone, and returns the call and its
+/// confinement with the way to it.
 ///
 /// # Errors
-/// The socket can't be made, or a host or proxy makes no sense.
-pub(super) fn open(
-    way_out: Option<&WayOut>,
-    record: &Record<'_>,
+/// A socket can't be made, or a host or proxy makes no sense.
+pub fn open(
+    way_out: &WayOut,
+    dir: &Path,
     mut call: Call,
     confined: &Confined,
-) -> io::Result<(Call, Confined, Option<Exit>)> {
-    let Some(way_out) = way_out else { return Ok((call, confined.clone(), None)) };
+) -> io::Result<(Call, Confined, Exit)> {
     let policy = Policy::parse(&way_out.allow).map_err(io::Error::other)?;
     let upstream = Upstream::from_variables(|name| way_out.proxies.get(name).cloned());
-    let socket = record.way_out();
-    let listener = listen(&socket)?;
-    // It is seen by the agent alone, which may be another user.
-    fs::set_permissions(&socket, fs::Permissions::from_mode(0o666))?;
+    let socket = dir.join("way-out");
+    let listener = begin(&socket)?;
     let seen = Arc::<Mutex<Seen>>::default();
     let sink = Arc::clone(&seen);
     let broker = Broker::start(
@@ -80,11 +107,11 @@ pub(super) fn open(
     })?;
     let confined = match way_out.keyed.clone() {
         Some(keyed) => {
-            let socket = record.keyed();
-            let listener = listen(&socket)?;
-            fs::set_permissions(&socket, fs::Permissions::from_mode(0o666))?;
+            let socket = dir.join("keyed");
+            let listener = begin(&socket)?;
             let sink = Arc::clone(&seen);
-            let dir = record.private()?;
+            let dir = dir.join("private");
+            make_private_dir(&dir)?;
             keyed.serve(listener, &dir, move |entry| {
                 add(&mut sink.lock().unwrap_or_else(PoisonError::into_inner), entry);
             })?;
@@ -95,7 +122,19 @@ pub(super) fn open(
     let variables = Arc::make_mut(&mut call.env);
     variables.retain(|name, _| !PROXIES.iter().any(|proxy| name == proxy));
     variables.extend(proxy_variables(port).map(|(name, value)| (name.into(), value.into())));
-    Ok((call, confined, Some(Exit { broker, seen })))
+    Ok((call, confined, Exit { broker, seen }))
+}
+
+/// Listens at `socket`, where what an earlier one left may stand.
+fn begin(socket: &Path) -> io::Result<UnixListener> {
+    match fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = listen(socket)?;
+    // It is seen by the confined program alone, which may be another user's.
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o666))?;
+    Ok(listener)
 }
 
 /// Returns the ports of the machine's loopback that are allowed: a server of the person's own, which the
@@ -114,7 +153,7 @@ fn doors(allow: &[String]) -> Vec<u16> {
 
 impl Exit {
     /// Ends the broker, and returns who was asked for, by host and port.
-    pub(super) fn close(self) -> Vec<Contact> {
+    pub fn close(self) -> Vec<Contact> {
         self.broker.stop();
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.values().cloned().collect()
