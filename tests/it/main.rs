@@ -34,3 +34,4 @@ mod shuffle;
 mod support;
 mod tidy;
 mod verify;
+mod workflow;
