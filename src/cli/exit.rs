@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::config::{ConfigError, Environment};
+use crate::engine::Halt;
 use crate::process::{Signal, keep_private, kill_started};
 use crate::report::Output;
-use crate::report::diagnostics::show_config_error;
+use crate::report::diagnostics::{github, show_config_error};
+use crate::report::github::{Level, annotation};
 use crate::text::visible;
 
 use super::selection::BadExpression;
@@ -116,7 +118,17 @@ pub fn main<A: Parser>(run: fn(&A, &Environment) -> anyhow::Result<Exit>) -> Exi
         Err(error) => {
             // Help goes to standard output, which somebody may have stopped reading.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { 0 });
+            if !error.use_stderr() {
+                return ExitCode::SUCCESS;
+            }
+            if Environment::read().is_ok_and(|env| env.is_github()) {
+                let said = error.render().to_string();
+                let said = said.strip_prefix("error: ").unwrap_or(&said);
+                // What follows is how the command is called, which stands in the log.
+                let said = said.split("\n\nUsage:").next().unwrap_or_default().trim();
+                tell_job(&[annotation(Level::Error, CANNOT, said)]);
+            }
+            return ExitCode::from(Exit::Usage.code());
         }
     };
     let env = match Environment::read() {
@@ -126,7 +138,37 @@ pub fn main<A: Parser>(run: fn(&A, &Environment) -> anyhow::Result<Exit>) -> Exi
             return ExitCode::from(end(Err(error), false).code());
         }
     };
-    ExitCode::from(end(run(&args, &env), env.no_color()).code())
+    let result = run(&args, &env);
+    if let (Err(error), true) = (&result, env.is_github()) {
+        tell_job(&annotations(error));
+    }
+    ExitCode::from(end(result, env.no_color()).code())
+}
+
+/// What the annotation of an error is called on the page of a job.
+const CANNOT: &str = "The factory can't do that";
+
+/// Says something to the runner of a job. It reads both streams, and the other may be a report's.
+fn tell_job(commands: &[String]) {
+    let mut output = Output::stderr(true);
+    commands.iter().for_each(|command| output.line(command));
+    let _ = output.finish();
+}
+
+/// Returns an error as annotations for the page of a job, at the places where settings make no sense; none
+/// where a run was begun, which has told it as its end.
+fn annotations(error: &anyhow::Error) -> Vec<String> {
+    let is_end = |failure: &Failure| failure.error.is::<Halt>();
+    if error.downcast_ref::<Failure>().is_some_and(is_end) {
+        return Vec::new();
+    }
+    if let Some(settings) = find_in_chain::<ConfigError>(error)
+        && !settings.findings().is_empty()
+    {
+        return settings.findings().iter().map(github).collect();
+    }
+    let said = explain(error, false);
+    vec![annotation(Level::Error, CANNOT, said.strip_prefix("error: ").unwrap_or(&said))]
 }
 
 /// From now on a panic ends this process as the factory's own failure does, with code 3.
@@ -235,6 +277,21 @@ mod tests {
         let error = anyhow::anyhow!("odd");
         assert_eq!(Failure::exit_of(&error), Exit::Broken);
         assert_eq!(Failure::exit_of(&Failure::because(Exit::Nothing, "none")), Exit::Nothing);
+    }
+
+    #[test]
+    fn an_error_before_a_run_is_an_annotation_and_the_end_of_one_is_not_told_twice() {
+        let said = annotations(&Failure::because(Exit::Broken, "`codex` is not installed\nget it"));
+        let title = "::error title=The factory can't do that::";
+        assert_eq!(said, [format!("{title}`codex` is not installed%0Aget it")]);
+        let halt = Halt::Failed(crate::engine::Failure::plain("disk", "the disk is full"));
+        let end: Result<(), _> = Err(halt);
+        assert_eq!(annotations(&end.or_exit(Exit::Broken).unwrap_err()), [""; 0]);
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("dark-factory.yaml"), "satisfactoin: {}\n").unwrap();
+        let settings = crate::config::load(dir.path()).or_exit(Exit::Usage).unwrap_err();
+        let said = annotations(&settings);
+        assert!(said[0].starts_with("::error file=dark-factory.yaml,line=1"), "{said:?}");
     }
 
     #[test]

@@ -13,23 +13,20 @@ use crate::convergence::{Billing, Raise};
 use crate::engine::{
     Finish, Request, Resume, RunSettings, StartError, Started, begin, chain, drive, resume,
 };
-use crate::event::{Audience, Label, Summary, Tier};
-use crate::git::Oid;
-use crate::journal::{RunsDir, read_summary};
+use crate::event::{Summary, Tier};
 use crate::judge::DiscoverError;
 use crate::process::Cancel;
 use crate::report::diagnostics::github;
-use crate::report::github::{GithubReporter, harmless, outputs, step_summary, write_job_files};
+use crate::report::github::{GithubReporter, harmless, step_summary, write_job_files};
 use crate::report::run_text::next_lines;
 use crate::report::terminal::{TerminalDetail, TerminalReporter, trajectory};
-use crate::report::{
-    Blobs, Details, Outcome, Output, Reporter, RunReport, show_diagnostic, write_atomically,
-};
+use crate::report::{Outcome, Output, Reporter, RunReport, show_diagnostic};
 use crate::scenario::Severity;
 use crate::text::plural;
 
 use super::confining;
 use super::exit::{Exit, Failure, OrExit as _, explain};
+use super::leaving::Leaving;
 use super::run_scenarios::product_root;
 
 const EXAMPLES: &str = "\
@@ -154,6 +151,19 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
         let detail = TerminalDetail { quiet: args.quiet, live };
         Box::new(TerminalReporter::new(Output::stdout(plain), detail))
     };
+    let absolute = |path: &PathBuf| env.current_dir().join(path);
+    let leaving = Leaving {
+        root: root.clone(),
+        env: env.clone(),
+        report: args.report.as_ref().map(absolute),
+        bundle: args.bundle.as_ref().map(absolute),
+        in_job,
+        is_due: false,
+    };
+    let mut reporters = vec![reporter];
+    if in_job || args.report.is_some() || args.bundle.is_some() {
+        reporters.push(Box::new(leaving.clone()));
+    }
     let request = Request {
         root,
         env: env.clone(),
@@ -163,7 +173,7 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
         cancel,
         deadline,
         settings: run_settings(args, env)?,
-        reporters: vec![reporter],
+        reporters,
     };
     let begun = match &args.resume {
         None => begin(request),
@@ -180,7 +190,7 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
     let mut started = begun.map_err(start_failure)?;
     warn(&started, env, in_job);
     let finish = drive(&mut started);
-    let told = tell(args, env, in_job, &started, &finish);
+    let told = tell(&leaving, &started, &finish);
     match finish.failure {
         None => told.map(|()| exit_of(&finish)),
         Some(failure) => {
@@ -316,65 +326,27 @@ fn warn(started: &Started, env: &Environment, in_job: bool) {
 }
 
 /// Says what the run came to, and leaves what machines read.
-fn tell(
-    args: &Args,
-    env: &Environment,
-    in_job: bool,
-    started: &Started,
-    finish: &Finish,
-) -> anyhow::Result<()> {
+fn tell(leaving: &Leaving, started: &Started, finish: &Finish) -> anyhow::Result<()> {
     let summary = started.run.summary();
-    let dir = RunsDir::of(&started.run.root).run(&summary.run);
-    let blobs = Blobs::of(&dir, Audience(Label::Internal));
-    let mut report = RunReport::of(summary, false, true, &blobs)?;
+    let mut report = leaving.report(summary, false)?;
     if report.outcome.is_none() {
         let outcome = match finish.signal {
             Some(_) => Outcome::Interrupted,
             None => Outcome::Failed,
         };
         let failure = finish.failure.as_ref().map(|failure| chain(failure));
-        report.set_end(outcome, finish.exit, failure.as_deref());
+        report.set_end(outcome, Some(finish.exit), failure.as_deref());
     }
     // In a step of GitHub Actions the reporter has said it.
-    if !in_job {
-        say(summary, &report, env)?;
+    if !leaving.in_job {
+        say(summary, &report, &leaving.env)?;
     }
-    let detailed = if in_job || args.report.is_some() {
-        read_summary(&dir, false)
-            .and_then(|(_, events)| report.add_details(summary, &Details::of(&events), &blobs))
-    } else {
-        Ok(())
-    };
-    leave(args, env, in_job, started, &report)?;
-    detailed.context("the report of the run lacks its details")
-}
-
-/// Leaves what machines read: the report, the bundle, and the files of a step.
-fn leave(
-    args: &Args,
-    env: &Environment,
-    in_job: bool,
-    started: &Started,
-    report: &RunReport,
-) -> anyhow::Result<()> {
-    if let Some(path) = &args.report {
-        let path = env.current_dir().join(path);
-        write_atomically(&path, &report.to_json()?).or_exit(Exit::Broken)?;
+    let detailed = leaving.add_details(&mut report, summary);
+    leaving.write(summary, &report)?;
+    if leaving.in_job {
+        write_job_files(&leaving.env, &[], Some(&step_summary(&report))).or_exit(Exit::Broken)?;
     }
-    if let (Some(path), Some(versioned)) = (&args.bundle, &started.run.versioned) {
-        let summary = started.run.summary();
-        // git refuses a bundle that holds nothing new.
-        if summary.tip != summary.started.base {
-            let base = Oid::parse(&summary.started.base).or_exit(Exit::Broken)?;
-            let branch = format!("refs/heads/{}", summary.started.branch);
-            let path = env.current_dir().join(path);
-            versioned.repo.bundle(&path, &[&branch], &[base]).or_exit(Exit::Broken)?;
-        }
-    }
-    if in_job {
-        write_job_files(env, &outputs(report), &step_summary(report)).or_exit(Exit::Broken)?;
-    }
-    Ok(())
+    detailed
 }
 
 /// Says what the run came to, and what comes next.

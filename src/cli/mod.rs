@@ -17,6 +17,7 @@ pub mod graph;
 mod here;
 pub mod hidden;
 pub mod iterate;
+mod leaving;
 pub mod lint;
 pub mod login;
 mod past;

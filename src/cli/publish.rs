@@ -22,7 +22,7 @@ use crate::git::{GitError, Mode, Oid, Remote, Repo, Server, TreeEntry};
 use crate::process::{self, Call, Cancel, Stdin, Variables};
 use crate::report::github::{Level, annotation, harmless, write_job_files};
 use crate::report::markdown::{self, code};
-use crate::report::published::{Best, FILE_BYTES, IterationResult, RunReport, SCHEMA};
+use crate::report::published::{Best, FILE_BYTES, IterationResult, RunReport, SCHEMA, State};
 use crate::report::{Outcome, Output};
 use crate::text::{TreePath, one_line, plural};
 use crate::verdict::{Ending, show_score};
@@ -91,7 +91,11 @@ fn run_to(
     env: &Environment,
 ) -> anyhow::Result<Exit> {
     let mut say = Say { output: &mut output, github: env.is_github() };
-    let report = read_report(&env.current_dir().join(&args.report))?;
+    let mut report = read_report(&env.current_dir().join(&args.report))?;
+    // A process worked on it when this was written, and was killed before it could say more: the job is over.
+    if report.outcome.is_none() && matches!(report.state, State::Active | State::CutShort) {
+        report.set_end(Outcome::Interrupted, None, None);
+    }
     let claim = check_report(&report, &args.base).map_err(|why| {
         Failure::because(Exit::Usage, harmless(&format!("the report is refused: {why}")))
     })?;
@@ -101,7 +105,7 @@ fn run_to(
         let why = format!("No candidate is better than the base. {}", sentence(&claim));
         say.notice("Nothing to publish", &why);
         let page = markdown::page(&report, BODY_BYTES);
-        write_job_files(env, &[], &format!("## Nothing to publish\n\n{page}"))?;
+        write_job_files(env, &[], Some(&format!("## Nothing to publish\n\n{page}")))?;
         output.finish().context("can't write to standard output")?;
         return Ok(Exit::Satisfied);
     };
@@ -128,7 +132,7 @@ fn run_to(
     let url = pull_request(&gh, args, &claim)?;
     say.notice("Published", &format!("{} {url}", sentence(&claim)));
     let page = format!("## Published\n\n{} {}\n", sentence(&claim), code(&url, 300));
-    write_job_files(env, &[("pull_request".to_owned(), url)], &page)?;
+    write_job_files(env, &[("pull_request".to_owned(), url)], Some(&page))?;
     output.finish().context("can't write to standard output")?;
     Ok(Exit::Satisfied)
 }

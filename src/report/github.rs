@@ -424,15 +424,15 @@ pub struct JobFileError {
     source: io::Error,
 }
 
-/// Appends the outputs to the file that `GITHUB_OUTPUT` names, and the summary to the one that
-/// `GITHUB_STEP_SUMMARY` names; what is not set is left out.
+/// Appends the outputs to the file that `GITHUB_OUTPUT` names, and the summary, where there is one, to the one
+/// that `GITHUB_STEP_SUMMARY` names; what is not set is left out.
 ///
 /// # Errors
 /// A file can't be written.
 pub fn write_job_files(
     env: &Environment,
     outputs: &[(String, String)],
-    summary: &str,
+    summary: Option<&str>,
 ) -> Result<(), JobFileError> {
     let named = |variable| env.get(variable).map(|path| (variable, env.current_dir().join(path)));
     let failed = |variable, path: &Path| {
@@ -442,7 +442,7 @@ pub fn write_job_files(
     if let Some((variable, path)) = named("GITHUB_OUTPUT") {
         write_outputs(&path, outputs).map_err(failed(variable, &path))?;
     }
-    if let Some((variable, path)) = named("GITHUB_STEP_SUMMARY") {
+    if let (Some(summary), Some((variable, path))) = (summary, named("GITHUB_STEP_SUMMARY")) {
         append(&path, &format!("{summary}\n")).map_err(failed(variable, &path))?;
     }
     Ok(())
@@ -658,7 +658,7 @@ mod tests {
         ];
         let env = Environment::from_parts(variables.into(), dir.path().to_owned());
         fs::write(&outputs, "kept=1\n").unwrap();
-        write_job_files(&env, &[("name".into(), hostile.clone())], "# S").unwrap();
+        write_job_files(&env, &[("name".into(), hostile.clone())], Some("# S")).unwrap();
         let text = fs::read_to_string(&outputs).unwrap();
         let (head, rest) = text.strip_prefix("kept=1\n").unwrap().split_once('\n').unwrap();
         let delimiter = head.strip_prefix("name<<").unwrap();
@@ -669,9 +669,9 @@ mod tests {
             [("GITHUB_OUTPUT".into(), "/no/such/file".into())].into(),
             dir.path().to_owned(),
         );
-        let error = write_job_files(&nowhere, &[], "").unwrap_err();
+        let error = write_job_files(&nowhere, &[], Some("")).unwrap_err();
         assert!(error.to_string().ends_with("which GITHUB_OUTPUT names"), "{error}");
         let nothing = Environment::from_parts([].into(), dir.path().to_owned());
-        write_job_files(&nothing, &[], "").unwrap();
+        write_job_files(&nothing, &[], Some("")).unwrap();
     }
 }

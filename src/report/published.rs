@@ -335,11 +335,12 @@ impl RunReport {
         })
     }
 
-    /// Tells the report how the run ended where the journal could not be told any more.
-    pub fn set_end(&mut self, outcome: Outcome, exit_code: u8, failure: Option<&str>) {
+    /// Tells the report how the run ended where the journal could not be told any more; the exit code is none
+    /// where nobody has seen it.
+    pub fn set_end(&mut self, outcome: Outcome, exit_code: Option<u8>, failure: Option<&str>) {
         self.state = outcome.state();
         self.outcome = Some(outcome);
-        self.exit_code = Some(exit_code);
+        self.exit_code = exit_code;
         self.reason = Some(outcome.reason(None));
         self.failure = failure.map(head);
     }
@@ -777,7 +778,7 @@ mod tests {
         let run = TestRun::begin("20261120-091500-0001");
         let mut report = report(&run, Label::Internal, false);
         assert_eq!(report.outcome, None);
-        report.set_end(Outcome::Failed, 3, Some("the disk is full"));
+        report.set_end(Outcome::Failed, Some(3), Some("the disk is full"));
         assert_eq!((report.state, report.exit_code), (State::Failed, Some(3)));
         assert_eq!(report.failure.as_deref(), Some("the disk is full"));
     }
