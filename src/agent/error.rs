@@ -9,7 +9,7 @@ use super::HomeError;
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     /// The person has chosen no backend.
-    #[error("no agent is chosen; set `agent.backend` in dark-factory.yaml to one of {0}")]
+    #[error("no agent is chosen; {0}")]
     NoBackend(String),
     /// There is no backend of that name.
     #[error("there is no agent backend `{name}`{}; the backends are {known}", did_you_mean(*nearest))]

@@ -305,7 +305,7 @@ pub static BACKENDS: [&dyn Backend; 7] = [
 /// # Errors
 /// None is chosen, or there is none of that name.
 pub fn backend(settings: &AgentSettings) -> Result<&'static dyn Backend, AgentError> {
-    let name = settings.backend.as_deref().ok_or_else(|| AgentError::NoBackend(known()))?;
+    let name = settings.backend.as_deref().ok_or_else(|| AgentError::NoBackend(any_of_all()))?;
     named(name).ok_or_else(|| AgentError::UnknownBackend {
         name: name.to_owned(),
         known: known(),
@@ -316,6 +316,41 @@ pub fn backend(settings: &AgentSettings) -> Result<&'static dyn Backend, AgentEr
 /// Returns the backend called `name`.
 fn named(name: &str) -> Option<&'static dyn Backend> {
     BACKENDS.iter().copied().find(|backend| backend.name() == name)
+}
+
+/// Says which backend to choose where none is: one whose program is installed and that has a login here, else one
+/// that is installed, else any.
+pub fn what_to_choose(env: &Environment) -> String {
+    let installed = BACKENDS.iter().filter_map(|backend| {
+        let settings =
+            AgentSettings { backend: Some(backend.name().to_owned()), ..Default::default() };
+        find_tool(*backend, &settings, env).filter(|_| backend.tool().is_some())?.path?;
+        Some((backend.name(), backend.check(&settings, env)))
+    });
+    let mut installed: Vec<_> = installed.collect();
+    installed.sort_by_key(|(_, check)| check.is_err());
+    match installed.first() {
+        None => any_of_all(),
+        Some((name, Ok(()))) => format!(
+            "`{name}` is installed and logged in: set `agent.backend: {name}` in dark-factory.yaml, or give `--agent {name}`"
+        ),
+        Some((name, Err(why))) => {
+            let login = match why {
+                AgentError::NotLoggedIn { variables, own: true, .. } => {
+                    format!("`factory login {name}`, or one of {variables}")
+                }
+                AgentError::NotLoggedIn { variables, .. } => format!("one of {variables}"),
+                other => other.to_string(),
+            };
+            format!(
+                "`{name}` is installed, and has no login: set `agent.backend: {name}` in dark-factory.yaml, and give it one ({login})"
+            )
+        }
+    }
+}
+
+fn any_of_all() -> String {
+    format!("set `agent.backend` in dark-factory.yaml to one of {}", known())
 }
 
 fn known() -> String {

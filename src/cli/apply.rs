@@ -295,7 +295,7 @@ fn forward(repo: &Repo, dir: &Path, from: &Oid, to: &Oid) -> anyhow::Result<Vec<
             fs::rename(&aside, &place)
                 .with_context(|| format!("can't move `{}` back to its place", aside.display()))?;
         }
-        return Err(Failure { exit: Exit::Broken, error: error.into() }.into());
+        return Err(Failure::of(Exit::Broken, error).into());
     }
     Ok(moved)
 }

@@ -23,7 +23,7 @@ use crate::engine::preflight::{LITTLE_ROOM, rooms, version};
 use crate::engine::{RepoState, StartError, Walls, blind};
 use crate::event::Tier;
 use crate::git::{self, GitError, Head, Repo};
-use crate::judge::{check_needs, discover, makefile};
+use crate::judge::{DiscoverError, check_needs, discover, makefile};
 use crate::report::Output;
 use crate::report::doctor::{Check, Examination, Mark};
 use crate::scenario::ScenarioSet;
@@ -70,7 +70,7 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
         deep::is_possible()?;
     }
     let root = product_root(args.workdir.as_deref(), env)?;
-    let mut doctor = Doctor { env, root, checks: Vec::new(), exit: Exit::Satisfied };
+    let mut doctor = Doctor::new(env, root);
     doctor.examine(args.deep);
     let found = Examination::of(doctor.checks);
     let mut output = Output::stdout(env.no_color());
@@ -84,22 +84,56 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
     Ok(doctor.exit)
 }
 
+/// Returns what a run at `root` would fail by, as lines for people below an error that kept one from beginning;
+/// `with_agent` says whether it would have an agent, and `backend` which, where that is not the settings'. Empty
+/// where nothing is found.
+pub(super) fn what_fails(
+    env: &Environment,
+    root: &Path,
+    (with_agent, backend): (bool, Option<&str>),
+    styled: bool,
+) -> Vec<String> {
+    let mut doctor = Doctor::new(env, root.to_owned());
+    doctor.is_brief = true;
+    doctor.with_agent = with_agent;
+    doctor.backend = backend;
+    doctor.examine(false);
+    let mut lines = Examination::of(doctor.checks).failures(styled);
+    if !lines.is_empty() {
+        lines.insert(0, "`factory doctor` finds what a run would fail by:".to_owned());
+    }
+    lines
+}
+
 /// Looks at one thing after the other.
 struct Doctor<'a> {
     env: &'a Environment,
     root: PathBuf,
+    /// Whether no program is started to ask for its version.
+    is_brief: bool,
+    /// Whether the run is to have an agent.
+    with_agent: bool,
+    /// Its backend; none where it is the one that the settings name.
+    backend: Option<&'a str>,
     checks: Vec<Check>,
     exit: Exit,
 }
 
-impl Doctor<'_> {
+impl<'a> Doctor<'a> {
+    fn new(env: &'a Environment, root: PathBuf) -> Self {
+        let (checks, exit) = (Vec::new(), Exit::Satisfied);
+        Self { env, root, is_brief: false, with_agent: true, backend: None, checks, exit }
+    }
+
     fn examine(&mut self, deep: bool) {
         let repo = self.git();
         let config = self.settings();
         let set = config.as_ref().and_then(|config| self.scenarios(config));
         if let Some(config) = &config {
             self.gates(config, set.as_ref());
-            self.agents(config);
+            if self.with_agent {
+                self.agents(config);
+            }
         }
         let state = self.state(repo.as_ref());
         let walls = match (&config, &state) {
@@ -190,7 +224,8 @@ impl Doctor<'_> {
     fn settings(&mut self) -> Option<Config> {
         let there = self.root.join(crate::config::FILE).exists();
         match crate::config::load(&self.root) {
-            Ok(config) => {
+            Ok(mut config) => {
+                config.agent.backend = self.backend.map(str::to_owned).or(config.agent.backend);
                 let found = match there {
                     true => crate::config::FILE.to_owned(),
                     false => format!("no {}; the defaults hold", crate::config::FILE),
@@ -213,7 +248,11 @@ impl Doctor<'_> {
             Ok(set) => set,
             Err(error) => {
                 let next = format!("write one in {dir}/; `factory lint --explain S002` shows how");
-                self.note("scenarios", Mark::Fail, error.to_string(), Some(&next));
+                let found = match error {
+                    DiscoverError::NoDirectory { .. } => format!("there is no directory {dir}/"),
+                    other => other.to_string(),
+                };
+                self.note("scenarios", Mark::Fail, found, Some(&next));
                 return None;
             }
         };
@@ -292,11 +331,8 @@ impl Doctor<'_> {
 
     fn agents(&mut self, config: &Config) {
         if config.agent.backend.is_none() {
-            let known: Vec<&str> = agent::BACKENDS.iter().map(|one| one.name()).collect();
-            let next = format!(
-                "set `agent.backend` in dark-factory.yaml to {}; `iterate --no-agent` needs none",
-                known.join(", ")
-            );
+            let next =
+                format!("{}; `iterate --no-agent` needs none", agent::what_to_choose(self.env));
             self.note("agent", Mark::Fail, "none is chosen", Some(&next));
             return;
         }
@@ -323,7 +359,10 @@ impl Doctor<'_> {
         match (&found, &path) {
             (Some(found), Some(path)) => {
                 let place = format!("{what}, {}", path.display());
-                let version = version(found, self.env, FOR_A_VERSION);
+                let version = match self.is_brief {
+                    true => None,
+                    false => version(found, self.env, FOR_A_VERSION),
+                };
                 let tested = found.tool.map(|tool| tool.tested_with()).unwrap_or_default();
                 let install = found.tool.map(|tool| tool.hint);
                 match version {
@@ -617,7 +656,7 @@ mod tests {
         let variables = [("PATH".into(), "/usr/bin:/bin".into())];
         let env = Environment::from_parts(variables.into(), "/".into());
         let root = PathBuf::from("/");
-        let doctor = Doctor { env: &env, root, checks: Vec::new(), exit: Exit::Satisfied };
+        let doctor = Doctor::new(&env, root);
         let check = |run: &str, expected| assert_eq!(doctor.missing(run), expected, "{run}");
         check("no-such-program --x", Some("no-such-program"));
         check("A=1 no-such-program", Some("no-such-program"));
@@ -629,8 +668,7 @@ mod tests {
     #[test]
     fn bad_settings_go_before_isolation_and_that_before_the_rest() {
         let env = Environment::from_parts([].into(), "/".into());
-        let mut doctor =
-            Doctor { env: &env, root: "/".into(), checks: Vec::new(), exit: Exit::Satisfied };
+        let mut doctor = Doctor::new(&env, "/".into());
         for (exit, expected) in [(Exit::Broken, 3), (Exit::Isolation, 6), (Exit::Broken, 6)] {
             doctor.fails_with(exit);
             assert_eq!(doctor.exit.code(), expected);

@@ -60,6 +60,8 @@ pub struct Failure {
     pub exit: Exit,
     /// What went wrong, with its causes.
     pub error: anyhow::Error,
+    /// What is said below it, a line each, for people alone.
+    pub below: Vec<String>,
 }
 
 impl fmt::Display for Failure {
@@ -80,7 +82,12 @@ impl Failure {
         exit: Exit,
         message: impl fmt::Display + fmt::Debug + Send + Sync + 'static,
     ) -> anyhow::Error {
-        Self { exit, error: anyhow::Error::msg(message) }.into()
+        Self::of(exit, anyhow::Error::msg(message)).into()
+    }
+
+    /// Returns a failure that ends with `exit` and says no more than `error` does.
+    pub fn of(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Self { exit, error: error.into(), below: Vec::new() }
     }
 
     /// Returns what a command that fails with `error` comes to: what the outermost failure in its
@@ -104,7 +111,7 @@ pub trait OrExit<T> {
 
 impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
     fn or_exit(self, exit: Exit) -> anyhow::Result<T> {
-        self.map_err(|error| Failure { exit, error: error.into() }.into())
+        self.map_err(|error| Failure::of(exit, error).into())
     }
 }
 
@@ -167,7 +174,7 @@ fn annotations(error: &anyhow::Error) -> Vec<String> {
     {
         return settings.findings().iter().map(github).collect();
     }
-    let said = explain(error, false);
+    let said = [&[explain(error, false)], below(error)].concat().join("\n");
     vec![annotation(Level::Error, CANNOT, said.strip_prefix("error: ").unwrap_or(&said))]
 }
 
@@ -202,11 +209,17 @@ pub fn end(result: anyhow::Result<Exit>, no_color: bool) -> Exit {
             let mut output = Output::stderr(no_color);
             let styled = output.is_styled();
             output.line(explain(&error, styled));
+            below(&error).iter().for_each(|line| output.line(line));
             // There is nobody left to tell.
             let _ = output.finish();
             Failure::exit_of(&error)
         }
     }
+}
+
+/// Returns what is said below an error; empty where that is nothing.
+fn below(error: &anyhow::Error) -> &[String] {
+    error.downcast_ref::<Failure>().map_or(&[], |failure| &failure.below)
 }
 
 /// Returns an error as people read it: what, and below it each cause; of settings and expressions

@@ -93,7 +93,7 @@ impl<'a> Here<'a> {
                 GitError::NotARepository { .. } | GitError::NoCheckout { .. } => Exit::Usage,
                 _ => Exit::Broken,
             };
-            Failure { exit, error: error.into() }.into()
+            Failure::of(exit, error).into()
         })
     }
 
@@ -120,5 +120,5 @@ pub(super) fn failure(error: StoreError) -> anyhow::Error {
         StoreError::NoRun { .. } | StoreError::NoRuns { .. } => Exit::Usage,
         _ => Exit::Broken,
     };
-    Failure { exit, error: error.into() }.into()
+    Failure::of(exit, error).into()
 }

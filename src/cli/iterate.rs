@@ -1,7 +1,7 @@
 //! `iterate`: the convergence loop.
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -129,7 +129,7 @@ fn parse_tier(text: &str) -> Result<Tier, String> {
 /// The run can't begin or go on, or the factory failed on the way.
 pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
     let root = product_root(args.workdir.as_deref(), env)?;
-    let config = settings(args, &root)?;
+    let config = settings(args, &root).map_err(|error| with_doctor(error, args, env, &root))?;
     let now = SystemClock.now();
     let deadline = match args.deadline.as_deref().map(|text| parse_moment(text, now)) {
         None => None,
@@ -164,6 +164,7 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
     if in_job || args.report.is_some() || args.bundle.is_some() {
         reporters.push(Box::new(leaving.clone()));
     }
+    let begins_at = root.clone();
     let request = Request {
         root,
         env: env.clone(),
@@ -187,7 +188,13 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
             },
         ),
     };
-    let mut started = begun.map_err(start_failure)?;
+    let mut started = begun.map_err(|error| match (&error, &args.resume) {
+        // What these say is all that there is to it.
+        (StartError::Held(_) | StartError::Isolation { .. }, _) | (_, Some(_)) => {
+            start_failure(error)
+        }
+        _ => with_doctor(start_failure(error), args, env, &begins_at),
+    })?;
     warn(&started, env, in_job);
     let finish = drive(&mut started);
     let told = tell(&leaving, &started, &finish);
@@ -263,6 +270,19 @@ fn run_settings(args: &Args, env: &Environment) -> anyhow::Result<RunSettings> {
     Ok(RunSettings { factory, once: args.once, die_after, crash, haste })
 }
 
+/// Returns what kept a run from beginning with all else that would, so that nobody learns of it one at a time.
+fn with_doctor(error: anyhow::Error, args: &Args, env: &Environment, root: &Path) -> anyhow::Error {
+    let exit = Failure::exit_of(&error);
+    let is_styled = Output::stderr(env.no_color()).is_styled();
+    let agent = (!args.no_agent, args.agent.as_deref());
+    let below = match args.in_place {
+        // It needs no repository, and less of everything else.
+        true => Vec::new(),
+        false => super::doctor::what_fails(env, root, agent, is_styled),
+    };
+    Failure { below, ..Failure::of(exit, error) }.into()
+}
+
 /// Returns a run that could not begin as an error with its exit code.
 fn start_failure(error: StartError) -> anyhow::Error {
     let exit = match &error {
@@ -297,7 +317,7 @@ fn start_failure(error: StartError) -> anyhow::Error {
         | StartError::Disk { .. }
         | StartError::Halt(_) => Exit::Broken,
     };
-    Failure { exit, error: error.into() }.into()
+    Failure::of(exit, error).into()
 }
 
 /// Says what the person should know before the run goes on.

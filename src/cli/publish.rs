@@ -338,11 +338,11 @@ fn offer(
     }
     let unusable = |error: GitError| match error {
         GitError::NotStarted { .. } => git_failure(error),
-        _ => Failure {
-            exit: Exit::Usage,
-            error: anyhow::Error::new(error)
+        _ => Failure::of(
+            Exit::Usage,
+            anyhow::Error::new(error)
                 .context(format!("the bundle `{}` can't be used", path.display())),
-        }
+        )
         .into(),
     };
     let refs = repo.look_into_bundle(&path).map_err(unusable)?;
@@ -439,7 +439,7 @@ fn is_own(path: &TreePath) -> bool {
 
 fn git_failure(error: GitError) -> anyhow::Error {
     let exit = if error.is_request() { Exit::Usage } else { Exit::Broken };
-    Failure { exit, error: error.into() }.into()
+    Failure::of(exit, error).into()
 }
 
 /// Where the repository is on the network.

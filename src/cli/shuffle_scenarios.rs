@@ -160,7 +160,7 @@ fn dies(_: &Environment) -> impl Fn(Step) -> io::Result<()> {
 
 fn failure(error: ShuffleError) -> anyhow::Error {
     let exit = if error.is_request() { Exit::Usage } else { Exit::Broken };
-    Failure { exit, error: error.into() }.into()
+    Failure::of(exit, error).into()
 }
 
 /// Returns the directory that the person named, else that of the settings. Settings that make no

@@ -591,7 +591,10 @@ fn makefile_in(root: &Path) -> Option<String> {
 
 /// Checks agent and prompt before anything is spent, and returns the backend's name.
 fn check_agent(frozen: &Frozen, env: &Environment) -> Result<String, StartError> {
-    let backend = agent::backend(&frozen.config.agent)?;
+    let backend = agent::backend(&frozen.config.agent).map_err(|error| match error {
+        AgentError::NoBackend(_) => AgentError::NoBackend(agent::what_to_choose(env)),
+        other => other,
+    })?;
     backend.check(&frozen.config.agent, env)?;
     agent::render(&frozen.prompt, &frozen.prompt_name, &PromptContext::default())?;
     Ok(backend.name().to_owned())

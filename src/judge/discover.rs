@@ -31,7 +31,7 @@ const LINKED: &str = "S024";
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoverError {
     /// There is no such directory.
-    #[error("there is no scenarios directory `{}`; make it, or name another one with --scenarios-dir", path.display())]
+    #[error("there is no scenarios directory `{}`; write a scenario there (`factory lint --explain S002` shows how), or name another one by `scenarios.dir` in dark-factory.yaml", path.display())]
     Missing {
         /// Where it was looked for.
         path: PathBuf,

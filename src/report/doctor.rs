@@ -77,16 +77,7 @@ impl Examination {
 
     /// Returns the lines that people are shown, with colours if `styled`.
     pub fn lines(&self, styled: bool) -> Vec<String> {
-        let width = self.checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0);
-        let mut lines = Vec::new();
-        for check in &self.checks {
-            let (on, off) = if styled { (check.mark.color(), "\u{1b}[0m") } else { ("", "") };
-            let (word, name) = (check.mark.word(), &check.name);
-            lines.push(format!("{on}{word:<4}{off}  {name:<width$}  {}", visible(&check.found)));
-            if let Some(next) = &check.next {
-                lines.push(format!("      {:<width$}  -> {}", "", visible(next)));
-            }
-        }
+        let mut lines = lines(&self.checks.iter().collect::<Vec<_>>(), styled);
         let count = |mark| self.checks.iter().filter(|check| check.mark == mark).count();
         lines.push(match (count(Mark::Fail), count(Mark::Warn)) {
             (0, 0) => "A run can begin.".to_owned(),
@@ -95,6 +86,26 @@ impl Examination {
         });
         lines
     }
+
+    /// Returns the lines of what a run would fail by, without a sum; empty where there is nothing.
+    pub fn failures(&self, styled: bool) -> Vec<String> {
+        let failed = self.checks.iter().filter(|check| check.mark == Mark::Fail);
+        lines(&failed.collect::<Vec<_>>(), styled)
+    }
+}
+
+fn lines(checks: &[&Check], styled: bool) -> Vec<String> {
+    let width = checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0);
+    let mut lines = Vec::new();
+    for check in checks {
+        let (on, off) = if styled { (check.mark.color(), "\u{1b}[0m") } else { ("", "") };
+        let (word, name) = (check.mark.word(), &check.name);
+        lines.push(format!("{on}{word:<4}{off}  {name:<width$}  {}", visible(&check.found)));
+        if let Some(next) = &check.next {
+            lines.push(format!("      {:<width$}  -> {}", "", visible(next)));
+        }
+    }
+    lines
 }
 
 #[cfg(test)]

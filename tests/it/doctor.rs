@@ -118,6 +118,38 @@ fn a_login_that_is_missing_says_how_to_get_one() {
 }
 
 #[test]
+fn what_keeps_a_run_from_beginning_is_told_at_once() {
+    let product = Product::bare();
+    let ran = product.iterate(&[]).code(2).says("is not in a git repository");
+    for name in ["git", "scenarios", "agent"] {
+        assert!(ran.stderr.contains(&format!("\nFAIL  {name:<9}  ")), "{}", ran.stderr);
+    }
+    assert_eq!(ran.stderr.matches("FAIL").count(), 3, "{}", ran.stderr);
+    // Of a judgement without an agent no agent is asked for.
+    let ran = product.iterate(&["--no-agent"]).code(2).says("FAIL  scenarios");
+    assert!(!ran.stderr.contains("FAIL  agent"), "{}", ran.stderr);
+    let product = Product::new().config("agent: {backend: replay}\n").committed();
+    let ran = product.iterate(&["--agent", "codex"]).code(4).says("codex: no `codex` on PATH");
+    assert!(!ran.stderr.contains("--scenarios-dir"), "{}", ran.stderr);
+    // What stands in the way by itself is said alone.
+    product.iterate(&["--resume"]).code(2);
+    assert!(!product.iterate(&["--resume"]).stderr.contains("FAIL"));
+}
+
+#[test]
+fn where_no_agent_is_chosen_the_one_that_is_there_is_named() {
+    let product = Product::new().scenario("a", "true").committed();
+    let path = program(&product, "claude", "2.1.197 (Claude Code)");
+    let with = |key: &[(&str, &str)]| {
+        let env = [&[("PATH", path.as_str())], key].concat();
+        product.iterate_with(&[], &env).code(2)
+    };
+    with(&[]).says("no agent is chosen; `claude` is installed, and has no login: set");
+    with(&[("ANTHROPIC_API_KEY", "key")])
+        .says("`claude` is installed and logged in: set `agent.backend: claude`");
+}
+
+#[test]
 fn fallback_agents_are_looked_at_as_well() {
     let yaml = "agent:\n  backend: replay\n  recording: ../recording\n  fallback:\n  - {backend: nobody}\n";
     let ran = doctor(&tally().config(yaml), &[], &[]).code(2);
