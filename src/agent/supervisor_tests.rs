@@ -113,7 +113,7 @@ fn a_daemon_that_left_the_group_is_found_by_its_token() {
     let ended = stage.run(&Cancel::never());
     assert_eq!((ended.record.ended, ended.record.reaped), (Ended::Done, 2));
     assert_eq!((ended.survivors, stage.alive()), (0, 0));
-    assert!(began.elapsed() < Duration::from_secs(15));
+    assert!(began.elapsed() < Duration::from_secs(60));
 }
 
 #[test]
