@@ -96,6 +96,7 @@ fn starts() {
         secret: &[path("state")],
         read: &[],
         handed: &[],
+        tree: None,
         write: &write,
         devices: &[],
     });

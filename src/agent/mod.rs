@@ -60,7 +60,7 @@ pub use watch::TurnBudget;
 /// The directories and files of one turn, all absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TurnPaths {
-    /// The tree that the agent works in.
+    /// The tree that the agent works in, as the agent sees it.
     pub workspace: PathBuf,
     /// Its private home, see [`prepare_home`].
     pub home: PathBuf,

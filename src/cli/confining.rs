@@ -55,6 +55,7 @@ impl Confining {
             secret: &secret,
             read: &read,
             handed: &[],
+            tree: None,
             write: &[root.to_owned()],
             devices: &devices,
         });

@@ -64,7 +64,7 @@ pub(super) fn check_keys(
     let why = match network.keys {
         Keys::Agent => return Ok(()),
         Keys::Broker if walls.agent != Tier::Sandbox => "the agent is not in the tier `sandbox`",
-        Keys::Broker if !walls.has_own_loopback() => {
+        Keys::Broker if !walls.has_namespaces() => {
             "Landlock alone gives the agent no loopback of its own"
         }
         Keys::Broker if env.find_program("curl").is_none() => "`curl` is not installed",

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::agent::{Launch, TurnPaths, is_secret};
+use crate::agent::{Launch, is_secret};
 use crate::event::{BlobRef, Digests, Label, Leak, Mechanism, Place, Receipt, RunEvent, Searched};
 use crate::id::{Digest, ScenarioId};
 use crate::pipeline::Node;
@@ -19,7 +19,6 @@ pub(super) struct Handed<'a> {
     pub(super) prompt: &'a str,
     pub(super) launch: &'a Launch,
     pub(super) env: &'a Variables,
-    pub(super) paths: &'a TurnPaths,
     /// The variables that the agent gets by name.
     pub(super) names: &'a [String],
     /// How many files its workspace has, and how many were left out of it.
@@ -139,8 +138,8 @@ fn search<'a>(
     searched
 }
 
-fn digests(run: &Run, handed: &Handed<'_>) -> Result<Digests, Halt> {
-    let frozen = &run.frozen;
+fn digests(run: &mut Run, handed: &Handed<'_>) -> Result<Digests, Halt> {
+    let frozen = run.frozen.clone();
     let kept: Vec<&Entry> = frozen
         .set
         .entries
@@ -157,7 +156,8 @@ fn digests(run: &Run, handed: &Handed<'_>) -> Result<Digests, Halt> {
             format!("reading {} for the turn's receipt failed", run.settings.factory.display());
         Failure::of("receipt", what, error)
     })?;
-    let program = resolve(&handed.launch.program, &handed.paths.workspace, handed.env);
+    let workspace = run.versioned()?.paths.workspace.clone();
+    let program = resolve(&handed.launch.program, &workspace, handed.env);
     Ok(Digests {
         frozen: run.summary().started.frozen.digest.clone(),
         holdout: json(serde_json::to_vec(&kept))?,

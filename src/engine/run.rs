@@ -140,12 +140,12 @@ impl Run {
         self.sync_judge()?;
         let names = self.frozen.config.env.clone();
         let env = self.env.clone();
+        let seen = self.judged_at()?;
         let paths = &self.versioned()?.paths;
-        let vars =
-            env.for_product(&names, &paths.judge, Some(&paths.judge_home), Some(&paths.judge_tmp));
+        let vars = env.for_product(&names, &seen, Some(&paths.judge_home), Some(&paths.judge_tmp));
         let root = paths.judge.clone();
         let confined = self.judging(&vars)?;
-        Ok(Place { confined, ..Place::open(root, vars) })
+        Ok(Place { confined, seen, ..Place::open(root, vars) })
     }
 
     /// Returns the fixtures of the run, which live in `place`.

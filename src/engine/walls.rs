@@ -88,9 +88,9 @@ impl Walls {
         })
     }
 
-    /// Returns whom the agent's files belong to; none where they are the factory's user's.
-    pub(super) fn has_own_loopback(&self) -> bool {
-        self.chosen.as_ref().is_some_and(Chosen::has_own_loopback)
+    /// Returns whether what is confined has mounts and a loopback of its own.
+    pub(super) fn has_namespaces(&self) -> bool {
+        self.chosen.as_ref().is_some_and(Chosen::has_namespaces)
     }
 
     /// Returns whom the agent runs as.
@@ -182,6 +182,31 @@ impl Run {
         Ok(Some(self.judging.insert(Arc::new(judging)).clone()))
     }
 
+    /// Returns where what is judged sees its tree: where the person's checkout is, as tools that write paths down
+    /// expect, and so the same in each run. Where nothing can be seen elsewhere than it lies, there.
+    pub(super) fn judged_at(&mut self) -> Result<PathBuf, Halt> {
+        let is_moved = self.walls.judge == Tier::Sandbox && self.walls.has_namespaces();
+        match is_moved {
+            true => Ok(self.root.clone()),
+            false => Ok(self.versioned()?.paths.judge.clone()),
+        }
+    }
+
+    /// Returns where the agent sees its workspace, likewise. That its own program lies in the checkout, and is
+    /// no file of the workspace, keeps it where it lies.
+    pub(super) fn works_at(&mut self) -> Result<PathBuf, Halt> {
+        let workspace = self.versioned()?.paths.workspace.clone();
+        if self.walls.agent != Tier::Sandbox || !self.walls.has_namespaces() {
+            return Ok(workspace);
+        }
+        let command = self.frozen.config.agent.command.iter().map(Path::new);
+        let mut own = command.filter_map(|path| path.strip_prefix(&self.root).ok());
+        match own.any(|path| self.root.join(path).is_file() && !workspace.join(path).is_file()) {
+            true => Ok(workspace),
+            false => Ok(self.root.clone()),
+        }
+    }
+
     fn view_of_judged(
         &mut self,
         env: &Variables,
@@ -190,15 +215,15 @@ impl Run {
         let (secret, home) = (self.secret()?, self.env.home());
         let config = self.frozen.config.clone();
         let paths = self.versioned()?.paths.clone();
-        let mut write = vec![paths.judge.clone()];
-        write.extend_from_slice(more);
+        let seen = self.judged_at()?;
         let view = View::of(&Wanted {
             env,
             home: home.as_deref(),
             secret: &secret,
             read: &all(&config.isolation.read, &self.env),
             handed: &[],
-            write: &write,
+            tree: Some((&paths.judge, &seen)),
+            write: more,
             devices: &all(&config.isolation.devices, &self.env),
         });
         Ok((view, paths, config))
@@ -263,9 +288,11 @@ impl Run {
             named
                 .filter(|text| text.as_bytes().starts_with(b"/"))
                 .map(PathBuf::from)
-                .filter(|path| path.is_file()),
+                // What is in the workspace is seen there.
+                .filter(|path| path.is_file() && !path.starts_with(&turn.workspace)),
         );
-        let mut write = vec![turn.workspace.clone(), turn.home.clone(), turn.tmp.clone()];
+        let workspace = self.versioned()?.paths.workspace.clone();
+        let mut write = vec![turn.home.clone(), turn.tmp.clone()];
         // A login that the CLI renews is written where it lies.
         let linked = config.agent.home.iter().filter(|_| chosen.user().is_none());
         write.extend(linked.filter_map(|entry| {
@@ -278,6 +305,7 @@ impl Run {
             secret: &secret,
             read: &all(&config.isolation.read, &self.env),
             handed: &handed,
+            tree: Some((&workspace, &turn.workspace)),
             write: &write,
             devices: &[],
         });

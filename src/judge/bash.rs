@@ -23,8 +23,10 @@ const LONGEST_ARGUMENT: usize = 120 * 1024;
 /// Where something is judged.
 #[derive(Debug, Clone)]
 pub struct Place {
-    /// The root of the tree, absolute; every command starts there.
+    /// The root of the tree, absolute.
     pub root: PathBuf,
+    /// Where commands see it, and start.
+    pub seen: PathBuf,
     /// The whole environment of every command.
     pub env: Arc<Variables>,
     /// What confines the commands; none runs them as they are.
@@ -34,7 +36,8 @@ pub struct Place {
 impl Place {
     /// Returns a place whose commands nothing confines.
     pub fn open(root: impl Into<PathBuf>, env: impl Into<Arc<Variables>>) -> Self {
-        Self { root: root.into(), env: env.into(), confined: None }
+        let root = root.into();
+        Self { seen: root.clone(), root, env: env.into(), confined: None }
     }
 
     /// Runs `script` to its end, with `extra` set over the place's own environment.
@@ -79,7 +82,7 @@ impl Place {
     pub(super) fn call(&self, extra: &BTreeMap<String, String>) -> Call {
         let bash = find_bash(&self.env);
         let mut call =
-            Call::new(bash.unwrap_or_else(|| "bash".into()), &self.root).env(Arc::clone(&self.env));
+            Call::new(bash.unwrap_or_else(|| "bash".into()), &self.seen).env(Arc::clone(&self.env));
         // Most scenarios are content with what is there, and a thousand need no copy each.
         if !extra.is_empty() {
             call = call.envs(extra);

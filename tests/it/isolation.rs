@@ -183,8 +183,9 @@ fn fixtures_share_a_loopback_with_what_needs_them() {
             "scenarios/a.md",
             format!(
                 "---\nneeds: [tick]\n---\n# A\n\n## Evaluation\n```bash\n\
-                 before=$(cat $FACTORY_DIR_TICK/t); sleep 0.1\n\
-                 test \"$before\" != \"$(cat $FACTORY_DIR_TICK/t)\" || exit 3\n\
+                 before=$(cat $FACTORY_DIR_TICK/t)\n\
+                 for i in {{1..500}}; do sleep 0.02; now=$(cat $FACTORY_DIR_TICK/t); [ \"$now\" = \"$before\" ] || break; done\n\
+                 test \"$before\" != \"$now\" || exit 3\n\
                  ! (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null\n```\n"
             ),
         )
@@ -204,16 +205,42 @@ fn nothing_that_an_earlier_candidate_built_is_there_for_the_next() {
 }
 
 #[test]
+fn what_was_prepared_at_one_path_is_judged_and_worked_on_there() {
+    let turn =
+        "test \"$(cat deps/where)\" = \"$PWD\" && test -x deps/tool && echo two >> words.txt";
+    let prepare = "prepare:\n- name: deps\n  run: 'mkdir deps; pwd > deps/where; cp /bin/true deps/tool'\n  \
+                   inputs: [words.lock]\n  outputs: [deps]\n";
+    let product = product(turn, prepare)
+        .file("words.lock", "1")
+        .file(".gitignore", "deps\n")
+        .scenario(
+            "here",
+            "test \"$(cat deps/where)\" = \"$PWD\" && test \"$PYTHONPATH\" = \"$PWD\"",
+        )
+        .committed();
+    let root = product.root().display().to_string();
+    product.iterate(&["--no-agent"]).code(1).says("1 of 2 satisfied");
+    product.iterate(&[]).code(0).says("converged");
+    let cached = |event: &Value| event["data"]["cached"].clone();
+    let prepared: Vec<Value> =
+        product.events_named("prepare.finished").iter().map(cached).collect();
+    assert_eq!(prepared, [json!(true), json!(true)]);
+    let place = product.workspace().join("deps/where");
+    assert_eq!(fs::read_to_string(place).unwrap().trim(), root);
+    assert!(!product.path("deps").exists());
+}
+
+#[test]
 fn set_up_commands_see_nothing_of_the_repository_and_make_what_they_are_to() {
     let product = Product::new().file("list", "1\n");
     let root = product.root().display().to_string();
     let product = product
         .config(&format!(
             "isolation: {{}}\nprepare:\n- name: deps\n  \
-             run: 'mkdir deps; ls {root} > deps/seen 2>/dev/null; cp list deps/; touch $HOME/installed'\n  \
+             run: 'mkdir deps; ls -A {root} > deps/seen 2>/dev/null; cp list deps/; touch $HOME/installed'\n  \
              inputs: [list]\n  outputs: [deps]\n"
         ))
-        .scenario("deps", "test -e deps/list && test ! -s deps/seen && test -e ~/installed && touch deps/own")
+        .scenario("deps", "test -e deps/list && ! grep -xE 'scenarios|artifacts' deps/seen && grep -qx list deps/seen && test -e ~/installed && touch deps/own")
         .committed();
     product.iterate(&["--no-agent"]).code(0).says("1 of 1 satisfied");
 }

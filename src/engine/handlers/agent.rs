@@ -291,15 +291,8 @@ fn take_turn(
             way_out.keyed = kept.map(|kept| kept.keyed);
         }
     }
-    let handed = Handed {
-        prompt: &prompt,
-        launch: &launch,
-        env: &env,
-        paths: &paths,
-        names: &names,
-        files,
-        withheld,
-    };
+    let handed =
+        Handed { prompt: &prompt, launch: &launch, env: &env, names: &names, files, withheld };
     receipt::begin(node, run, (turn, attempt), &handed)?;
     let prompt = run.recorder.put(Label::Public, prompt)?;
     let backend = (run.summary().agent > 0).then(|| chosen.name().to_owned());
@@ -499,14 +492,15 @@ fn render_prompt(run: &mut Run, turn: u32, paths: &TurnPaths) -> Result<String, 
 
 pub(super) fn turn_paths(run: &mut Run, turn: u32, attempt: u32) -> Result<TurnPaths, Halt> {
     let iteration = run.summary().iteration();
+    let workspace = run.works_at()?;
     let paths = &run.versioned()?.paths;
     let record: PathBuf = paths.record(turn, attempt);
     Ok(TurnPaths {
-        workspace: paths.workspace.clone(),
         home: paths.agent_home.clone(),
         tmp: paths.agent_tmp.clone(),
         prompt_file: paths.dir.join("prompt.md"),
-        feedback_file: paths.workspace.join(feedback_path(iteration)),
+        feedback_file: workspace.join(feedback_path(iteration)),
+        workspace,
         record,
     })
 }

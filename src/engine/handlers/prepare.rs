@@ -68,7 +68,7 @@ fn prepare(
     step: &PrepareSettings,
     tree: &Tree,
 ) -> Result<Done, Halt> {
-    let key = key(step, tree);
+    let key = key(step, tree, &run.judged_at()?);
     let paths = run.versioned()?.paths.clone();
     let judge = paths.judge.clone();
     let applied_file = applied_in_judge(&paths.dir);
@@ -87,7 +87,7 @@ fn prepare(
         return finish(node, run, index, None);
     }
     let place = run.place()?;
-    let call = Call::new("bash", &place.root)
+    let call = Call::new("bash", &place.seen)
         .args(["-c", step.run.as_str()])
         .env(place.env)
         .limit(step.timeout.0)
@@ -248,10 +248,11 @@ fn describe(step: &PrepareSettings, ending: &Ending, output: &str) -> Halt {
     .into()
 }
 
-/// Returns the key under which a step's outputs are kept: the command, and the path and blob of
-/// each tracked file that its inputs name.
-fn key(step: &PrepareSettings, tree: &Tree) -> String {
+/// Returns the key under which a step's outputs are kept: the command, the path and blob of each tracked file
+/// that its inputs name, and where the command sees its tree, which outputs may have written down.
+fn key(step: &PrepareSettings, tree: &Tree, at: &Path) -> String {
     let mut text = format!("{}\0{}\0{}\0", step.run, std::env::consts::OS, std::env::consts::ARCH);
+    text.push_str(&format!("{}\0", at.display()));
     for (path, oid) in inputs(step, tree) {
         text.push_str(&format!("{path}\0{oid}\0"));
     }
@@ -293,12 +294,12 @@ pub(super) fn place_in_workspace(run: &mut Run) -> Result<(), Halt> {
     let frozen = run.frozen.clone();
     let candidate = run.summary().candidate.0.clone();
     let tree = run.files_of(&candidate)?;
-    let owner = run.walls.agent_user();
+    let (owner, at) = (run.walls.agent_user(), run.judged_at()?);
     let versioned = run.versioned()?;
     let file = versioned.paths.dir.join("prepare-workspace.json");
     let mut applied = read_applied(&file);
     for (index, step) in frozen.config.prepare.iter().enumerate() {
-        let mut key = key(step, &tree);
+        let mut key = key(step, &tree, &at);
         let mut cached = versioned.state.prepare_cache().join(&key);
         if step.inputs.is_empty() {
             cached = last_outputs(&versioned.paths.dir, index);
@@ -440,13 +441,20 @@ mod tests {
 
     #[test]
     fn only_the_command_and_its_inputs_make_the_key() {
-        let before = key(&step(), &tree(&[("package.json", 'a'), ("src/a.js", 'a')]));
-        assert_eq!(key(&step(), &tree(&[("package.json", 'a'), ("src/a.js", 'b')])), before);
-        assert_ne!(key(&step(), &tree(&[("package.json", 'b'), ("src/a.js", 'a')])), before);
+        let before =
+            key(&step(), &tree(&[("package.json", 'a'), ("src/a.js", 'a')]), Path::new("/p"));
+        assert_eq!(
+            key(&step(), &tree(&[("package.json", 'a'), ("src/a.js", 'b')]), Path::new("/p")),
+            before
+        );
+        assert_ne!(
+            key(&step(), &tree(&[("package.json", 'b'), ("src/a.js", 'a')]), Path::new("/p")),
+            before
+        );
         let other = PrepareSettings { run: "npm install".into(), ..step() };
         assert_ne!(
-            key(&other, &tree(&[("package.json", 'a')])),
-            key(&step(), &tree(&[("package.json", 'a')]))
+            key(&other, &tree(&[("package.json", 'a')]), Path::new("/p")),
+            key(&step(), &tree(&[("package.json", 'a')]), Path::new("/p"))
         );
     }
 

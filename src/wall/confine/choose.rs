@@ -40,9 +40,8 @@ impl Chosen {
         self.helper.clone().filter(|_| self.step == Step::Sudo)
     }
 
-    /// Returns whom a confined program runs as, user and group, where that is another one than the
-    /// factory's.
-    pub fn has_own_loopback(&self) -> bool {
+    /// Returns whether what is confined has mounts and a loopback of its own.
+    pub fn has_namespaces(&self) -> bool {
         self.step != Step::Landlock
     }
 
@@ -146,6 +145,7 @@ fn attempt(
         secret: std::slice::from_ref(&outside),
         read: &[],
         handed: &[],
+        tree: None,
         write: std::slice::from_ref(&inside),
         devices: &[],
     });
@@ -192,6 +192,7 @@ impl Confined {
         view: View,
         user: Option<(u32, u32)>,
     ) -> io::Result<Self> {
+        let moved = view.moved;
         let root = dir.join("view");
         make_private_dir(&root)?;
         let bwrap = chosen.helper.clone().filter(|_| chosen.step == Step::Bubblewrap);
@@ -207,6 +208,7 @@ impl Confined {
         };
         let file = dir.join("view.json");
         spec::write(&file, &spec)?;
-        Ok(Self::of(launcher, chosen, &file, &dir.join("report.json")))
+        let confined = Self::of(launcher, chosen, &file, &dir.join("report.json"));
+        Ok(moved.iter().fold(confined, |confined, (lies, at)| confined.showing(lies, at)))
     }
 }

@@ -25,6 +25,11 @@ impl Chosen {
         None
     }
 
+    /// Returns whether what is confined has mounts and a loopback of its own.
+    pub fn has_namespaces(&self) -> bool {
+        false
+    }
+
     /// Returns whom a confined program runs as.
     pub fn user(&self) -> Option<(u32, u32)> {
         None

@@ -73,6 +73,8 @@ pub struct Seen {
 pub struct View {
     /// The places by path; what lies within another comes after it.
     pub seen: Vec<Seen>,
+    /// Where trees that are written lie, with where else they are seen.
+    pub moved: Vec<(PathBuf, PathBuf)>,
     /// Places that were asked for and are within what must not be seen, or are not there, sorted.
     pub left_out: Vec<PathBuf>,
 }
@@ -90,7 +92,9 @@ pub struct Wanted<'a> {
     pub read: &'a [PathBuf],
     /// What is read though it is within what must not be seen: files that the factory hands over.
     pub handed: &'a [PathBuf],
-    /// What is written: the tree, its home, its directory for temporary files.
+    /// The tree that is worked in: where it lies, and where it is seen; none where `write` has it.
+    pub tree: Option<(&'a Path, &'a Path)>,
+    /// What else is written: a home, a directory for temporary files.
     pub write: &'a [PathBuf],
     /// Devices.
     pub devices: &'a [PathBuf],
@@ -126,10 +130,16 @@ impl View {
                 Err(_) => left_out.push(path.clone()),
             }
         }
+        let mut moved = Vec::new();
+        match wanted.tree {
+            Some((lies, at)) if lies == at => _ = seen.insert(lies.to_owned(), Use::Write),
+            Some((lies, at)) => moved.push((lies.to_owned(), at.to_owned())),
+            None => {}
+        }
         left_out.sort();
         left_out.dedup();
         let seen = within_once(seen);
-        Self { seen, left_out }
+        Self { seen, moved, left_out }
     }
 }
 
@@ -271,6 +281,7 @@ mod tests {
                 home: Some(&self.at("home")),
                 secret: &all(&["home/repo", "home/state"]),
                 read: &all(read),
+                tree: None,
                 write: &all(write),
                 handed: &[],
                 devices: &[],
@@ -309,6 +320,7 @@ mod tests {
             secret: &[machine.at("home/repo")],
             read: &[around],
             handed: &[],
+            tree: None,
             write: &[],
             devices: &[],
         };
@@ -357,6 +369,7 @@ mod tests {
             secret: &[machine.at("home/repo")],
             read: &[machine.at("none"), machine.at("home/repo")],
             handed: &[],
+            tree: None,
             write: &[],
             devices: &[],
         };
