@@ -19,7 +19,7 @@ use crate::agent::{
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::{AgentSettings, Config, Environment, PROXIES};
 use crate::convergence::{Billing, PriceTable};
-use crate::engine::preflight::{LITTLE_ROOM, rooms, version};
+use crate::engine::preflight::{LITTLE_ROOM, executes_nothing, rooms, version};
 use crate::engine::{RepoState, StartError, Walls, blind};
 use crate::event::Tier;
 use crate::git::{self, GitError, Head, Repo};
@@ -486,6 +486,15 @@ impl<'a> Doctor<'a> {
                 self.note("state", Mark::Fail, found, Some(&next));
                 return Some(state);
             }
+        }
+        if executes_nothing(state.dir()) {
+            let found = format!(
+                "{} is mounted `noexec`: no program of the product could be executed there",
+                state.dir().display()
+            );
+            let next = "export XDG_STATE_HOME=/some/directory on another mount";
+            self.note("state", Mark::Fail, found, Some(next));
+            return Some(state);
         }
         let (size, is_all) = super::gc::size_up_to(state.dir(), LARGE_STATE);
         let more = if is_all { "" } else { "more than " };

@@ -315,6 +315,7 @@ fn start_failure(error: StartError) -> anyhow::Error {
         | StartError::Store(_)
         | StartError::Tree(_)
         | StartError::Disk { .. }
+        | StartError::NoExec { .. }
         | StartError::Halt(_) => Exit::Broken,
     };
     Failure::of(exit, error).into()

@@ -3,6 +3,7 @@
 use crate::convergence::Decision;
 use crate::event::{Label, RunEvent};
 use crate::process::{Signal, end_orphans};
+use crate::wall::forget_short_name;
 
 use super::handlers;
 use super::{Halt, Started, walk};
@@ -31,6 +32,10 @@ pub fn drive(started: &mut Started) -> Finish {
         run.recorder.record(None, RunEvent::RunFinished { outcome, exit })
     });
     run.fixtures = None;
+    if let Some(versioned) = &run.versioned {
+        forget_short_name(&versioned.paths.judge_tmp);
+        forget_short_name(&versioned.paths.agent_tmp);
+    }
     // What was judged is recorded; what will not end now is looked for again when the run goes on.
     let _ = run.end_leftovers();
     match halted {

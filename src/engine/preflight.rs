@@ -50,6 +50,14 @@ pub fn version(found: &Found, env: &Environment, limit: Duration) -> Option<Vers
     })
 }
 
+/// Returns whether the system executes nothing that lies in `state`, or will once that is made.
+pub fn executes_nothing(state: &Path) -> bool {
+    let there = state.ancestors().find(|path| path.exists());
+    there
+        .and_then(|path| rustix::fs::statvfs(path).ok())
+        .is_some_and(|found| found.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC))
+}
+
 /// Returns how many bytes are left where the factory's state and temporary files lie; each file system
 /// once, what can't be told left out.
 pub fn rooms(state: &Path, env: &Environment) -> Vec<(PathBuf, u64)> {

@@ -18,7 +18,7 @@ use crate::judge::{EvidenceDir, Fixtures, Judging, Place};
 use crate::pipeline::{Next, Phase, Walk};
 use crate::process::survivors::{self, Process, Search};
 use crate::process::{Cancel, Limited, mark};
-use crate::wall::{ManagedTree, TreeError};
+use crate::wall::{ManagedTree, TreeError, short_name};
 
 use super::state::Lock;
 use super::{Failure, Frozen, Halt, Host, Recorder, RepoState, RunPaths, Walls};
@@ -141,8 +141,12 @@ impl Run {
         let names = self.frozen.config.env.clone();
         let env = self.env.clone();
         let seen = self.judged_at()?;
+        let is_moved = self.walls.judge == Tier::Sandbox && self.walls.has_namespaces();
         let paths = &self.versioned()?.paths;
-        let vars = env.for_product(&names, &seen, Some(&paths.judge_home), Some(&paths.judge_tmp));
+        private_dir(&paths.judge_tmp)?;
+        // Its own path may leave no room for the path of a socket.
+        let tmp = if is_moved { PathBuf::from("/tmp") } else { short_name(&paths.judge_tmp) };
+        let vars = env.for_product(&names, &seen, Some(&paths.judge_home), Some(&tmp));
         let root = paths.judge.clone();
         let confined = self.judging(&vars)?;
         Ok(Place { confined, seen, ..Place::open(root, vars) })

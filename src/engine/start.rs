@@ -158,6 +158,15 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// No program of the product could be executed in the factory's trees.
+    #[error(
+        "the factory's trees are made in {}, where the system executes no program (it is mounted `noexec`): every gate and scenario would fail by that; name another place with XDG_STATE_HOME",
+        dir.display()
+    )]
+    NoExec {
+        /// The directory of the state.
+        dir: PathBuf,
+    },
     /// The run is over.
     #[error("run {run} has ended as `{outcome}`; {next}")]
     Over {
@@ -242,7 +251,7 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
         notices.extend(frozen.config.set_up_passed_over());
         Walls::none()
     } else {
-        make_dir(state.dir())?;
+        make_state(&state)?;
         let (walls, said) = Walls::raise(
             &frozen.config.isolation,
             &request.env,
@@ -387,7 +396,7 @@ pub fn resume(request: Request, asked: &Resume) -> Result<Started, StartError> {
         judge: Some(summary.started.judge_tier),
         ..frozen.config.isolation.clone()
     };
-    make_dir(state.dir())?;
+    make_state(&state)?;
     let (walls, said) =
         Walls::raise(&isolation, &request.env, &request.settings.factory, state.dir())?;
     notices.extend(said);
@@ -649,6 +658,14 @@ fn versioned(
     let judge = ManagedTree::open(&paths.judge, &paths.judge_manifest)?.keeping(kept);
     let judge = judge.owned_by(owner);
     Ok(Versioned { repo, state, paths, judge, judge_holds: None, listed: Vec::new() })
+}
+
+fn make_state(state: &RepoState) -> Result<(), StartError> {
+    make_dir(state.dir())?;
+    match preflight::executes_nothing(state.dir()) {
+        true => Err(StartError::NoExec { dir: state.dir().to_owned() }),
+        false => Ok(()),
+    }
 }
 
 fn make_dir(path: &Path) -> Result<(), StartError> {

@@ -66,16 +66,21 @@ impl RepoState {
     pub fn of(state_dir: &Path, root: &Path, common_dir: &Path) -> Self {
         use std::os::unix::ffi::OsStrExt as _;
         let mark = Digest::of(common_dir.as_os_str().as_bytes());
-        let name: String = root
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default()
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '-' })
-            .take(40)
-            .collect();
+        let dir = |longest| {
+            let name: String = root
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default()
+                .chars()
+                .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '-' })
+                .take(longest)
+                .collect();
+            state_dir.join(format!("{name}-{}", &mark.as_str()[..8]))
+        };
+        // A tree in it has to leave room for the path of a socket. What an earlier version made stays in use.
+        let earlier = dir(40);
         Self {
-            dir: state_dir.join(format!("{name}-{}", &mark.as_str()[..8])),
+            dir: if earlier.is_dir() { earlier } else { dir(12) },
             lock: common_dir.join("dark-factory.lock"),
         }
     }
@@ -211,5 +216,19 @@ mod tests {
         let two = RepoState::of(Path::new("/s"), root, Path::new("/x/b/.git"));
         assert_ne!(one.dir(), two.dir());
         assert!(one.dir().to_string_lossy().starts_with("/s/my-repo-"));
+    }
+
+    #[test]
+    fn a_long_name_is_cut_and_a_state_that_is_there_stays_in_use() {
+        let base = tempfile::tempdir().unwrap();
+        let of =
+            || RepoState::of(base.path(), Path::new("/x/payment-gateway-service"), base.path());
+        let name =
+            |state: &RepoState| state.dir().file_name().unwrap().to_str().unwrap().to_owned();
+        let short = name(&of());
+        assert!(short.starts_with("payment-gate-") && short.len() == 21, "{short}");
+        let earlier = format!("payment-gateway-service-{}", &short[13..]);
+        std::fs::create_dir(base.path().join(&earlier)).unwrap();
+        assert_eq!(name(&of()), earlier);
     }
 }

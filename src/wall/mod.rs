@@ -1,5 +1,6 @@
 //! What keeps the holdout from the agent.
 
+mod alias;
 mod at;
 pub mod broker;
 pub mod canary;
@@ -9,6 +10,7 @@ pub mod shuffle;
 mod tree;
 pub mod way_out;
 
+pub use alias::{forget_short_name, short_name};
 pub use at::remove_tree;
 pub use copy::{CopyReport, copy_tree};
 pub use tree::{ManagedTree, ScanLimits, SyncReport, TreeError};

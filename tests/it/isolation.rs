@@ -305,6 +305,56 @@ fn a_set_up_command_that_the_settings_kept_from_a_host_is_told_which() {
 }
 
 #[test]
+fn what_is_judged_opens_its_streams_by_their_paths() {
+    let product = Product::new()
+        .config(
+            "isolation: {}\ngates: [{name: log, run: 'echo fine > /dev/stderr'}]\nfixtures:\n- name: web\n  \
+             start: 'echo up > /dev/stdout; exec sleep 100'\n  ready: {output: up}\n",
+        )
+        .scenario("a", "echo a > /dev/stdout && echo b > /dev/stderr && echo c | tee /dev/fd/2 | grep c")
+        .file("scenarios/b.md", "---\nneeds: [web]\n---\n# B\n\n## Evaluation\n```bash\ntrue\n```\n")
+        .committed();
+    product.iterate(&["--no-agent"]).code(0).says("2 of 2 satisfied");
+}
+
+#[test]
+fn a_socket_fits_behind_the_directory_for_temporary_files() {
+    let bind = "python3 -c 'import os, socket, tempfile\n\
+                socket.socket(socket.AF_UNIX).bind(os.path.join(tempfile.mkdtemp(), \"a\" * 30))'";
+    let turn = format!("{bind} && echo two >> words.txt");
+    for isolation in ["{}", "{agent: copy, judge: copy}"] {
+        let product = product(&turn, "").scenario("socket", bind);
+        let config = product.read("dark-factory.yaml");
+        product.write(
+            "dark-factory.yaml",
+            config.replace("isolation: {}", &format!("isolation: {isolation}")),
+        );
+        let product = product.committed();
+        product.iterate(&[]).code(0).says("2 of 2 satisfied");
+        let links = fs::read_dir("/tmp").unwrap().flatten();
+        let mut targets = links.filter_map(|entry| fs::read_link(entry.path()).ok());
+        assert!(!targets.any(|target| target.starts_with(product.base())));
+    }
+}
+
+#[test]
+fn a_state_in_which_nothing_is_executed_is_refused_before_anybody_is_paid() {
+    if !rustix::process::getuid().is_root() {
+        return; // It takes a mount.
+    }
+    let product = product("true", "").committed();
+    let mounted = |program: &str, args: &str| {
+        let state = product.state().display().to_string();
+        let script = format!("mount -t tmpfs -o noexec none '{state}' && exec '{program}' {args}");
+        product.run("unshare", &["-m", "bash", "-c", &script])
+    };
+    let ran = mounted(env!("CARGO_BIN_EXE_iterate"), "");
+    ran.code(3).says("where the system executes no program (it is mounted `noexec`)");
+    mounted(env!("CARGO_BIN_EXE_factory"), "doctor").code(3).says("is mounted `noexec`");
+    assert!(product.runs().is_empty());
+}
+
+#[test]
 fn a_judgement_in_place_can_be_confined_too() {
     let product = Product::new();
     let home = product.base().join("home").display().to_string();

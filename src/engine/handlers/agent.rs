@@ -23,8 +23,8 @@ use crate::id::Digest;
 use crate::journal::write_durably;
 use crate::pipeline::{Node, NodeOutcome, Status};
 use crate::text::TreePath;
-use crate::wall::ManagedTree;
 use crate::wall::confine::KEYED_PORT;
+use crate::wall::{ManagedTree, short_name};
 
 /// See the module.
 pub(super) struct Agent;
@@ -272,7 +272,12 @@ fn take_turn(
         names.retain(|name| name != kept.variable);
         launch.env_extra.insert(kept.variable.into(), PLACEHOLDER.into());
     }
-    let env = run.env.for_agent(&names, &paths.home, &paths.tmp, &paths.workspace);
+    let tmp = match confined && run.walls.has_namespaces() {
+        true => PathBuf::from("/tmp"),
+        // Its own path may leave no room for the path of a socket.
+        false => short_name(&paths.tmp),
+    };
+    let env = run.env.for_agent(&names, &paths.home, &tmp, &paths.workspace);
     let limits = TurnLimits {
         timeout: settings.timeout.0,
         idle: settings.idle.0,

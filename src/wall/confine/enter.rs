@@ -226,6 +226,9 @@ fn inner(spec: &Spec, program: &Program<'_>, report: Option<&File>) -> io::Resul
         None => namespace::enter(spec, program.start)?,
     }
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    if let Some(user) = spec.user {
+        namespace::hand_over_pipes(user);
+    }
     namespace::give_up_rights(spec.user)?;
     if spec.landlock {
         // What joins others is there to signal them.

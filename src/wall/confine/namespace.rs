@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, mkfifoat};
+use rustix::fs::{CWD, FileType, Mode, fchown, fstat, mkfifoat};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change,
     mount_remount, unmount,
@@ -345,6 +345,24 @@ fn unescape(text: &[u8]) -> OsString {
 /// Makes a pipe with a name, for this user alone.
 pub(super) fn make_pipe(path: &Path) -> io::Result<()> {
     Ok(mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR)?)
+}
+
+/// Gives the pipes that are this process's streams to `user`, as whom the program could otherwise use but not open
+/// them, by `/dev/stdout` and its like.
+pub(super) fn hand_over_pipes((user, group): (u32, u32)) {
+    let streams = [
+        io::stdin().as_fd().try_clone_to_owned(),
+        io::stdout().as_fd().try_clone_to_owned(),
+        io::stderr().as_fd().try_clone_to_owned(),
+    ];
+    for stream in streams.into_iter().flatten() {
+        let is_pipe = fstat(&stream)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo);
+        if is_pipe {
+            // Where this process may not, the program is left with what it has.
+            let _ = fchown(&stream, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)));
+        }
+    }
 }
 
 /// Gives up every right there is beyond that of a plain user, for good, and becomes `user`.
