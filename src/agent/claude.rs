@@ -79,6 +79,10 @@ impl Backend for Claude {
         &["api.anthropic.com:443", "platform.claude.com:443", "claude.ai:443"]
     }
 
+    fn base_path(&self) -> Option<&'static str> {
+        Some("")
+    }
+
     fn check(&self, settings: &AgentSettings, env: &Environment) -> Result<(), AgentError> {
         check_tool(self, env)?;
         check_login(self, settings, env, ".claude/.credentials.json")

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::claude_usage::{of_a_call, of_a_turn};
-use super::stream::{by_status, reset_at};
+use super::stream::{NO_MODEL, by_status, reset_at};
 use super::{Activity, Reader, Telling, Trouble, Usage, text};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::convergence::TurnClass;
@@ -150,6 +150,7 @@ fn class(status: Option<u64>, error: Option<&str>) -> TurnClass {
         (_, Some("authentication_failed" | "oauth_org_not_allowed")) => TurnClass::Authentication,
         (_, Some("rate_limit")) => TurnClass::RateLimited,
         (_, Some("billing_error")) => TurnClass::Quota,
+        (_, Some(NO_MODEL)) => TurnClass::NotFound,
         (None, Some("server_error" | "unknown") | None) => TurnClass::Network,
         _ => TurnClass::Crashed,
     })

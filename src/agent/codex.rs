@@ -63,6 +63,10 @@ impl Backend for Codex {
         &["api.openai.com:443", "chatgpt.com:443", "auth.openai.com:443"]
     }
 
+    fn base_path(&self) -> Option<&'static str> {
+        Some("/v1")
+    }
+
     fn check(&self, settings: &AgentSettings, env: &Environment) -> Result<(), AgentError> {
         check_tool(self, env)?;
         check_login(self, settings, env, ".codex/auth.json")

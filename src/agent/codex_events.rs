@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::codex_session::Session;
-use super::stream::by_status;
+use super::stream::{NO_MODEL, by_status};
 use super::{Activity, Reader, Telling, Trouble, Usage, reset_time};
 use crate::clock::{Clock as _, SystemClock};
 use crate::convergence::TurnClass;
@@ -111,7 +111,15 @@ fn class(message: &str) -> TurnClass {
         by_status(rest[..end].parse().ok()?, None)
     });
     let begins = |text: &str| message.starts_with(text);
-    if begins("Quota exceeded") || begins("To use Codex with your ChatGPT plan") {
+    // An answer of 400 is passed on as it came.
+    let body: Value = serde_json::from_str(&message).unwrap_or_default();
+    let error = &body["error"];
+    let is_named = [&error["code"], &error["type"]].contains(&&Value::from(NO_MODEL));
+    // Of a login by a plan it has this one sentence, and no field.
+    let detail = body["detail"].as_str().unwrap_or_default();
+    if is_named || detail.contains(" model is not supported when using Codex with ") {
+        TurnClass::NotFound
+    } else if begins("Quota exceeded") || begins("To use Codex with your ChatGPT plan") {
         TurnClass::Quota
     } else if begins("You've hit your usage limit") {
         TurnClass::RateLimited
@@ -126,5 +134,23 @@ fn class(message: &str) -> TurnClass {
         TurnClass::Network
     } else {
         TurnClass::Crashed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_that_is_not_there_is_told_by_status_code_or_detail() {
+        let check = |message: &str, expected| assert_eq!(class(message), expected, "{message}");
+        check("unexpected status 404 Not Found: x, url: http://a/responses", TurnClass::NotFound);
+        check(r#"{"error":{"code":"model_not_found","message":"x"}}"#, TurnClass::NotFound);
+        check(
+            r#"{"detail":"The 'm' model is not supported when using Codex with a ChatGPT account."}"#,
+            TurnClass::NotFound,
+        );
+        check(r#"{"error":{"code":"invalid_value","message":"404"}}"#, TurnClass::Crashed);
+        check(r#"{"detail":"model_not_found"}"#, TurnClass::Crashed);
     }
 }

@@ -246,7 +246,10 @@ fn the_presets_speak_todays_flags() {
         "-p --output-format stream-json --verbose --permission-mode acceptEdits --allowedTools \
          Bash(make:*) --model m-1 --extra a={b=\"c\"}"
     );
-    assert_eq!(lines("opencode"), "run --format json -m m-1 --extra a={b=\"c\"}");
+    assert_eq!(
+        lines("opencode"),
+        "run --format json --print-logs --log-level ERROR -m m-1 --extra a={b=\"c\"}"
+    );
     assert_eq!(
         lines("gemini"),
         "-o stream-json --skip-trust --approval-mode auto_edit -m m-1 --extra a={b=\"c\"}"

@@ -62,6 +62,8 @@ struct Case {
     stream: String,
     /// What the agent wrote beside its stream; empty where nothing was kept.
     side: String,
+    /// What it wrote to stderr; likewise.
+    stderr: String,
     expected: Expected,
 }
 
@@ -91,6 +93,7 @@ fn cases() -> Vec<Case> {
                     name: name(&stream),
                     stream: fs::read_to_string(&stream).unwrap(),
                     side: fs::read_to_string(stream.with_extension("rollout")).unwrap_or_default(),
+                    stderr: fs::read_to_string(stream.with_extension("stderr")).unwrap_or_default(),
                     expected: serde_yaml::from_str(&expected)
                         .unwrap_or_else(|error| panic!("{}: {error}", stream.display())),
                 });
@@ -105,6 +108,7 @@ fn cases() -> Vec<Case> {
 fn read(case: &Case, stream: &str, side: &str) -> (Reading, TurnClass) {
     let backend = named(&case.agent).unwrap();
     let mut streamed = Streamed::by(backend.reader());
+    streamed.push_stderr(case.stderr.as_bytes());
     streamed.push(stream.as_bytes());
     for line in side.lines() {
         streamed.push_side(line.as_bytes());

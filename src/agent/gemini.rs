@@ -59,6 +59,10 @@ impl Backend for Gemini {
         ]
     }
 
+    fn base_path(&self) -> Option<&'static str> {
+        Some("")
+    }
+
     fn check(&self, settings: &AgentSettings, env: &Environment) -> Result<(), AgentError> {
         check_tool(self, env)?;
         check_login(self, settings, env, ".gemini/oauth_creds.json")
@@ -136,6 +140,8 @@ struct Events {
     tools: BTreeMap<String, Activity>,
     /// The last error that it told of beside its end.
     error: Option<String>,
+    /// Whether its stderr names the error that it makes of a 404: its events have no word for that.
+    is_not_found: bool,
 }
 
 impl Reader for Events {
@@ -165,8 +171,18 @@ impl Reader for Events {
         }
     }
 
+    fn read_stderr(&mut self, line: &str, _telling: &mut Telling<'_>) {
+        const REPORT: &str = "Error when talking to Gemini API Full report available at: ";
+        // Then comes the path of the report, and the name of the error.
+        let named = line.strip_prefix(REPORT).and_then(|rest| rest.split_once(".json "));
+        self.is_not_found |= named.is_some_and(|(_, it)| it.starts_with("ModelNotFoundError: "));
+    }
+
     fn close(&mut self, _exit: Option<i32>, telling: &mut Telling<'_>) {
         self.say(telling);
+        if self.is_not_found {
+            telling.known_as(TurnClass::NotFound);
+        }
     }
 }
 

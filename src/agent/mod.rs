@@ -183,6 +183,12 @@ pub trait Backend: Sync {
     /// none of its own.
     fn hosts(&self) -> &'static [&'static str];
 
+    /// Returns the path that an `agent.base_url` usually has, to which the agent adds that of its request;
+    /// none where it takes no address.
+    fn base_path(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Returns where a key goes that the broker adds outside of the sandbox; empty where that can't be.
     fn key_routes(&self) -> &'static [KeyRoute] {
         &[]
@@ -384,6 +390,21 @@ pub fn set_logins(
     let mut names = variables(backend, settings, env);
     names.retain(|name| env.get(name).is_some());
     names
+}
+
+/// Returns those of [`variables`] that are set and name an address, each with its value where that is an
+/// address and no more: one with a login in it is for nobody to see.
+pub fn set_addresses(settings: &AgentSettings, env: &Environment) -> Vec<(String, String)> {
+    let Ok(backend) = backend(settings) else { return Vec::new() };
+    let names = variables(backend, settings, env).into_iter();
+    names
+        .filter(|name| name.ends_with("_BASE_URL") || name.ends_with("_API_BASE"))
+        .filter_map(|name| {
+            let value = env.get(&name)?.to_str()?.to_owned();
+            let shown = BaseUrl::parse(&value).map_or("set".to_owned(), |_| value);
+            Some((name, shown))
+        })
+        .collect()
 }
 
 /// Returns the login that the factory keeps and lends to the agent; none where nobody has logged in, or

@@ -47,13 +47,27 @@ impl Backend for Opencode {
         &["api.openai.com:443", "api.anthropic.com:443", "openrouter.ai:443", "opencode.ai:443"]
     }
 
+    fn base_path(&self) -> Option<&'static str> {
+        Some("/v1")
+    }
+
     fn check(&self, settings: &AgentSettings, env: &Environment) -> Result<(), AgentError> {
         check_tool(self, env)?;
         check_login(self, settings, env, ".local/share/opencode/auth.json")
     }
 
     fn launch(&self, turn: &Turn<'_>) -> Result<Launch, AgentError> {
-        let mut args: Vec<OsString> = ["run", "--format", "json"].map(OsString::from).into();
+        let mut args: Vec<OsString> = [
+            "run",
+            "--format",
+            "json",
+            // Its log names what its events call an unknown error.
+            "--print-logs",
+            "--log-level",
+            "ERROR",
+        ]
+        .map(OsString::from)
+        .into();
         let mut config = config(turn);
         if let Some(url) = turn.base_url {
             let Some(model) = turn.model else {
@@ -124,6 +138,8 @@ struct Events {
     used: Usage,
     is_over: bool,
     was_denied: bool,
+    /// What its log says of a model that its own list has not: its events call that an unknown error.
+    not_found: Option<String>,
 }
 
 impl Reader for Events {
@@ -143,7 +159,17 @@ impl Reader for Events {
         }
     }
 
+    fn read_stderr(&mut self, line: &str, _telling: &mut Telling<'_>) {
+        let error = line.split_once(" error=\"ProviderModelNotFoundError: ");
+        if let Some((_, said)) = error.filter(|_| line.starts_with("timestamp=")) {
+            self.not_found = Some(said.split('"').next().unwrap_or_default().to_owned());
+        }
+    }
+
     fn close(&mut self, exit: Option<i32>, telling: &mut Telling<'_>) {
+        if let Some(said) = self.not_found.take() {
+            telling.troubled(Trouble::of(TurnClass::NotFound, said));
+        }
         // Where it asks and nobody answers it ends within a step.
         if exit == Some(0) && !self.is_over && self.was_denied {
             telling.used_in_all(self.used);

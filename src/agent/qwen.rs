@@ -39,6 +39,10 @@ impl Backend for Qwen {
         &["dashscope.aliyuncs.com:443", "dashscope-intl.aliyuncs.com:443"]
     }
 
+    fn base_path(&self) -> Option<&'static str> {
+        Some("/v1")
+    }
+
     fn check(&self, settings: &AgentSettings, env: &Environment) -> Result<(), AgentError> {
         check_tool(self, env)?;
         check_login(self, settings, env, ".qwen/oauth_creds.json")

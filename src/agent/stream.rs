@@ -15,6 +15,8 @@ use crate::event::{Activity, Trouble, Usage};
 
 /// The longest line that is read, in bytes; agents put whole files into one.
 const LONGEST: usize = 32 << 20;
+/// How much of a line of stderr is read, in bytes.
+const LONGEST_ASIDE: usize = 64 << 10;
 /// The longest text that is kept of what an agent says, in characters.
 const LONGEST_TEXT: usize = 20_000;
 /// What the last message of a turn holds that had nothing to do, in a line of its own.
@@ -125,6 +127,19 @@ impl Telling<'_> {
         self.reading.trouble = Some(trouble);
     }
 
+    /// Tells what kind of trouble ended the turn, where its last event did not say; that may come first.
+    pub(super) fn known_as(&mut self, class: TurnClass) {
+        if let Some(Some(trouble)) = &mut self.reading.end
+            && trouble.class == TurnClass::Crashed
+        {
+            trouble.class = class;
+        } else if let Some(trouble) = &mut self.reading.trouble
+            && trouble.class == TurnClass::Crashed
+        {
+            trouble.class = class;
+        }
+    }
+
     /// Names the model, as the agent does.
     pub(super) fn model(&mut self, name: &Value) {
         if let Some(name) = super::text(name) {
@@ -142,6 +157,9 @@ pub trait Reader: Send {
     /// [`super::Backend::side`].
     fn read_side(&mut self, _event: &Value, _telling: &mut Telling<'_>) {}
 
+    /// Reads a line of stderr.
+    fn read_stderr(&mut self, _line: &str, _telling: &mut Telling<'_>) {}
+
     /// Reads a line of stdout that is no JSON object.
     fn read_text(&mut self, _line: &str, _telling: &mut Telling<'_>) {}
 
@@ -154,13 +172,21 @@ pub(super) struct Streamed {
     reader: Box<dyn Reader>,
     reading: Reading,
     line: Vec<u8>,
+    /// The beginning of a line of stderr.
+    aside: Vec<u8>,
     /// Whether the line that is being read is longer than any that is looked at.
     skips: bool,
 }
 
 impl Streamed {
     pub(super) fn by(reader: Box<dyn Reader>) -> Self {
-        Self { reader, reading: Reading::default(), line: Vec::new(), skips: false }
+        Self {
+            reader,
+            reading: Reading::default(),
+            line: Vec::new(),
+            aside: Vec::new(),
+            skips: false,
+        }
     }
 
     /// Takes the next bytes of the agent's stdout, and returns what they tell.
@@ -190,10 +216,34 @@ impl Streamed {
         told
     }
 
-    /// Takes the end of the stream and the agent's exit code, and returns what they tell.
+    /// Takes the next bytes of the agent's stderr, and returns what they tell.
+    pub(super) fn push_stderr(&mut self, bytes: &[u8]) -> Vec<Activity> {
+        let mut told = Vec::new();
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            // Of a line that is longer, what it began with is enough.
+            let room = LONGEST_ASIDE.saturating_sub(self.aside.len());
+            self.aside.extend_from_slice(&part[..room.min(part.len())]);
+            if part.ends_with(b"\n") {
+                self.aside_line(&mut told);
+            }
+        }
+        told
+    }
+
+    fn aside_line(&mut self, told: &mut Vec<Activity>) {
+        let line = std::mem::take(&mut self.aside);
+        let line = String::from_utf8_lossy(&line);
+        if !line.trim_end().is_empty() {
+            let telling = &mut Telling { reading: &mut self.reading, told };
+            self.reader.read_stderr(line.trim_end(), telling);
+        }
+    }
+
+    /// Takes the end of the streams and the agent's exit code, and returns what they tell.
     pub(super) fn finish(&mut self, exit: Option<i32>) -> Vec<Activity> {
         let mut told = Vec::new();
         self.line(&mut told);
+        self.aside_line(&mut told);
         let telling = &mut Telling { reading: &mut self.reading, told: &mut told };
         self.reader.close(exit, telling);
         told
@@ -278,12 +328,18 @@ pub(super) fn classify(
     }
 }
 
+/// What providers of OpenAI's protocols, and claude itself, call the error of a model that is not there.
+pub(super) const NO_MODEL: &str = "model_not_found";
+
 /// Returns the class of an answer of a provider with this HTTP status; none where the status says
 /// nothing of the kind. `code` is the provider's own word for the error, where there is one.
 pub(super) fn by_status(status: u64, code: Option<&str>) -> Option<TurnClass> {
     let exhausted = ["insufficient_quota", "billing_error", "usage_not_included"];
     match status {
         _ if code.is_some_and(|code| exhausted.contains(&code)) => Some(TurnClass::Quota),
+        // Some say 400, and some 403, of a model that they have not.
+        _ if code == Some(NO_MODEL) => Some(TurnClass::NotFound),
+        404 | 405 | 410 => Some(TurnClass::NotFound),
         401 | 403 => Some(TurnClass::Authentication),
         402 => Some(TurnClass::Quota),
         429 => Some(TurnClass::RateLimited),
@@ -390,6 +446,51 @@ mod tests {
         check(&Ended::TimedOut { limit }, &lost, TurnClass::Network);
         check(&Ended::Idle { limit }, &lost, TurnClass::Network);
         check(&Ended::Idle { limit }, &Reading::default(), TurnClass::Idle);
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_by_its_status_and_by_its_name() {
+        for status in [404, 405, 410] {
+            assert_eq!(by_status(status, None), Some(TurnClass::NotFound));
+        }
+        for status in [400, 403] {
+            assert_eq!(by_status(status, Some("model_not_found")), Some(TurnClass::NotFound));
+        }
+        assert_eq!(by_status(400, None), None);
+        assert_eq!(by_status(404, Some("insufficient_quota")), Some(TurnClass::Quota));
+    }
+
+    #[test]
+    fn stderr_is_read_line_by_line_and_long_lines_by_their_beginning() {
+        struct Aside(Vec<usize>);
+        impl Reader for Aside {
+            fn read(&mut self, _: &Value, _: &mut Telling<'_>) {}
+            fn read_stderr(&mut self, line: &str, telling: &mut Telling<'_>) {
+                self.0.push(line.len());
+                telling.tell(Activity::Noted { text: format!("{:?}", self.0) });
+            }
+        }
+        let mut streamed = Streamed::by(Box::new(Aside(Vec::new())));
+        let mut told = Vec::new();
+        for piece in ["ab", "c\n\nd", &"e".repeat(2 * LONGEST_ASIDE), "\n", "last"] {
+            told.extend(streamed.push_stderr(piece.as_bytes()));
+        }
+        told.extend(streamed.finish(None));
+        let text = format!("[3, {LONGEST_ASIDE}, 4]");
+        assert_eq!(told.last(), Some(&Activity::Noted { text }));
+    }
+
+    #[test]
+    fn a_kind_that_is_known_later_goes_before_none_and_before_no_other() {
+        let mut told = Vec::new();
+        let mut check = |mut reading: Reading, expected| {
+            Telling { reading: &mut reading, told: &mut told }.known_as(TurnClass::NotFound);
+            check(&FAILED, &reading, expected);
+        };
+        check(reading(Some(Some(TurnClass::Crashed)), None, 0), TurnClass::NotFound);
+        check(reading(Some(Some(TurnClass::Quota)), None, 0), TurnClass::Quota);
+        check(reading(None, Some(TurnClass::Crashed), 0), TurnClass::NotFound);
+        check(reading(Some(None), None, 0), TurnClass::Crashed);
     }
 
     #[test]

@@ -160,10 +160,7 @@ pub(super) fn supervise_call(
     let finished = watched(&watch, || {
         run(&call, cancel, &mut |stream, bytes| match stream {
             Stream::Stdout => watch.take(&sinks.take(stream, bytes)),
-            Stream::Stderr => {
-                watch.hear();
-                sinks.take(stream, bytes);
-            }
+            Stream::Stderr => watch.take_stderr(&sinks.take(stream, bytes)),
         })
     });
     let swept = survivors::sweep(search(&spec.token, adopts), SWEEP);
@@ -177,7 +174,7 @@ pub(super) fn supervise_call(
 
     sinks.learn();
     watch.take(&sinks.stdout.finish());
-    sinks.stderr.finish();
+    watch.take_stderr(&sinks.stderr.finish());
     let exit = match finished.ending {
         Ending::Exited { code } => Some(code),
         _ => None,

@@ -128,9 +128,12 @@ impl<'a> Watch<'a> {
         self.took(&mut state, &told);
     }
 
-    /// Hears that the agent wrote something that tells nothing.
-    pub(super) fn hear(&self) {
-        self.state().heard = Instant::now();
+    /// Takes the next bytes of the agent's stderr, secrets replaced.
+    pub(super) fn take_stderr(&self, bytes: &[u8]) {
+        let mut state = self.state();
+        state.heard = Instant::now();
+        let told = state.streamed.push_stderr(bytes);
+        self.took(&mut state, &told);
     }
 
     /// Looks at the clock and at the file beside the stream.

@@ -26,6 +26,8 @@ pub enum TurnClass {
     Quota,
     /// The provider does not know the login, or the login may not use the model.
     Authentication,
+    /// The provider has no such model, or nothing that answers as one is at its address.
+    NotFound,
     /// The provider failed.
     Overloaded,
     /// The provider was not reached, or the connection broke.
@@ -80,7 +82,7 @@ pub struct Patience {
 
 impl TurnClass {
     /// Every class, in the order in which people are told of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Done,
         Self::NoOp,
         Self::Refused,
@@ -89,6 +91,7 @@ impl TurnClass {
         Self::RateLimited,
         Self::Quota,
         Self::Authentication,
+        Self::NotFound,
         Self::Overloaded,
         Self::Network,
         Self::SandboxUnusable,
@@ -111,6 +114,7 @@ impl TurnClass {
             Self::RateLimited => "rate_limited",
             Self::Quota => "quota",
             Self::Authentication => "authentication",
+            Self::NotFound => "not_found",
             Self::Overloaded => "overloaded",
             Self::Network => "network",
             Self::SandboxUnusable => "sandbox_unusable",
@@ -143,6 +147,7 @@ impl TurnClass {
             Self::RateLimited => "ran into a usage limit",
             Self::Quota => "has nothing left to spend",
             Self::Authentication => "could not log in",
+            Self::NotFound => "found no such model, or no provider at its address",
             Self::Overloaded => "found the provider failing",
             Self::Network => "did not reach the provider",
             Self::SandboxUnusable => "could run no command in its own sandbox",
@@ -168,6 +173,7 @@ impl TurnClass {
             Self::RateLimited
                 | Self::Quota
                 | Self::Authentication
+                | Self::NotFound
                 | Self::Overloaded
                 | Self::Network
                 | Self::SandboxUnusable
@@ -200,6 +206,7 @@ impl TurnClass {
             }
             Self::Quota => After::Stop { until: resets },
             Self::Authentication
+            | Self::NotFound
             | Self::SandboxUnusable
             | Self::CouldNotStart
             | Self::Overloaded
@@ -300,7 +307,7 @@ mod tests {
 
     #[test]
     fn what_no_time_mends_is_not_tried_again() {
-        for class in [TurnClass::Authentication, TurnClass::SandboxUnusable] {
+        for class in [TurnClass::Authentication, TurnClass::NotFound, TurnClass::SandboxUnusable] {
             assert_eq!(after(class, 1, None), After::Fail);
         }
         assert_eq!(after(TurnClass::Quota, 1, None), After::Stop { until: None });

@@ -18,7 +18,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,20 +40,52 @@ MAKES = "{run: echo hello > made_by_agent.txt, usage: {input: 1200, output: 40, 
 DONE = "{say: All done., usage: {input: 1300, output: 20, cached: 1200}}"
 
 
+# What the provider of each says of a model that it has not.
+NO_MODEL = {
+    **dict.fromkeys(["codex", "opencode", "qwen"],
+                    "{status: 404, times: 60, error: {type: model_not_found, message: The model `fake-model` does not exist or you do not have access to it.}}"),
+    "claude": "{status: 404, times: 60, error: {message: 'model: fake-model'}}",
+    "gemini": "{status: 404, times: 60, error: {message: 'models/gemini-2.5-flash is not found for API version v1beta, or is not supported for generateContent.'}}",
+}
+
+
 def turn(*replies):
     return "turns:\n- replies:\n" + "".join(f"  - {reply}\n" for reply in replies)
 
 
+ELSEWHERE = "elsewhere"
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """Answers as a web server does that is not the provider's: there is no such page."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("content-length") or 0))
+        body = b"<html><head><title>404 Not Found</title></head><body><h1>404 Not Found</h1></body></html>\n"
+        self.send_response(404)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(b"" if self.command == "HEAD" else body)
+
+    do_GET = do_HEAD = do_POST
+
+    def log_message(self, *_):
+        pass
+
+
 class Case:
-    def __init__(self, name, what, script, args=(), env=None, stop=None, server=True, without=(), resumes=False):
+    def __init__(self, name, what, script, args=(), env=None, stop=None, server=True, without=(), resumes=False,
+                 stderr=False):
         self.name = name
         self.what = what
         self.script = script
         self.args = list(args)  # more arguments of the agent
         self.env = env or {}
         self.stop = stop  # (signal, lines of the ledger to wait for, seconds after that)
-        self.server = server
+        self.server = server  # False: nobody listens; ELSEWHERE: a web server that knows of no model
         self.without = without  # arguments taken away
+        self.stderr = stderr  # what it writes to standard error is kept too
         self.resumes = resumes  # a process before it takes the first turn, without the arguments
 
 
@@ -62,6 +96,10 @@ def common(agent):
         Case("done", "a tool call makes a file, then a closing word", turn(MAKES, DONE)),
         Case("no-tool", "the agent says that there is nothing to do", turn("{say: There is nothing to do.}")),
         Case("bad-request", "each request is answered with 400", turn(refused % (400, 400, ""))),
+        Case("no-such-model", "each request is answered with 404, which says that there is no such model",
+             turn(NO_MODEL[agent]), stderr=agent == "gemini"),
+        Case("wrong-address", "the address is that of a web server which has no such page: 404 in HTML",
+             turn(), server=ELSEWHERE, stderr=agent == "gemini"),
         Case("unauthorized", "each request is answered with 401", turn(refused % (401, 401, ""))),
         Case("rate-limited", "each request is answered with 429, a reset in 2 s and retry-after: 1",
              turn(refused % (429, 429, ", retry_after: 1, reset_in: 2s"))),
@@ -96,6 +134,8 @@ OWN = {
              turn("{status: 429, times: 60, reset_in: 90s, error: {type: usage_limit_reached, message: The usage limit has been reached}}")),
         Case("quota", "429 with insufficient_quota",
              turn("{status: 429, times: 60, error: {type: insufficient_quota, message: You exceeded your current quota}}")),
+        Case("no-such-model-400", "each request is answered with 400 and model_not_found, as of a provider without the model",
+             turn(NO_MODEL["codex"].replace("404", "400"))),
         Case("no-key", "the variable of the key is not set", turn(), env={"FAKE_KEY": None}),
         Case("sandbox-unusable", "workspace-write with a home below the temporary directory: the helper is missing",
              turn(MAKES, DONE), without=["--dangerously-bypass-approvals-and-sandbox"],
@@ -121,6 +161,8 @@ OWN = {
         Case("refused-as-root", "bypassPermissions as root without IS_SANDBOX", turn(), env={"IS_SANDBOX": None}),
     ],
     "opencode": [
+        Case("unknown-model", "its settings have no such model", turn(), without=["fake/fake-model"],
+             args=["fake/no-such-model"], stderr=True),
         Case("resumed", "a second process goes on with a conversation whose first turn used 2500 and 60 tokens",
              turn(MAKES, DONE) + "- replies:\n  - {say: There is nothing more to do., usage: {input: 1400, output: 10, cached: 1300}}\n",
              args=["-c"], resumes=True),
@@ -172,7 +214,8 @@ def launch(agent, case, home, work, url):
             "permission": {"*": "allow", "bash": {"*": "allow", "echo *": case.env.get("PERMISSION", "allow")}},
         }
         (home / "opencode.json").write_text(json.dumps(config))
-        args = ["run", "--format", "json", "-m", "fake/fake-model"]
+        # Its log names what its events call an unknown error.
+        args = ["run", "--format", "json", "--title", "recorded", "--print-logs", "--log-level", "ERROR", "-m", "fake/fake-model"]
         env = {"OPENCODE_CONFIG": str(home / "opencode.json"), "OPENCODE_DISABLE_MODELS_FETCH": "1"}
         tail = [PROMPT]
     elif agent == "qwen":
@@ -223,7 +266,11 @@ def record(agent, version, case):
         (work / "README.md").write_text("# A product\n")
         (base / "script.yaml").write_text(case.script)
         url = "http://127.0.0.1:9"
-        if case.server:
+        if case.server == ELSEWHERE:
+            elsewhere = ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
+            threading.Thread(target=elsewhere.serve_forever, daemon=True).start()
+            url = f"http://127.0.0.1:{elsewhere.server_address[1]}"
+        elif case.server:
             server = subprocess.Popen([SERVER, "--script", base / "script.yaml", "--ledger", base / "ledger.jsonl"],
                                       stdout=subprocess.PIPE, text=True)
             url = server.stdout.readline().strip()
@@ -251,6 +298,10 @@ def record(agent, version, case):
         # What a process before has written is not this one's.
         if rollout and not case.resumes:
             keep_calls(rollout, to / f"{case.name}.rollout", lambda text: normal(text, base, in_tmp, url))
+        if case.stderr:
+            # Where in its program an error arose is nobody's business.
+            lines = [line for line in (base / "stderr").read_text().splitlines(True) if not line.startswith("    at ")]
+            (to / f"{case.name}.stderr").write_text(normal("".join(lines), base, in_tmp, url))
         end = f"signal: {-code}" if code < 0 else f"exit: {code}"
         write_case(to / f"{case.name}.yaml", end, case.what)
         made = " made a file" if (work / "made_by_agent.txt").exists() else ""

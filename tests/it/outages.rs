@@ -100,6 +100,38 @@ fn a_login_that_is_refused_fails_at_once_and_names_the_doctor() {
 }
 
 #[test]
+fn a_model_that_is_not_there_ends_the_run_at_its_first_turn_and_names_what_was_asked_for() {
+    let missing = trouble("not_found", None);
+    let model = "  model: gpt-nope\n  base_url: http://127.0.0.1:9/v2\n";
+    let product = product(&[("turn-1-attempt-1.yaml", &missing)], model);
+    iterate(&product, &[])
+        .code(3)
+        .says("found no such model, or no provider at its address (It is not_found.)")
+        .says("check `agent.model` (`gpt-nope`) and `agent.base_url` (`http://127.0.0.1:9/v2`)")
+        .says("begin anew with `iterate`")
+        .says("factory doctor");
+    assert_eq!(classes(&product), ["not_found"]);
+    iterate(&product, &["--resume"]).code(0).says("converged");
+    assert_eq!(classes(&product), ["not_found", "done"]);
+}
+
+#[test]
+fn an_address_by_a_variable_is_named_and_no_login_in_it_is_shown() {
+    let missing = trouble("not_found", None);
+    let env = "  env: [ANTHROPIC_BASE_URL, OTHER_BASE_URL]\n";
+    let product = product(&[("turn-1-attempt-1.yaml", &missing)], env);
+    let set = [
+        HASTE,
+        ("ANTHROPIC_BASE_URL", "http://127.0.0.1:9/x"),
+        ("OTHER_BASE_URL", "http://me:hunter2@127.0.0.1:9"),
+    ];
+    let ran = product.iterate_with(&[], &set).code(3);
+    let ran = ran.says("`agent.model` (unset) and `ANTHROPIC_BASE_URL` (`http://127.0.0.1:9/x`)");
+    let all = ran.says("`OTHER_BASE_URL` (`set`)");
+    assert!(!all.stderr.contains("hunter2") && !all.stdout.contains("hunter2"));
+}
+
+#[test]
 fn another_agent_takes_over_where_the_first_can_not_go_on() {
     let empty = trouble("quota", None);
     let product = product(

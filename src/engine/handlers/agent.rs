@@ -124,7 +124,7 @@ fn what_next(node: &Node, run: &mut Run, last: &Turn, class: TurnClass) -> Resul
         After::Fail => {
             keep_patch(node, run, last)?;
             let said = last.trouble.clone().map(|said| run.text(&said)).transpose()?;
-            return Err(outage(&agent_of(run)?, class, said.as_deref()).into());
+            return Err(outage(run, last, class, said.as_deref())?.into());
         }
     };
     // What the attempt had changed is kept for people: the next one begins with the candidate.
@@ -148,18 +148,47 @@ fn affords(run: &Run, at: Timestamp) -> bool {
 }
 
 /// Returns why a run fails that an outage ended, and what to do.
-fn outage(settings: &AgentSettings, class: TurnClass, said: Option<&str>) -> Failure {
+fn outage(run: &Run, last: &Turn, class: TurnClass, said: Option<&str>) -> Result<Failure, Halt> {
+    let settings = agent_of(run)?;
     let agent = settings.backend.as_deref().unwrap_or("the agent");
     let next = match class {
-        TurnClass::Authentication => "give it a login (see `factory doctor`), then",
-        TurnClass::SandboxUnusable => "see `factory doctor` for what is missing, then",
-        TurnClass::CouldNotStart => "see that it is installed, then",
-        _ => "once that works again,",
+        TurnClass::Authentication => "give it a login (see `factory doctor`), then".to_owned(),
+        TurnClass::SandboxUnusable => "see `factory doctor` for what is missing, then".to_owned(),
+        TurnClass::CouldNotStart => "see that it is installed, then".to_owned(),
+        TurnClass::NotFound => format!(
+            "check {} (see `factory doctor`), and begin anew with `iterate`, for a run keeps the \
+             settings that it began with; where these are right",
+            asked_for(run, &settings, last)
+        ),
+        _ => "once that works again,".to_owned(),
     };
     let said =
         said.map(|said| format!(" ({})", crate::text::one_line(said, 300))).unwrap_or_default();
     let words = class.words();
-    Failure::plain("agent", format!("{agent} {words}{said}; {next} `iterate --resume` goes on"))
+    let message = format!("{agent} {words}{said}; {next} `iterate --resume` goes on");
+    Ok(Failure::plain("agent", message))
+}
+
+/// Names what the agent's model and its address were set by, with the values.
+fn asked_for(run: &Run, settings: &AgentSettings, last: &Turn) -> String {
+    let key = match run.summary().agent.checked_sub(1) {
+        None => "agent".to_owned(),
+        Some(index) => format!("agent.fallback[{index}]"),
+    };
+    let model = match (&settings.model, &last.model) {
+        (Some(model), _) => format!("`{key}.model` (`{model}`)"),
+        (None, Some(model)) => format!("`{key}.model` (unset; its own is `{model}`)"),
+        (None, None) => format!("`{key}.model` (unset)"),
+    };
+    let mut all = vec![model];
+    match &settings.base_url {
+        Some(url) => all.push(format!("`{key}.base_url` (`{url}`)")),
+        None => {
+            let set = agent::set_addresses(settings, &run.env);
+            all.extend(set.iter().map(|(name, value)| format!("`{name}` (`{value}`)")));
+        }
+    }
+    all.join(" and ")
 }
 
 /// Returns the settings of the agent whose turn it is.
