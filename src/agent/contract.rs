@@ -248,7 +248,7 @@ fn the_presets_speak_todays_flags() {
     );
     assert_eq!(
         lines("opencode"),
-        "run --format json --print-logs --log-level ERROR -m m-1 --extra a={b=\"c\"}"
+        "run --format json --title dark-factory --print-logs --log-level ERROR -m m-1 --extra a={b=\"c\"}"
     );
     assert_eq!(
         lines("gemini"),

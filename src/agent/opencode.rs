@@ -58,9 +58,12 @@ impl Backend for Opencode {
 
     fn launch(&self, turn: &Turn<'_>) -> Result<Launch, AgentError> {
         let mut args: Vec<OsString> = [
+            // Without a title it has the model invent one, and tells nothing of what that used.
             "run",
             "--format",
             "json",
+            "--title",
+            "dark-factory",
             // Its log names what its events call an unknown error.
             "--print-logs",
             "--log-level",
