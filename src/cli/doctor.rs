@@ -14,7 +14,8 @@ use super::deep;
 use super::exit::Exit;
 use super::run_scenarios::product_root;
 use crate::agent::{
-    self, AgentError, Backend, KeptLogin, Login, Version, find_tool, is_on, own_login, set_logins,
+    self, AgentError, Backend, BaseUrl, KeptLogin, Login, Version, find_tool, is_on, own_login,
+    set_logins,
 };
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::{AgentSettings, Config, Environment, PROXIES};
@@ -398,6 +399,40 @@ impl<'a> Doctor<'a> {
         if path.is_some() {
             self.login(name, backend, settings);
         }
+        self.model(name, backend, settings);
+    }
+
+    /// Says which model is asked for, and where: whether they are there only a turn can tell.
+    fn model(&mut self, agent: &str, backend: &dyn Backend, settings: &AgentSettings) {
+        let name = if agent == "agent" { "model".to_owned() } else { format!("{agent} model") };
+        let mut found = settings.model.iter().map(|model| format!("`{model}`")).collect::<Vec<_>>();
+        let Some(url) = &settings.base_url else {
+            let set = agent::set_addresses(settings, self.env);
+            found.extend(set.iter().map(|(name, value)| format!("`{name}` is `{value}`")));
+            if !found.is_empty() {
+                self.note(&name, Mark::Ok, found.join("; "), None);
+            }
+            return;
+        };
+        found.push(format!("at `{url}`"));
+        let found = found.join(" ");
+        let path = match BaseUrl::parse(url) {
+            Ok(url) => url.path().to_owned(),
+            Err(error) => {
+                self.fails_with(Exit::Usage);
+                let next = "correct `agent.base_url` in dark-factory.yaml";
+                self.note(&name, Mark::Fail, error.to_string(), Some(next));
+                return;
+            }
+        };
+        let next = match backend.base_path() {
+            Some("") if path.ends_with("/v1") || path.ends_with("/v1beta") => {
+                "leave the version out of its path: the agent adds that itself"
+            }
+            Some("/v1") if path.is_empty() => "its path is `/v1` with most providers",
+            _ => return self.note(&name, Mark::Ok, found, None),
+        };
+        self.note(&name, Mark::Warn, found, Some(next));
     }
 
     fn login(&mut self, agent: &str, backend: &dyn Backend, settings: &AgentSettings) {

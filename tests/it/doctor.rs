@@ -106,6 +106,24 @@ fn an_agent_that_is_missing_or_of_another_version_is_told() {
 }
 
 #[test]
+fn the_model_and_where_it_is_asked_for_are_shown_and_an_odd_path_is_told() {
+    let check = |settings: &str, env: &[(&str, &str)], expected: &[&str]| {
+        let product = tally().config(&format!("agent: {{{settings}}}\n"));
+        let ran = doctor(&product, &[], env);
+        let model = finding(&ran, "model");
+        assert!(expected.iter().all(|words| model.contains(words)), "{model}");
+    };
+    let claude = "backend: claude, model: m-1, base_url: 'http://a:8080";
+    check(&format!("{claude}'"), &[], &["ok", "`m-1` at `http://a:8080`"]);
+    check(&format!("{claude}/x/v1'"), &[], &["warn", "leave the version out"]);
+    check("backend: codex, base_url: 'http://a:8080'", &[], &["warn", "`/v1`"]);
+    check("backend: codex, base_url: 'http://a/v1/'", &[], &["ok", "at `http://a/v1/`"]);
+    check("backend: codex, base_url: nowhere", &[], &["FAIL", "`nowhere`"]);
+    let env = [("ANTHROPIC_BASE_URL", "http://a/v2")];
+    check("backend: claude, env: [ANTHROPIC_BASE_URL]", &env, &["ok", "`http://a/v2`"]);
+}
+
+#[test]
 fn a_login_that_is_missing_says_how_to_get_one() {
     let product = tally().config("agent: {backend: codex, home: [.codex/auth.json]}\n");
     let path = program(&product, "codex", "echo codex-cli 0.169.0");
