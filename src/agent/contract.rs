@@ -152,6 +152,18 @@ fn effort_and_turns_are_passed_on_where_there_is_an_option_for_them() {
 }
 
 #[test]
+fn opencode_gets_no_option_twice() {
+    let mut sample = Sample::default();
+    sample.settings.args = ["--title=mine", "--log-level", "DEBUG"].map(str::to_owned).into();
+    let launch = named("opencode").unwrap().launch(&sample.turn()).unwrap();
+    let count = |name: &str| {
+        let names = launch.args.iter().filter_map(|one| one.to_str()?.split('=').next());
+        names.filter(|one| *one == name).count()
+    };
+    assert_eq!(["--title", "--log-level", "--print-logs"].map(count), [1, 1, 1]);
+}
+
+#[test]
 fn opencode_needs_a_model_at_another_address() {
     let sample = Sample { base_url: Some("http://a"), model: None, ..Sample::default() };
     let error = named("opencode").unwrap().launch(&sample.turn()).unwrap_err().to_string();

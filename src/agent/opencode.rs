@@ -57,20 +57,18 @@ impl Backend for Opencode {
     }
 
     fn launch(&self, turn: &Turn<'_>) -> Result<Launch, AgentError> {
-        let mut args: Vec<OsString> = [
-            // Without a title it has the model invent one, and tells nothing of what that used.
-            "run",
-            "--format",
-            "json",
-            "--title",
-            "dark-factory",
-            // Its log names what its events call an unknown error.
-            "--print-logs",
-            "--log-level",
-            "ERROR",
-        ]
-        .map(OsString::from)
-        .into();
+        let mut args: Vec<OsString> = ["run", "--format", "json"].map(OsString::from).into();
+        // It takes no option twice.
+        let own = |option: &[&str]| {
+            let is_it = |one: &String| one.split('=').next() == option.first().copied();
+            let is_set = turn.settings.args.iter().any(is_it);
+            option.iter().filter(|_| !is_set).map(OsString::from).collect::<Vec<_>>()
+        };
+        // Without a title it has the model invent one, and tells nothing of what that used.
+        args.extend(own(&["--title", "dark-factory"]));
+        // Its log names what its events call an unknown error.
+        args.extend(own(&["--print-logs"]));
+        args.extend(own(&["--log-level", "ERROR"]));
         let mut config = config(turn);
         if let Some(url) = turn.base_url {
             let Some(model) = turn.model else {
