@@ -159,6 +159,7 @@ fn write_journal(path: &Path, run: &RunId) -> u64 {
                 turn,
                 attempt: 1,
                 class: "done".into(),
+                exit: Some(0),
                 ms: 60_000,
                 usage: Usage { input_tokens: Some(90_000), ..Usage::default() },
                 usage_is_partial: false,

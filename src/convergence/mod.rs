@@ -4,6 +4,7 @@
 //! Values in, values out. The history holds judgements and turns, never text of scenarios.
 
 mod budget;
+mod crash;
 mod decide;
 mod estimate;
 mod history;
@@ -15,6 +16,7 @@ pub use budget::{
     Billing, DAY_MS, Fund, Limit, Limits, Raise, Shortfall, Spending, TurnAllowance, UsageLimit,
     may_begin, time_needed,
 };
+pub use crash::Crash;
 pub use decide::{Decision, StopRule, decide};
 pub use estimate::{Estimate, estimate};
 pub use history::{History, Judgement, Step, best, is_better, steps_without_progress};

@@ -208,6 +208,9 @@ pub enum RunEvent {
         attempt: u32,
         /// How it ended, a [`crate::convergence::TurnClass`] by name.
         class: String,
+        /// Its exit code; none where it has none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit: Option<i32>,
         /// How long it took.
         ms: u64,
         /// What the agent says it used.
@@ -378,6 +381,7 @@ impl RunEvent {
             turn,
             attempt,
             class: "done".to_owned(),
+            exit: None,
             ms,
             usage,
             usage_is_partial: false,

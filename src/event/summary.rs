@@ -91,6 +91,8 @@ pub struct Turn {
     pub interrupted: u32,
     /// How the last attempt ended; none while it goes on.
     pub class: Option<String>,
+    /// The exit code of the last attempt that ended; none where it has none.
+    pub exit: Option<i32>,
     /// How long the attempts took that ended, in milliseconds.
     pub ms: u64,
     /// What the agent says it used in the attempts that ended.
@@ -103,13 +105,17 @@ pub struct Turn {
     pub backend: Option<String>,
     /// What was wrong with the last attempt that ended, in the agent's words.
     pub trouble: Option<BlobRef>,
+    /// The last words of the last attempt that ended.
+    pub says: Option<BlobRef>,
+    /// Which agent took the last attempt, counted in `agent.fallback` from 1; 0 is the first.
+    pub agent: usize,
     /// When the provider's limit is lifted that the last attempt ran into.
     pub resets: Option<Timestamp>,
     /// Whether the agent said that there was nothing to do.
     pub nothing_to_do: bool,
     /// What the agent did in the last attempt that ended.
     pub activity: Option<BlobRef>,
-    /// Attempts that an outage ended, since the run began or went on, or another agent took over.
+    /// Attempts that an outage or a crash ended, since the run began or went on, or another agent took over.
     pub failures: u32,
     /// How long it was put off in all, since the run began or went on.
     pub waited: Duration,
@@ -320,7 +326,9 @@ impl Summary {
                 self.turn(*turn).receipt = Some(receipt.clone());
             }
             RunEvent::AgentStarted { turn, attempt, backend, .. } => {
+                let agent = self.agent;
                 let turn = self.turn(*turn);
+                turn.agent = agent;
                 turn.attempts = *attempt;
                 turn.class = None;
                 turn.again_at = None;
@@ -339,13 +347,18 @@ impl Summary {
                 activity,
                 reaped,
                 contacted,
+                exit,
+                says,
                 ..
             } => {
-                let outage = TurnClass::parse(class).is_some_and(TurnClass::is_outage);
+                let known = TurnClass::parse(class);
+                let outage = known.is_some_and(TurnClass::is_outage);
                 let turn = self.turn(*turn);
                 turn.reaped = *reaped;
                 turn.contacted.clone_from(contacted);
                 turn.class = Some(class.clone());
+                turn.exit = *exit;
+                turn.says.clone_from(says);
                 turn.ms += ms;
                 turn.usage = turn.usage.plus(*usage);
                 turn.usage_is_partial |= usage_is_partial;
@@ -354,7 +367,7 @@ impl Summary {
                 turn.resets = *resets;
                 turn.nothing_to_do = *nothing_to_do;
                 turn.activity.clone_from(activity);
-                turn.failures += u32::from(outage);
+                turn.failures += u32::from(outage || known == Some(TurnClass::Crashed));
                 if !outage {
                     self.answered = None;
                 }

@@ -444,6 +444,64 @@ fn iterations_are_counted_on_over_the_runs_of_a_branch() {
     assert!(told.contains("| 0 |"), "the trajectory tells of the first run: {told}");
 }
 
+/// Returns the classes of the attempts at turns, and the number of each one's turn.
+fn attempts(product: &Product) -> Vec<(u64, String)> {
+    let finished = product.events_named("agent.finished");
+    let class = |data: &Value| data["class"].as_str().unwrap().to_owned();
+    finished
+        .iter()
+        .map(|one| (one["data"]["turn"].as_u64().unwrap(), class(&one["data"])))
+        .collect()
+}
+
+#[test]
+fn the_same_crash_twice_at_once_is_the_surroundings_fault_and_resume_tries_again() {
+    let crash = "echo \"my-tool: can't load libmy.so (pid $$)\" >&2; exit 7";
+    let agent = agent(&[crash, crash, crash, "echo two >> words.txt"]);
+    let product = wants(agent, "", &["one", "two"]);
+    let ran =
+        product.iterate(&[]).code(3).says("command ended without finishing as the turn before");
+    let ran = ran.says("(exit code 7: my-tool: can't load libmy.so (pid ").says("iterate --resume");
+    assert!(!ran.stdout.contains("stalled"), "{}", ran.stdout);
+    let crashed = |turn| (turn, "crashed".to_owned());
+    assert_eq!(attempts(&product), [crashed(1), crashed(2)]);
+    // Nothing was put right: one attempt, and the same end.
+    product.iterate(&["--resume"]).code(3).says("my-tool: can't load libmy.so");
+    assert_eq!(attempts(&product), [crashed(1), crashed(2), crashed(2)]);
+    product.iterate(&["--resume"]).code(0).says("converged");
+    assert_eq!(attempts(&product)[3], (2, "done".to_owned()));
+    product.factory(&["verify"]).code(0);
+}
+
+#[test]
+fn a_crash_that_differs_or_brought_changes_goes_on() {
+    for second in ["echo b >&2; exit 7", "echo a >&2; exit 8", "echo x > new; echo a >&2; exit 7"] {
+        let product = wants(
+            agent(&["echo a >&2; exit 7", second, "echo two >> words.txt"]),
+            "",
+            &["one", "two"],
+        );
+        product.iterate(&[]).code(0);
+        assert_eq!(attempts(&product).len(), 3, "{second}");
+    }
+}
+
+#[test]
+fn a_question_of_an_agent_that_crashed_again_is_still_asked() {
+    let turns = ["exit 7", "echo 'Which one?' > QUESTION.md; exit 7"];
+    wants(agent(&turns), "", &["one", "two"]).iterate(&[]).code(5).says("Which one?");
+}
+
+#[test]
+fn the_next_agent_takes_over_from_one_that_crashed_twice() {
+    let more =
+        "  fallback:\n    - {backend: command, command: [bash, -c, 'echo two >> words.txt']}\n";
+    let product = wants(agent(&["exit 7", "exit 7"]), more, &["one", "two"]);
+    product.iterate(&[]).code(0).says("ended without finishing; command takes over");
+    let done = (2, "done".to_owned());
+    assert_eq!(attempts(&product)[2], done);
+}
+
 #[test]
 fn an_exhausted_run_goes_on_with_more_turns() {
     let turns = ["echo x >> notes.txt", "echo two >> words.txt"];

@@ -9,7 +9,8 @@ use crate::agent::{
 };
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::{Access, AgentSettings};
-use crate::convergence::{After, Fund, Patience, TurnAllowance, TurnClass, may_begin};
+use crate::convergence::{After, Crash, Fund, Patience, TurnAllowance, TurnClass, may_begin};
+use crate::delivery::Policy;
 use crate::engine::handlers::deliver::workspace_patch;
 use crate::engine::handlers::feedback::feedback_path;
 use crate::engine::handlers::prepare::place_in_workspace;
@@ -17,7 +18,7 @@ use crate::engine::keys::PLACEHOLDER;
 use crate::engine::receipt::{self, Handed};
 use crate::engine::run::{git, private_dir, tree_failure};
 use crate::engine::{Failure, Halt, Handler, Run};
-use crate::event::{Activity, Label, RunEvent, Tier, Turn, Usage};
+use crate::event::{Activity, DeliveryDetail, Label, RunEvent, Tier, Turn, TurnDelivery, Usage};
 use crate::git::{Mode, Tree, TreeEntry};
 use crate::id::Digest;
 use crate::journal::write_durably;
@@ -83,7 +84,8 @@ fn what_next(node: &Node, run: &mut Run, last: &Turn, class: TurnClass) -> Resul
         run.wait_until(at)?;
         return Ok(Next::Attempt);
     }
-    if class.is_outage() && last.failures == 0 {
+    let again = class == TurnClass::Crashed && crashes_again(run, last)?;
+    if (class.is_outage() || again) && last.failures == 0 {
         // The run went on since then: that is the attempt which was asked for.
         return Ok(Next::Attempt);
     }
@@ -95,6 +97,7 @@ fn what_next(node: &Node, run: &mut Run, last: &Turn, class: TurnClass) -> Resul
     let agent = run.summary().agent;
     let successor = settings.of(agent + 1).and_then(|next| next.backend);
     let after = match after {
+        After::Keep if again => After::Fail,
         // Nobody waits for what can't be paid, which is a decision, or for a limit beyond the deadline.
         After::Again { .. } if !affords(run, now) => {
             keep_patch(node, run, last)?;
@@ -123,7 +126,7 @@ fn what_next(node: &Node, run: &mut Run, last: &Turn, class: TurnClass) -> Resul
         After::Stop { until } => postponed(until, agent, None, true),
         After::Fail => {
             keep_patch(node, run, last)?;
-            let said = last.trouble.clone().map(|said| run.text(&said)).transpose()?;
+            let said = last_words(run, last)?;
             return Err(outage(run, last, class, said.as_deref())?.into());
         }
     };
@@ -137,6 +140,44 @@ fn what_next(node: &Node, run: &mut Run, last: &Turn, class: TurnClass) -> Resul
         Some(at) => run.wait_until(at).map(|()| Next::Attempt),
         None => Ok(Next::Attempt),
     }
+}
+
+/// Returns whether a turn that crashed did so as the one before it.
+fn crashes_again(run: &mut Run, last: &Turn) -> Result<bool, Halt> {
+    let summary = run.summary();
+    let before = summary.turns.iter().find(|one| one.turn + 1 == last.turn).cloned();
+    let Some(before) = before
+        .filter(|one| one.class.as_deref().and_then(TurnClass::parse) == Some(TurnClass::Crashed))
+    else {
+        return Ok(false);
+    };
+    let was_changed = match &before.delivery {
+        Some(TurnDelivery::Unchanged { detail, .. }) => {
+            run.recorder.get_json::<DeliveryDetail>(detail)?.patch.is_some()
+        }
+        _ => true,
+    };
+    // A question that it left goes to a person.
+    let asks = run.versioned()?.paths.workspace.join(Policy::QUESTION).symlink_metadata().is_ok();
+    let changed = asks || workspace_patch(run)?.is_some_and(|patch| !patch.is_empty());
+    let (words, words_before) = (last_words(run, last)?, last_words(run, &before)?);
+    let crash = Crash { agent: last.agent, exit: last.exit, words: words.as_deref(), changed };
+    Ok(crash.repeats(&Crash {
+        agent: before.agent,
+        exit: before.exit,
+        words: words_before.as_deref(),
+        changed: was_changed,
+    }))
+}
+
+/// Returns what was wrong with an attempt in the agent's words, else what it said last; none where it
+/// said nothing.
+fn last_words(run: &Run, turn: &Turn) -> Result<Option<String>, Halt> {
+    let words =
+        turn.trouble.as_ref().or(turn.says.as_ref().filter(|_| {
+            turn.class.as_deref().and_then(TurnClass::parse) == Some(TurnClass::Crashed)
+        }));
+    words.map(|words| run.text(words)).transpose()
 }
 
 /// Returns whether a turn could be paid that begins at `at`, and would be over before the deadline.
@@ -160,11 +201,20 @@ fn outage(run: &Run, last: &Turn, class: TurnClass, said: Option<&str>) -> Resul
              settings that it began with; where these are right",
             asked_for(run, &settings, last)
         ),
+        TurnClass::Crashed => "put right what keeps it from its work, then".to_owned(),
         _ => "once that works again,".to_owned(),
     };
-    let said =
-        said.map(|said| format!(" ({})", crate::text::one_line(said, 300))).unwrap_or_default();
-    let words = class.words();
+    let said = said.map(|said| crate::text::one_line(said, 300));
+    let (words, said) = match (class, last.exit) {
+        (TurnClass::Crashed, exit) => {
+            let words =
+                "ended without finishing as the turn before did, and neither changed anything";
+            let code = exit.map_or("by a signal".to_owned(), |code| format!("exit code {code}"));
+            (words, Some(said.map_or(code.clone(), |said| format!("{code}: {said}"))))
+        }
+        _ => (class.words(), said),
+    };
+    let said = said.map(|said| format!(" ({said})")).unwrap_or_default();
     let message = format!("{agent} {words}{said}; {next} `iterate --resume` goes on");
     Ok(Failure::plain("agent", message))
 }
@@ -390,6 +440,11 @@ fn finished(
             turn,
             attempt,
             class: record.class.name().to_owned(),
+            exit: match record.ended {
+                Ended::Done => Some(0),
+                Ended::Failed { code } => Some(code),
+                _ => None,
+            },
             ms: u64::try_from(record.duration.as_millis()).unwrap_or(u64::MAX),
             usage: reading.usage,
             usage_is_partial: !reading.usage_is_final && reading.usage != Usage::default(),
