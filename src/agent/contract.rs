@@ -228,6 +228,12 @@ fn each_with_logins_says_so_when_there_is_none() {
 }
 
 #[test]
+fn the_settings_know_the_same_backends() {
+    let names = BACKENDS.map(Backend::name);
+    assert_eq!(crate::config::AGENTS.map(|agent| agent.name), names);
+}
+
+#[test]
 fn a_backend_that_nobody_knows_is_named_with_the_nearest() {
     let settings = AgentSettings { backend: Some("cluade".into()), ..AgentSettings::default() };
     assert_eq!(

@@ -8,7 +8,7 @@ use clap::Parser;
 
 use crate::agent::CrashPoint;
 use crate::clock::{Clock as _, SystemClock, parse_moment};
-use crate::config::{Config, Environment, Span};
+use crate::config::{Config, Environment, Span, agent_names, unknown_effort};
 use crate::convergence::{Billing, Raise};
 use crate::engine::{
     Finish, Request, Resume, RunSettings, StartError, Started, begin, chain, drive, resume,
@@ -56,8 +56,8 @@ pub struct Args {
     /// The score that converges, above 0 and at most 1 [default: satisfaction.threshold, 0.8]
     #[arg(long, alias = "satisfaction-threshold", value_name = "SCORE", value_parser = parse_score)]
     pub threshold: Option<f64>,
-    /// The agent: codex, claude, command or replay [default: agent.backend]
-    #[arg(long, value_name = "BACKEND")]
+    /// The backend of the agent.
+    #[arg(long, value_name = "BACKEND", help = format!("The agent: {} [default: agent.backend]", agent_names()))]
     pub agent: Option<String>,
     /// The model, as the agent names it [default: agent.model]
     #[arg(long, value_name = "MODEL")]
@@ -236,6 +236,13 @@ fn settings(args: &Args, root: &std::path::Path) -> anyhow::Result<Config> {
     let time = raise.time_ms.map(|ms| Span(std::time::Duration::from_millis(ms)));
     config.budget.time = time.or(config.budget.time);
     if let Some(agent) = &args.agent {
+        // The file's effort was meant for the file's agent.
+        let effort = config.agent.effort.as_deref();
+        let wrong = effort.and_then(|effort| unknown_effort(agent, effort, true));
+        if let Some((message, help)) = wrong {
+            let why = format!("--agent: {message}; {help} in `agent.effort`");
+            return Err(Failure::because(Exit::Usage, why));
+        }
         config.agent.backend = Some(agent.clone());
     }
     if let Some(model) = &args.model {

@@ -51,8 +51,8 @@ const AT_A_TERMINAL: [&str; 9] = [
 #[derive(Debug, Clone, Parser)]
 #[command(name = "login", after_help = EXAMPLES)]
 pub struct Args {
-    /// The agent: codex, claude, opencode, or command with `agent.login`
-    #[arg(value_name = "BACKEND")]
+    /// The backend of the agent.
+    #[arg(value_name = "BACKEND", help = format!("The agent: {}, or command with `agent.login`", with_own_login().join(", ")))]
     pub backend: String,
     /// Say whether there is a login, and change nothing
     #[arg(long, conflicts_with_all = ["logout", "args"])]

@@ -5,7 +5,10 @@ use std::fmt;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::model::{Budget, Config, FixtureScope, FixtureSettings, GateSettings, ReadyPort};
+use super::agents::{unknown_backend, unknown_effort};
+use super::model::{
+    AgentSettings, Budget, Config, FixtureScope, FixtureSettings, GateSettings, ReadyPort,
+};
 use crate::convergence::Billing;
 use crate::event::Tier;
 use crate::scenario::{Diagnostic, check_of};
@@ -272,6 +275,7 @@ impl Review<'_> {
         for (index, path) in config.agent.home.iter().enumerate() {
             self.directory(&format!("agent.home[{index}]"), plain(path));
         }
+        self.agents(&config.agent);
         self.login(config);
         self.commands("gates", config.gates.as_deref().unwrap_or_default());
         self.commands("quality", &config.quality);
@@ -284,6 +288,28 @@ impl Review<'_> {
         }
         self.fixtures(&config.fixtures);
         self.budget(&config.budget);
+    }
+
+    fn agents(&mut self, agent: &AgentSettings) {
+        let first = ("agent".to_owned(), agent.backend.as_deref(), agent.effort.as_deref());
+        let after = agent.fallback.iter().enumerate().map(|(index, next)| {
+            let key = format!("agent.fallback[{index}]");
+            (key, Some(next.backend.as_str()), next.effort.as_deref())
+        });
+        for (key, backend, effort) in std::iter::once(first).chain(after) {
+            let Some(backend) = backend else { continue };
+            if let Some((message, help)) = unknown_backend(backend) {
+                self.value("C003", &format!("{key}.backend"), message, &help);
+            }
+            let wrong = effort.and_then(|effort| unknown_effort(backend, effort, false));
+            if let Some((message, help)) = wrong {
+                self.value("C003", &format!("{key}.effort"), message, &help);
+            }
+        }
+        if agent.max_turns == Some(0) {
+            let message = "an agent that may take 0 steps does nothing";
+            self.value("C003", "agent.max_turns", message, "write 1 or more, or leave it out");
+        }
     }
 
     fn login(&mut self, config: &Config) {
@@ -659,6 +685,25 @@ mod tests {
         check("isolation:\n  agent: move\n  require: copy\n", "C003", "move");
         check("env: ['A=b']\n", "C003", "'A=b'");
         check("gates:\n- {name: a, run: ' '}\n", "C003", "' '");
+    }
+
+    #[test]
+    fn an_agent_is_one_that_there_is_with_an_effort_that_it_knows() {
+        let check = |agent: &str, at| check(&format!("agent: {{{agent}}}\n"), "C003", at);
+        check("backend: codx", "codx");
+        check("backend: codex, effort: hihg", "hihg");
+        check("backend: gemini, effort: high", "high");
+        check("backend: claude, fallback: [{backend: claud}]", "claud");
+        check("backend: codex, fallback: [{backend: claude, effort: none}]", "none");
+        check("max_turns: 0", "0");
+        let error = parse(FILE, b"agent:\n  backend: codx\n").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "dark-factory.yaml:2:12: there is no agent backend `codx`; did you mean `codex`?"
+        );
+        let fine = b"agent: {backend: codex, effort: ultra, max_turns: 1, retries: 0}";
+        assert!(parse(FILE, fine).is_ok());
+        assert!(parse(FILE, b"agent: {effort: high}").is_ok(), "a flag names the backend");
     }
 
     #[test]

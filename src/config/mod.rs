@@ -2,10 +2,12 @@
 //!
 //! The only module that reads the environment.
 
+mod agents;
 mod environment;
 mod load;
 mod model;
 
+pub use agents::{AGENTS, KnownAgent, agent_names, unknown_effort};
 pub use environment::{ALLOWED, Audience, Environment, EnvironmentError, PROXIES, Variables};
 pub use load::{ConfigError, FILE, Loaded, load, parse, read};
 pub use model::{

@@ -237,6 +237,9 @@ fn an_agent_must_be_chosen_known_installed_and_logged_in() {
     let words = ["there is no agent backend `cluade` (did you mean `claude`?); the backends are"];
     refused(&product, &["--agent", "cluade"], 2, &words);
     refused(&product, &["--agent", "command"], 2, &["needs `agent.command`"]);
+    let agents = self::product().config("agent: {backend: codex, effort: ultra}\n").committed();
+    let words = ["--agent: `claude` knows no effort `ultra`; write low, medium"];
+    refused(&agents, &["--agent", "claude"], 2, &words);
     refused(&product, &["--agent", "replay"], 2, &["needs `agent.recording`"]);
 
     let path = only(&product, &["git"]);
@@ -251,6 +254,31 @@ fn an_agent_must_be_chosen_known_installed_and_logged_in() {
         check(&product, run, 3, &words);
     }
     assert_eq!(product.runs(), Vec::<PathBuf>::new(), "a run was begun");
+}
+
+#[test]
+fn an_agent_that_nobody_knows_is_found_by_lint_doctor_and_run_with_its_line() {
+    let files = [
+        ("agent:\n  backend: codx\n", "there is no agent backend `codx`; did you mean `codex`?"),
+        (
+            "agent:\n  backend: codex\n  effort: hgih\n",
+            "`codex` knows no effort `hgih`; did you mean `high`?",
+        ),
+    ];
+    for (text, words) in files {
+        let product = product().config(text);
+        for run in [&["lint"][..], &["doctor"], &["run-scenarios"]] {
+            let ran = product.factory(run).code(2);
+            let said = format!("{}{}", ran.stdout, ran.stderr);
+            assert!(said.contains("dark-factory.yaml:") && said.contains(words), "{run:?}: {said}");
+        }
+        let ran = product.iterate(&[]).code(2);
+        assert!(
+            ran.stderr.contains(words) && ran.stderr.contains("dark-factory.yaml:"),
+            "{}",
+            ran.stderr
+        );
+    }
 }
 
 #[test]

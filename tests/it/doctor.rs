@@ -169,9 +169,17 @@ fn where_no_agent_is_chosen_the_one_that_is_there_is_named() {
 
 #[test]
 fn fallback_agents_are_looked_at_as_well() {
-    let yaml = "agent:\n  backend: replay\n  recording: ../recording\n  fallback:\n  - {backend: nobody}\n";
-    let ran = doctor(&tally().config(yaml), &[], &[]).code(2);
-    assert!(ran.stdout.contains("fallback 1") && ran.stdout.contains("`nobody`"), "{}", ran.stdout);
+    let yaml = "agent:\n  backend: replay\n  recording: ../recording\n  fallback:\n";
+    let one = "  - {backend: command, command: [no-such-agent]}\n";
+    let ran = doctor(&tally().config(&format!("{yaml}{one}")), &[], &[]).code(3);
+    assert!(
+        ran.stdout.contains("fallback 1") && ran.stdout.contains("`no-such-agent`"),
+        "{}",
+        ran.stdout
+    );
+    let nobody = "  - {backend: nobody}\n";
+    let ran = doctor(&tally().config(&format!("{yaml}{nobody}")), &[], &[]).code(2);
+    assert!(finding(&ran, "settings").contains("yaml:5:15: there is no agent backend `nobody`"));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use dark_factory::verdict::{Attempt, Ending, Judged, Verdict, satisfaction};
 use regex::Regex;
 use serde_json::Value;
 
-use crate::support::walk;
+use crate::support::{Product, walk};
 
 /// The layers, top to bottom. A module may use those below its layer, and those of its own as long
 /// as there is no circle.
@@ -615,6 +615,26 @@ fn the_built_in_protection_is_documented() {
     for glob in Config::PROTECTED {
         assert!(documented.contains(glob), "{glob}");
     }
+}
+
+#[test]
+fn every_backend_is_named_where_all_are() {
+    let names: Vec<&str> = BACKENDS.iter().map(|backend| backend.name()).collect();
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    let (last, first) = quoted.split_last().unwrap();
+    let all = format!("{} or {last}; see [agents.md]", first.join(", "));
+    let settings = read("docs/configuration.md");
+    assert!(settings.contains(&all), "docs/configuration.md does not say {all}");
+    for name in &names {
+        assert!(read("specs/agent.md").contains(&format!("`{name}`")), "{name}");
+        // Nobody chooses a recording for work.
+        assert!(*name == "replay" || read("README.md").contains(name), "{name}");
+    }
+    let help = Product::bare().iterate(&["--help"]).code(0);
+    let (last, first) = names.split_last().unwrap();
+    let words = format!("The agent: {} or {last}", first.join(", "));
+    let text = help.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains(&words), "{}", help.stdout);
 }
 
 #[test]
