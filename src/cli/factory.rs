@@ -45,7 +45,7 @@ House:
   graph              the graphs that a run can walk
   completions        what a shell needs to complete the command line
 
-`factory SUBCOMMAND --help` tells more, with examples.
+`factory help SUBCOMMAND` tells more, with examples.
 
 Exit codes: those of the subcommand. 0 satisfied or done, 1 judged and not satisfied, 2 the request
 makes no sense, 3 the factory failed, 4 nothing to judge, 5 stopped and resumable, 6 the required
@@ -67,7 +67,6 @@ Options:
     after_help = GROUPS,
     help_template = TEMPLATE,
     arg_required_else_help = true,
-    disable_help_subcommand = true,
     subcommand_required = true
 )]
 pub struct Args {
@@ -156,6 +155,28 @@ mod tests {
         let error = Args::try_parse_from(["factory", "stauts"]).unwrap_err();
         assert!(error.to_string().contains("'status'"), "{error}");
         assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn help_is_a_subcommand_as_elsewhere_and_no_failure() {
+        let help = |args: &[&str]| {
+            let error = Args::try_parse_from([&["factory"], args].concat()).unwrap_err();
+            assert!(!error.use_stderr() && error.exit_code() == 0, "{args:?}: {error}");
+            error.to_string()
+        };
+        assert_eq!(help(&["help"]), help(&["--help"]));
+        assert_eq!(help(&["help", "lint"]), help(&["lint", "--help"]));
+        for one in Args::command().get_subcommands() {
+            assert!(help(&["help", one.get_name()]).contains("Usage: factory"), "{one}");
+        }
+    }
+
+    #[test]
+    fn help_knows_no_more_than_there_is() {
+        for name in ["supervise-agent", "replay-turn", "itterate"] {
+            let error = Args::try_parse_from(["factory", "help", name]).unwrap_err();
+            assert_eq!((error.use_stderr(), error.exit_code()), (true, 2), "{name}");
+        }
     }
 
     #[test]

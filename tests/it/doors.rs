@@ -298,14 +298,20 @@ fn every_help_has_examples_and_exit_codes() {
     }
     let factory = env!("CARGO_BIN_EXE_factory");
     let front = help(factory, &["--help"]);
-    let groups = front.split_once("Judge:").unwrap().1.split_once("`factory SUB").unwrap().0;
+    let groups = front.split_once("Judge:").unwrap().1.split_once("`factory help SUB").unwrap().0;
     let subcommands: Vec<&str> = groups
         .lines()
         .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next())
         .collect();
     assert!(subcommands.len() > 12, "{front}");
     for subcommand in subcommands {
-        help(factory, &[subcommand, "--help"]);
+        let said = help(factory, &[subcommand, "--help"]);
+        assert_eq!(help(factory, &["help", subcommand]), said);
+    }
+    assert_eq!(help(factory, &["help"]), front);
+    for hidden in ["supervise-agent", "replay-turn", "nobody"] {
+        let ran = product.factory(&["help", hidden]).code(2);
+        assert!(ran.stdout.is_empty(), "{hidden}: {}", ran.stdout);
     }
 }
 
