@@ -375,6 +375,7 @@ mod tests {
             turn: 1,
             attempt: 1,
             ended_processes: 1,
+            exit: None,
             diff: Some(diff),
         });
         run.turn("timed_out").unchanged(&["build/out.o"]);

@@ -276,7 +276,7 @@ pub enum RunEvent {
         /// What it had changed, as a patch.
         diff: BlobRef,
     },
-    /// The factory died during a turn; what it had cost is not known.
+    /// The factory was interrupted during a turn, or it died; what the turn had cost is not known.
     #[serde(rename = "agent.interrupted")]
     AgentInterrupted {
         /// The turn.
@@ -285,6 +285,9 @@ pub enum RunEvent {
         attempt: u32,
         /// Survivors that were found and ended.
         ended_processes: usize,
+        /// The exit code that tells which signal interrupted the factory, 130 or 143; none where it died.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit: Option<u8>,
         /// What it had changed, as a patch; none where nothing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         diff: Option<BlobRef>,

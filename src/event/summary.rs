@@ -696,8 +696,13 @@ mod tests {
     fn a_turn_that_was_cut_short_keeps_its_attempts_apart() {
         let start =
             |attempt| RunEvent::AgentStarted { turn: 1, attempt, prompt: blob(), backend: None };
-        let cut =
-            RunEvent::AgentInterrupted { turn: 1, attempt: 1, ended_processes: 2, diff: None };
+        let cut = RunEvent::AgentInterrupted {
+            turn: 1,
+            attempt: 1,
+            ended_processes: 2,
+            exit: None,
+            diff: None,
+        };
         let summary = fold(vec![(4, judgement("c0", 0)), (4, start(1)), (4, cut), (4, start(2))]);
         let turn = &summary.turns[0];
         assert_eq!((turn.attempts, turn.interrupted, turn.class.as_deref()), (2, 1, None));
@@ -737,8 +742,13 @@ mod tests {
 
     #[test]
     fn an_attempt_that_was_cut_is_in_the_ledger_with_a_cost_that_nobody_knows() {
-        let cut =
-            RunEvent::AgentInterrupted { turn: 1, attempt: 1, ended_processes: 0, diff: None };
+        let cut = RunEvent::AgentInterrupted {
+            turn: 1,
+            attempt: 1,
+            ended_processes: 0,
+            exit: None,
+            diff: None,
+        };
         let events =
             vec![(4, begun(1, 1)), (4, cut), (4, begun(1, 2)), (4, finished(1, 2, Some(0.5)))];
         for (events, shown) in [

@@ -33,6 +33,14 @@ pub(super) fn doing(activity: &Activity) -> Option<String> {
     }
 }
 
+/// Returns what the signal did to the factory that this exit code tells.
+pub(super) fn interrupted_by(exit: u8) -> &'static str {
+    match exit {
+        130 => "interrupted by INT",
+        _ => "interrupted by TERM",
+    }
+}
+
 /// Returns what becomes of a turn that an outage ended, as the rest of a sentence about the agent.
 pub(super) fn postponed(
     class: &str,

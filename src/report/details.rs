@@ -244,6 +244,7 @@ mod tests {
             turn: 1,
             attempt: 1,
             ended_processes: 0,
+            exit: None,
             diff: diff.clone(),
         });
         run.turn("done");

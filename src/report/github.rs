@@ -19,7 +19,7 @@ use crate::id::Digest;
 use crate::text::{listed, one_line, plural, visible};
 use crate::verdict::{GateResult, GateStatus, show_score};
 
-use super::activity::postponed;
+use super::activity::{interrupted_by, postponed};
 use super::published::RunReport;
 use super::receipt::receipt_line;
 use super::{Outcome, Output, Reporter, Scene, markdown};
@@ -348,10 +348,15 @@ impl Reporter for GithubReporter {
             RunEvent::AttemptShelved { turn, .. } => {
                 self.line(&format!("turn {turn}: what it had changed is kept as a patch"));
             }
-            RunEvent::AgentInterrupted { turn, .. } => self.warn(
-                &format!("Turn {turn} was cut short"),
-                "The factory died during it; what it had cost is not known.",
-            ),
+            RunEvent::AgentInterrupted { turn, exit, .. } => {
+                let why = exit.map_or("The factory died during it".to_owned(), |exit| {
+                    format!("The factory was {} during it", interrupted_by(exit))
+                });
+                self.warn(
+                    &format!("Turn {turn} was cut short"),
+                    &format!("{why}; what it had cost is not known."),
+                );
+            }
             RunEvent::DeliveryAccepted { turn, files, .. } => {
                 self.delivered(*turn, &format!("{} delivered", plural(*files, "file")), &last());
             }

@@ -16,7 +16,7 @@ use crate::id::ScenarioId;
 use crate::text::{self, one_line, plural, visible};
 use crate::verdict::{GateResult, show_score};
 
-use super::activity::{doing, postponed};
+use super::activity::{doing, interrupted_by, postponed};
 use super::receipt::receipt_line;
 use super::{Output, Reporter, Scene};
 
@@ -371,10 +371,11 @@ impl Reporter for TerminalReporter {
             RunEvent::AttemptShelved { .. } => {
                 self.detail("", "what it had changed is kept as a patch");
             }
-            RunEvent::AgentInterrupted { ended_processes, diff, .. } => {
+            RunEvent::AgentInterrupted { ended_processes, exit, diff, .. } => {
                 let kept = if diff.is_some() { "; its changes are kept as a patch" } else { "" };
+                let why = exit.map_or("cut short", interrupted_by);
                 let text = format!(
-                    "cut short, what it cost is not known; {} ended{kept}",
+                    "{why}, what it cost is not known; {} ended{kept}",
                     plural(*ended_processes, "process")
                 );
                 self.line(&format!("  {:COLUMN$}{text}", "agent"));

@@ -417,7 +417,8 @@ fn a_turn_whose_factory_was_killed_is_interrupted_and_taken_again() {
     running.child.kill().unwrap();
     running.wait().code(-9);
     fs::remove_file(product.base().join("slow")).unwrap();
-    product.iterate(&["--resume"]).code(0);
+    let resumed = product.iterate(&["--resume", "--github"]).code(0);
+    resumed.says("The factory died during it");
     assert_taken_again(&product);
     assert_sound(&product, &before);
 }
@@ -480,19 +481,46 @@ fn a_turn_that_ended_before_the_factory_could_say_so_is_not_paid_again() {
 
 #[test]
 fn a_signal_in_a_turn_ends_the_agent_and_the_turn_is_taken_again() {
-    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+    for (signal, code, args, says) in [
+        (Signal::INT, 130, &[][..], "iterate --resume"),
+        (Signal::INT, 130, &["--github"], "The factory was interrupted by INT during it"),
+        (Signal::TERM, 143, &["--github"], "The factory was interrupted by TERM during it"),
+    ] {
         let product = long_turn();
         let before = product.checkout();
-        let running = product.start_iterate(&[], &[]);
+        let running = product.start_iterate(args, &[]);
         wait_until("the agent is in its turn", || in_the_turn(&product));
         running.signal(signal);
-        running.wait().code(code).says("iterate --resume");
+        let ran = running.wait().code(code).says(says);
+        assert!(!ran.stdout.contains("died"), "{}", ran.stdout);
+        assert_eq!(product.events_named("agent.interrupted")[0]["data"]["exit"], code);
         assert_sound(&product, &before);
         fs::remove_file(product.base().join("slow")).unwrap();
         product.iterate(&["--resume"]).code(0);
         assert_taken_again(&product);
         assert_sound(&product, &before);
     }
+}
+
+#[test]
+fn a_signal_to_all_processes_at_once_is_an_interrupt_and_no_crash() {
+    let product = long_turn();
+    let before = product.checkout();
+    let running = product.start_iterate(&[], &[]);
+    wait_until("the agent is in its turn", || in_the_turn(&product));
+    // As a service is stopped. First the agent, so that its end is seen before the others hear of it.
+    let id = |one: &String| one.split(':').next()?.parse().ok();
+    let mut all: Vec<i32> = product.processes().iter().filter_map(id).collect();
+    all.sort_unstable_by(|one, other| other.cmp(one));
+    for id in all.into_iter().filter_map(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process(id, Signal::TERM);
+    }
+    running.wait().code(143).says("interrupted by TERM, what it cost is not known");
+    product.assert_nothing_alive();
+    fs::remove_file(product.base().join("slow")).unwrap();
+    product.iterate(&["--resume"]).code(0);
+    assert_taken_again(&product);
+    assert_sound(&product, &before);
 }
 
 /// A product that takes its time in `place` (`gate` or `scenario`) as long as `slow` lies beside

@@ -23,6 +23,7 @@ use crate::git::{Mode, Tree, TreeEntry};
 use crate::id::Digest;
 use crate::journal::write_durably;
 use crate::pipeline::{Node, NodeOutcome, Status};
+use crate::process::Signal;
 use crate::text::TreePath;
 use crate::wall::confine::KEYED_PORT;
 use crate::wall::{ManagedTree, short_name};
@@ -267,7 +268,7 @@ fn recover_turn(node: &Node, run: &mut Run, turn: u32, attempt: u32) -> Result<L
     match recovered {
         Recovered::NeverStarted => Ok(Left::Again(attempt + 1)),
         Recovered::Ended(record) if record.class == TurnClass::Interrupted => {
-            interrupted(node, run, turn, attempt, record.reaped as usize)?;
+            interrupted(node, run, (turn, attempt), record.reaped as usize, None)?;
             Ok(Left::Again(attempt + 1))
         }
         Recovered::Ended(record) => {
@@ -275,24 +276,27 @@ fn recover_turn(node: &Node, run: &mut Run, turn: u32, attempt: u32) -> Result<L
             Ok(Left::Done)
         }
         Recovered::CutShort { ended_processes } => {
-            interrupted(node, run, turn, attempt, ended_processes)?;
+            interrupted(node, run, (turn, attempt), ended_processes, None)?;
             Ok(Left::Again(attempt + 1))
         }
     }
 }
 
-/// Records that a turn was cut short, and keeps what it had changed as a patch.
+/// Records that a turn was cut short, by a signal or since the factory died, and keeps what it had changed as a patch.
 fn interrupted(
     node: &Node,
     run: &mut Run,
-    turn: u32,
-    attempt: u32,
+    (turn, attempt): (u32, u32),
     ended_processes: usize,
+    by: Option<Signal>,
 ) -> Result<(), Halt> {
+    let exit = by.map(Signal::exit_code);
     let diff = workspace_patch(run)?;
     let diff = diff.map(|patch| run.recorder.put(Label::Internal, patch)).transpose()?;
-    run.recorder
-        .record(Some(&node.id), RunEvent::AgentInterrupted { turn, attempt, ended_processes, diff })
+    run.recorder.record(
+        Some(&node.id),
+        RunEvent::AgentInterrupted { turn, attempt, ended_processes, exit, diff },
+    )
 }
 
 fn take_turn(
@@ -389,16 +393,22 @@ fn take_turn(
     let attending = Attending { cancel: &cancel, live: &mut live };
     let turned = run_turn(&launch, &paths, &env, &limits, &token, &factory, attending);
     run.take_back_login(login, &launch.secret_files)?;
+    // A signal to all processes at once may end the agent before its supervisor does.
+    let by = run.cancel.tripped();
     match turned {
-        Ok(record) if record.class == TurnClass::Interrupted => {
-            interrupted(node, run, turn, attempt, record.reaped as usize)?;
+        Ok(record)
+            if record.class == TurnClass::Interrupted
+                || by.is_some() && record.class == TurnClass::Crashed =>
+        {
+            interrupted(node, run, (turn, attempt), record.reaped as usize, by)?;
             run.check_cancel()?;
             Err(Failure::plain("agent", "the agent was ended, and nobody had asked for it").into())
         }
         Ok(record) => finished(node, run, turn, attempt, &paths, &record),
         Err(error) => {
             if let AgentError::SupervisorDied { ended_processes, .. } = &error {
-                interrupted(node, run, turn, attempt, *ended_processes)?;
+                interrupted(node, run, (turn, attempt), *ended_processes, by)?;
+                run.check_cancel()?;
             }
             Err(agent_failure(error))
         }
