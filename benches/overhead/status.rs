@@ -131,6 +131,7 @@ fn write_journal(path: &Path, run: &RunId) -> u64 {
             commit: commit(iteration),
             tree: commit(iteration),
             gates_passed: true,
+            gates: Some(1),
             gates_changed: false,
             satisfaction: Some(Satisfaction {
                 total: SCENARIOS,

@@ -404,7 +404,7 @@ mod tests {
                 run.judged(base.as_str(), &[("s", "unsatisfied")]).turn("done");
                 run.accepted(target.as_str(), &["a"], &[]);
                 run.judged(target.as_str(), &[("s", "satisfied")]);
-                run.finished(Decision::Converged { score: 1.0, threshold: 0.8 });
+                run.finished(Decision::Converged { score: 1.0, threshold: 0.8, gates: Some(1) });
             })
         }
 

@@ -15,7 +15,7 @@ use regex::Regex;
 use crate::config::{Config, Environment};
 use crate::feedback::{Disclosure, Input, Limits, Mask, Point, compile, read_point};
 use crate::id::ScenarioId;
-use crate::judge::{self, DiscoverError};
+use crate::judge::{self, DiscoverError, makefile};
 use crate::report::results::Results;
 use crate::report::{Output, write_atomically};
 use crate::scenario::ScenarioSet;
@@ -117,6 +117,7 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
     let judged = belonging(&results, &set)?;
     let log = read_log(&named(&args.ci_log, LOG), args.ci_log.is_some())?;
     let (gates, quality) = gates(log.as_deref(), results.gate1_failed, &config);
+    let gate_count = gate_count(&root, &config, &gates);
     let iteration = match args.iteration {
         Some(iteration) => iteration,
         None => next_iteration(&artifacts.join(COUNT))?,
@@ -133,6 +134,7 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
         passed: sum.map_or(0, |sum| sum.passed),
         total: sum.map_or(set.entries.len(), |sum| sum.total),
         gates_passed: gates.iter().all(GateResult::passed),
+        gates: gate_count,
         note: String::new(),
     });
     let mut satisfied = read_satisfied(&artifacts.join(SATISFIED));
@@ -145,6 +147,7 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
         threshold: config.satisfaction.threshold,
         disclosure: args.disclosure.map_or(config.feedback.disclosure, Disclosure::from),
         gates: &gates,
+        gate_count,
         quality: &quality,
         gates_changed: &[],
         set: &set,
@@ -282,6 +285,21 @@ fn gates(log: Option<&str>, failed: bool, config: &Config) -> (Vec<GateResult>, 
         });
     }
     (gates, quality)
+}
+
+/// Returns how many gates the product has: those that the log tells of, else none if it has none;
+/// not known where it has some and nobody ran them.
+fn gate_count(root: &Path, config: &Config, gates: &[GateResult]) -> Option<usize> {
+    if !gates.is_empty() {
+        return Some(gates.len());
+    }
+    let has_none = match &config.gates {
+        Some(gates) => gates.is_empty(),
+        None => {
+            makefile::default_gates(&makefile::makefile_in(root).unwrap_or_default()).is_empty()
+        }
+    };
+    has_none.then_some(0)
 }
 
 /// Reads the log that the judge writes: a line that names the gate, its output, a line that says
@@ -575,6 +593,23 @@ mod tests {
         product.run(&Args { iteration: Some(1), ..Args::default() }).unwrap();
         assert_eq!(product.read("feedback_iter_1.md"), first);
         assert_eq!(product.read(COUNT), "1\n");
+    }
+
+    #[test]
+    fn gates_that_do_not_exist_are_told_from_gates_that_nobody_ran() {
+        let product = Product::new();
+        product.judge(0);
+        let told = |settings: &str, makefile: &str| {
+            product.write("dark-factory.yaml", settings);
+            product.write("Makefile", makefile);
+            product.run(&Args { iteration: Some(0), ..Args::default() }).unwrap();
+            let told = product.read("feedback_iter_0.md");
+            (told.contains("- Gates: the product has none; "), told.contains("| none |"))
+        };
+        assert_eq!(told("", ""), (true, true));
+        assert_eq!(told("gates: []\n", "test:\n"), (true, true));
+        assert_eq!(told("", "test:\n"), (false, false));
+        assert_eq!(told("gates: [{name: a, run: 'true'}]\n", ""), (false, false));
     }
 
     #[test]

@@ -279,15 +279,8 @@ impl<'a> Doctor<'a> {
     }
 
     fn gates(&mut self, config: &Config, set: Option<&ScenarioSet>) {
-        let text = Config::MAKEFILES.iter().find_map(|name| {
-            std::fs::read(self.root.join(name))
-                .ok()
-                .map(|text| String::from_utf8_lossy(&text).into_owned())
-        });
-        let gates = match &config.gates {
-            Some(gates) => gates.clone(),
-            None => makefile::default_gates(&text.unwrap_or_default()),
-        };
+        let text = makefile::makefile_in(&self.root).unwrap_or_default();
+        let gates = config.gates.clone().unwrap_or_else(|| makefile::default_gates(&text));
         let names: Vec<&str> = gates.iter().map(|gate| gate.name.as_str()).collect();
         let mut commands: Vec<&str> = gates.iter().map(|gate| gate.run.as_str()).collect();
         commands.extend(config.prepare.iter().map(|step| step.run.as_str()));

@@ -271,7 +271,7 @@ mod tests {
             let root = dir.path().canonicalize().unwrap().join("product");
             let mut ended = TestRun::begin_at(&root, ENDED, |_| {});
             ended.judged("aa", &[("s", "satisfied")]);
-            ended.finished(Decision::Converged { score: 1.0, threshold: 0.8 });
+            ended.finished(Decision::Converged { score: 1.0, threshold: 0.8, gates: Some(1) });
             let mut open = TestRun::begin_at(&root, OPEN, |_| {});
             open.event(RunEvent::RunInterrupted { exit: 130 });
             let state = dir.path().join("state/dark-factory");

@@ -37,7 +37,11 @@ const ACCEPT: &str = "accept-merge-gate";
 /// Names, colours and descriptions of the labels.
 const LABELS: [(&str, &str, &str); 2] = [
     (CONVERGED, "0e8a16", "The factory's scenarios are satisfied"),
-    (ACCEPT, "1d76db", "Gates and scenarios passed; ready for a person to merge"),
+    (
+        ACCEPT,
+        "1d76db",
+        "Scenarios passed, and gates where there are any; ready for a person to merge",
+    ),
 ];
 /// A report is not larger.
 const REPORT_BYTES: u64 = FILE_BYTES as u64;
@@ -877,6 +881,7 @@ esac
                         skipped: 0,
                         undecided: 0,
                         total: 4,
+                        gates: Some(1),
                         gates_changed: gates_changed && i == iteration,
                         turn: None,
                         details: None,

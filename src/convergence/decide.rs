@@ -37,6 +37,9 @@ pub enum Decision {
         score: f64,
         /// The score asked for.
         threshold: f64,
+        /// How many gates it passed; none in a record that an earlier version wrote.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gates: Option<usize>,
     },
     /// It would be, but the agent changed what defines a gate: a person must look.
     ConvergedGatesChanged {
@@ -135,13 +138,16 @@ impl Decision {
     /// Returns the reason in a sentence.
     pub fn reason(&self) -> String {
         match self {
-            Self::Converged { score, threshold } => {
-                format!(
-                    "The score {} reaches the threshold {}, and every gate passed.",
-                    show_score(*score),
-                    show_score(*threshold)
-                )
-            }
+            Self::Converged { score, threshold, gates } => format!(
+                "The score {} reaches the threshold {}{}",
+                show_score(*score),
+                show_score(*threshold),
+                // Gates that do not exist have not passed.
+                match gates {
+                    Some(0) => "; the product has no gates.",
+                    Some(_) | None => ", and every gate passed.",
+                }
+            ),
             Self::ConvergedGatesChanged { score, threshold } => format!(
                 "The score {} reaches the threshold {}, but the agent changed files that define the gates; a person must look at them.",
                 show_score(*score),
@@ -230,7 +236,7 @@ pub fn decide(rule: &StopRule, history: &History) -> Decision {
                 return if judgement.gates_changed {
                     Decision::ConvergedGatesChanged { score, threshold }
                 } else {
-                    Decision::Converged { score, threshold }
+                    Decision::Converged { score, threshold, gates: judgement.gates }
                 };
             }
             Some(satisfaction) if satisfaction.total == satisfaction.skipped => {
@@ -323,6 +329,21 @@ mod tests {
     }
 
     #[test]
+    fn gates_that_do_not_exist_are_not_said_to_have_passed() {
+        for (gates, said) in [
+            (Some(0), "The score 0.90 reaches the threshold 0.80; the product has no gates."),
+            (Some(2), "The score 0.90 reaches the threshold 0.80, and every gate passed."),
+            // A record of an earlier version does not say.
+            (None, "The score 0.90 reaches the threshold 0.80, and every gate passed."),
+        ] {
+            let steps = vec![Step::Judged(Judgement { gates, ..judged(Some(9)) })];
+            let decision = decide(&rule(), &History { steps, ..History::default() });
+            assert_eq!((decision.class(), decision.exit_code()), ("converged", 0));
+            assert_eq!(decision.reason(), said);
+        }
+    }
+
+    #[test]
     fn changed_gates_ask_for_a_person() {
         let mut changed = judged(Some(10));
         changed.gates_changed = true;
@@ -404,6 +425,13 @@ mod tests {
     fn a_decision_of_an_earlier_version_is_read() {
         let old = r#"{"threshold":0.8,"max_iterations":5,"stalled_after":3,"has_agent":true}"#;
         assert_eq!(serde_json::from_str::<StopRule>(old).unwrap(), rule());
+        let converged = r#"{"decision":"converged","score":1.0,"threshold":0.8}"#;
+        let decision = Decision::Converged { score: 1.0, threshold: 0.8, gates: None };
+        assert_eq!(serde_json::from_str::<Decision>(converged).unwrap(), decision);
+        assert_eq!(serde_json::to_string(&decision).unwrap(), converged);
+        let judgement = r#"{"commit":"","tree":"","gates_passed":true,"gates_changed":false,"satisfaction":null}"#;
+        let judgement: Judgement = serde_json::from_str(judgement).unwrap();
+        assert_eq!((judgement.gates_passed, judgement.gates), (true, None));
         let limit = r#"{"decision":"usage_limit"}"#;
         let decision = Decision::UsageLimit { until: None };
         assert_eq!(serde_json::from_str::<Decision>(limit).unwrap(), decision);

@@ -14,6 +14,9 @@ pub struct Judgement {
     pub tree: String,
     /// Whether every gate passed, and the set-up commands before them.
     pub gates_passed: bool,
+    /// How many gates there were; none in a record that an earlier version wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gates: Option<usize>,
     /// Whether files that define gates differ from the base's.
     pub gates_changed: bool,
     /// The satisfaction; none where the scenarios were not judged since a gate failed.
@@ -119,6 +122,7 @@ pub(super) mod tests {
             commit: String::new(),
             tree: String::new(),
             gates_passed: passed.is_some(),
+            gates: Some(1),
             gates_changed: false,
             satisfaction: passed.map(|passed| Satisfaction {
                 total: 10,

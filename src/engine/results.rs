@@ -114,6 +114,7 @@ pub fn trajectory(earlier: &[Point], summary: &Summary) -> Vec<Point> {
                 passed: judgement.satisfaction.map_or(0, |s| s.passed),
                 total: judgement.satisfaction.map_or(summary.started.scenarios, |s| s.total),
                 gates_passed: judgement.gates_passed,
+                gates: judgement.gates,
                 note: if *iteration == first { "base".to_owned() } else { String::new() },
             },
             Step::Unchanged => {
@@ -177,6 +178,7 @@ mod tests {
                 commit: "c".into(),
                 tree: "t".into(),
                 gates_passed,
+                gates: None,
                 gates_changed: false,
                 satisfaction: None,
             })

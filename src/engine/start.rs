@@ -537,7 +537,7 @@ fn freeze(
 ) -> Result<Frozen, StartError> {
     let makefile = match (repo, head) {
         (Some(repo), Some(head)) if !in_place => makefile_of(repo, head)?,
-        _ => makefile_in(root),
+        _ => makefile::makefile_in(root),
     };
     let text = makefile.unwrap_or_default();
     let gates = config.gates.clone().unwrap_or_else(|| makefile::default_gates(&text));
@@ -589,13 +589,6 @@ fn makefile_of(repo: &Repo, commit: &Oid) -> Result<Option<String>, GitError> {
         }
     }
     Ok(None)
-}
-
-fn makefile_in(root: &Path) -> Option<String> {
-    Config::MAKEFILES.iter().find_map(|name| {
-        let bytes = std::fs::read(root.join(name)).ok()?;
-        Some(String::from_utf8_lossy(&bytes).into_owned())
-    })
 }
 
 /// Checks agent and prompt before anything is spent, and returns the backend's name.

@@ -582,6 +582,7 @@ mod tests {
             commit: commit.into(),
             tree: commit.into(),
             gates_passed: true,
+            gates: Some(1),
             gates_changed: false,
             satisfaction: Some(Satisfaction {
                 total: 2,

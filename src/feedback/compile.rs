@@ -30,6 +30,8 @@ pub struct Input<'a> {
     pub disclosure: Disclosure,
     /// What came of the gates, in order.
     pub gates: &'a [GateResult],
+    /// How many gates the product has; none where that is not known.
+    pub gate_count: Option<usize>,
     /// What came of the quality checks, in order.
     pub quality: &'a [GateResult],
     /// Files that define gates and that the agent changed.
@@ -243,6 +245,7 @@ fn head(input: &Input<'_>) -> String {
         passed: sum.map_or(0, |sum| sum.passed),
         total: sum.map_or(input.set.entries.len(), |sum| sum.total),
         gates_passed,
+        gates: input.gate_count,
         note: note.map(|point| point.note.clone()).unwrap_or_default(),
     };
     let mut out = format!("{}\n# Feedback, iteration {}\n", write_point(&point), input.iteration);
@@ -274,6 +277,9 @@ fn head(input: &Input<'_>) -> String {
     let failed: Vec<_> =
         input.gates.iter().filter(|gate| !gate.passed()).map(|gate| code(&gate.name)).collect();
     match (input.gates.len(), failed.len()) {
+        (0, _) if input.gate_count == Some(0) => {
+            out.push_str("- Gates: the product has none; scenarios alone decide\n");
+        }
         (0, _) => out.push_str("- Gates: none was run\n"),
         (count, 0) => {
             let _ = writeln!(out, "- Gates: {} passed", plural(count, "gate"));
@@ -338,7 +344,11 @@ fn trajectory(points: &[Point]) -> String {
             Some(_) => format!("{} of {}", point.passed, point.total),
             None => "-".to_owned(),
         };
-        let gates = if point.gates_passed { "passed" } else { "failed" };
+        let gates = match (point.gates_passed, point.gates) {
+            (true, Some(0)) => "none",
+            (true, _) => "passed",
+            (false, _) => "failed",
+        };
         let note = if point.note.is_empty() { String::new() } else { escape(&point.note) };
         let _ = writeln!(
             out,
@@ -791,14 +801,20 @@ fn instructions(input: &Input<'_>, findings: &Findings<'_>, causes: &[Cause]) ->
     for (at, step) in steps.iter().enumerate() {
         let _ = writeln!(out, "{}. {step}", at + 1);
     }
-    out.push_str(
+    // There is nothing to run where there are none.
+    let gates = match input.gate_count {
+        Some(0) => "",
+        Some(_) | None => "- Run the gates yourself before you finish.\n",
+    };
+    let _ = write!(
+        out,
         "\nAlways:\n\n\
          - Correct the product's behaviour as the specs describe it. Never weaken, skip or delete \
          tests, checks or gates, and never write code for a check instead of a user.\n\
          - `[masked]` stands for text that you are not to see; don't search or guess for it.\n\
          - Leave protected paths alone (specs, scenarios, workflows, settings of the factory and of \
          agents): changes there are dropped.\n\
-         - Run the gates yourself before you finish.\n\
+         {gates}\
          - If the specs leave a decision open that you can't take, write the question to \
          `QUESTION.md` in the root and stop: a person answers.\n",
     );
@@ -880,6 +896,7 @@ mod tests {
                 passed: sum.map_or(0, |sum| sum.passed),
                 total: self.set.entries.len(),
                 gates_passed: self.gates.iter().all(GateResult::passed),
+                gates: Some(self.gates.len()),
                 note: String::new(),
             });
             compile(&Input {
@@ -888,6 +905,7 @@ mod tests {
                 threshold: 0.8,
                 disclosure: self.disclosure,
                 gates: &self.gates,
+                gate_count: Some(self.gates.len()),
                 quality: &self.quality,
                 gates_changed: &self.gates_changed,
                 set: &self.set,
@@ -971,6 +989,16 @@ mod tests {
             samples::gate("dead-code", GateStatus::Failed { code: 1 }, "unused function\n"),
         ];
         insta::assert_snapshot!(case.compile().markdown);
+    }
+
+    #[test]
+    fn gates_that_do_not_exist_have_not_passed() {
+        let mut case = Case::failing(&[]);
+        case.gates.clear();
+        let markdown = case.compile().markdown;
+        assert!(markdown.contains("- Gates: the product has none; scenarios alone decide\n"));
+        assert!(markdown.contains("| 1 | 1.000 | +1.000 | 3 of 3 | none |  |\n"), "{markdown}");
+        assert!(!markdown.contains("Run the gates"), "{markdown}");
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub struct Point {
     pub total: usize,
     /// Whether every gate passed.
     pub gates_passed: bool,
+    /// How many gates there were; none where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gates: Option<usize>,
     /// What else is to be said: `base`, `no change`, `refused`; empty when nothing is.
     pub note: String,
 }
@@ -63,6 +66,7 @@ mod tests {
             passed: 4,
             total: 8,
             gates_passed: true,
+            gates: None,
             note: String::new(),
         };
         assert_eq!(
@@ -88,10 +92,11 @@ mod tests {
             score in proptest::option::of((0..=1_000_000).prop_map(|n| f64::from(n) / 1e6)),
             passed in 0..500_usize,
             gates_passed in any::<bool>(),
+            gates in proptest::option::of(0..9_usize),
             note in ".*",
         ) {
             let total = passed + 1;
-            let point = Point { iteration, score, passed, total, gates_passed, note };
+            let point = Point { iteration, score, passed, total, gates_passed, gates, note };
             let text = format!("{}\n# Feedback\n", write_point(&point));
             prop_assert_eq!(text.matches("-->").count(), 1);
             prop_assert_eq!(read_point(&text), Some(point));

@@ -3,6 +3,7 @@
 //! variables are not known.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use crate::config::{Config, GateSettings, Span};
 
@@ -13,6 +14,15 @@ pub struct Targets {
     pub base: BTreeSet<String>,
     /// Those of the tree under judgement.
     pub candidate: BTreeSet<String>,
+}
+
+/// Returns the text of the Makefile in the directory `root`, the one that make prefers; none where
+/// there is none that can be read.
+pub fn makefile_in(root: &Path) -> Option<String> {
+    Config::MAKEFILES.iter().find_map(|name| {
+        let bytes = std::fs::read(root.join(name)).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    })
 }
 
 /// Returns the explicit targets: no pattern rules, no names that begin with a dot, none that hold

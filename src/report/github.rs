@@ -533,7 +533,7 @@ mod tests {
             run.turn("done");
             run.accepted("1", &["a", "b"], &[("specs/a.md", "The path is protected.")]);
             judged(run, "1", 4);
-            run.finished(Decision::Converged { score: 1.0, threshold: 0.8 });
+            run.finished(Decision::Converged { score: 1.0, threshold: 0.8, gates: Some(1) });
         });
         assert_eq!(
             lines,
@@ -647,7 +647,7 @@ mod tests {
         judged(&mut run, "b", 1);
         run.turn("done").accepted("1", &["a"], &[]);
         judged(&mut run, "1", 4);
-        run.finished(Decision::Converged { score: 1.0, threshold: 0.8 });
+        run.finished(Decision::Converged { score: 1.0, threshold: 0.8, gates: Some(1) });
         let values: Vec<_> = outputs(&report(&run)).into_iter().map(|(_, value)| value).collect();
         assert_eq!(values, ["true", "1.00", "1", "converged"]);
     }

@@ -68,6 +68,7 @@ fn trajectory(out: &mut String, report: &RunReport, rows: usize) {
     let left_out = report.iterations.len().saturating_sub(rows);
     for one in report.iterations.iter().skip(left_out) {
         let gates = match one.result {
+            IterationResult::Judged if one.gates == Some(0) => "none",
             IterationResult::Judged => "passed",
             IterationResult::GatesFailed => "failed",
             IterationResult::Unchanged | IterationResult::Refused | IterationResult::Pending => "-",
@@ -179,11 +180,14 @@ fn enforced(out: &mut String, report: &RunReport, rows: usize) {
     };
     out.push_str("- Scenarios, settings and gates are those of the beginning of the run.\n");
     let Some(best) = &report.best else { return out.push('\n') };
+    let judged = report.iterations.iter().find(|one| one.iteration == best.iteration);
     if !best.gates_changed {
-        out.push_str("- The files that define the gates are as the base has them.\n\n");
+        out.push_str(match judged.and_then(|one| one.gates) {
+            Some(0) => "- The product has no gates: scenarios alone decided.\n\n",
+            Some(_) | None => "- The files that define the gates are as the base has them.\n\n",
+        });
         return;
     }
-    let judged = report.iterations.iter().find(|one| one.iteration == best.iteration);
     let paths = judged.and_then(|one| one.details.as_ref()).map(|one| &one.changed_gate_files);
     let paths = paths.map(Vec::as_slice).unwrap_or_default();
     let mut listed: Vec<String> = paths.iter().take(rows).map(|path| code(path, 200)).collect();
@@ -278,6 +282,15 @@ mod tests {
              ### Next\n\n\
              Read the last feedback, change specs or scenarios, and begin a new run.\n"
         );
+    }
+
+    #[test]
+    fn gates_that_do_not_exist_have_not_passed() {
+        let mut report = report(&[]);
+        report.iterations.iter_mut().for_each(|one| one.gates = Some(0));
+        let page = page(&report, 1_000_000);
+        assert!(page.contains("| 1 | `1111000000` | none | 3 of 4 | 0.75 | best |\n"), "{page}");
+        assert!(page.contains("- The product has no gates: scenarios alone decided.\n"), "{page}");
     }
 
     #[test]

@@ -134,7 +134,7 @@ mod tests {
     fn a_base_that_was_good_enough_needs_no_apply() {
         let mut run = TestRun::begin("20261120-091500-0001");
         run.judged("aa", &[("a", "satisfied")]);
-        run.finished(Decision::Converged { score: 1.0, threshold: 0.8 });
+        run.finished(Decision::Converged { score: 1.0, threshold: 0.8, gates: Some(1) });
         check(&run, false, &["factory show"]);
     }
 

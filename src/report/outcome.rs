@@ -14,7 +14,7 @@ use super::published::State;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The score reaches the threshold, and every gate passed.
+    /// The score reaches the threshold, and every gate that there is passed.
     Converged,
     /// It does, but the agent changed files that define the gates.
     ConvergedGatesChanged,
@@ -200,7 +200,7 @@ mod tests {
         let limit = Limit::Money;
         let shortfall = Shortfall { limit, spent: 2.0, allowed: 1.0, unknown: 0, needed: None };
         for decision in [
-            Decision::Converged { score: 1.0, threshold },
+            Decision::Converged { score: 1.0, threshold, gates: Some(1) },
             Decision::ConvergedGatesChanged { score: 1.0, threshold },
             Decision::Continue { turns_left: 1 },
             Decision::Stalled { steps: 1 },

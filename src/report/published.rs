@@ -151,6 +151,9 @@ pub struct Iteration {
     pub undecided: usize,
     /// All.
     pub total: usize,
+    /// How many gates there were; none where no candidate was judged, or an earlier version judged it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gates: Option<usize>,
     /// Whether files that define gates differ from the base's.
     pub gates_changed: bool,
     /// The turn that led to it; none for the base.
@@ -543,6 +546,7 @@ fn judged(iteration: u32, judgement: &Judgement, turn: Option<&Turn>) -> Iterati
         skipped: sum.skipped,
         undecided: sum.undecided,
         total: sum.total,
+        gates: judgement.gates,
         gates_changed: judgement.gates_changed,
         ..empty(iteration, result, turn)
     }
@@ -559,6 +563,7 @@ fn empty(iteration: u32, result: IterationResult, turn: Option<&Turn>) -> Iterat
         skipped: 0,
         undecided: 0,
         total: 0,
+        gates: None,
         gates_changed: false,
         turn: turn.map(turn_report),
         details: None,

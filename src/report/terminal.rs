@@ -442,6 +442,7 @@ pub fn trajectory(summary: &Summary) -> String {
             Step::Unchanged => ("-", "-".to_owned(), "-".to_owned()),
             Step::Judged(judgement) => {
                 let gates = match (judgement.gates_passed, judgement.gates_changed) {
+                    (true, false) if judgement.gates == Some(0) => "none",
                     (true, false) => "ok",
                     (true, true) => "ok, !",
                     (false, _) => "FAIL",

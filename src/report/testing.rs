@@ -151,6 +151,7 @@ impl TestRun {
             commit: oid(commit),
             tree: oid(commit),
             gates_passed: satisfaction.is_some(),
+            gates: Some(1),
             gates_changed,
             satisfaction,
         }))
@@ -266,5 +267,5 @@ pub(crate) fn eventful(run: &mut TestRun) {
     run.decided(Decision::Continue { turns_left: 2 }).turn("done");
     run.accepted("2222", &["src/a.py"], &[]);
     run.judged("2222", &[("a", yes), ("b", yes), ("c", yes), ("d", yes)]);
-    run.finished(Decision::Converged { score: 1.0, threshold: 0.8 });
+    run.finished(Decision::Converged { score: 1.0, threshold: 0.8, gates: Some(1) });
 }

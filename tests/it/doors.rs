@@ -162,6 +162,35 @@ fn feedback_is_compiled_from_the_last_judgement() {
 }
 
 #[test]
+fn a_product_without_gates_is_never_said_to_have_passed_them() {
+    let product = Product::new().scenario("good", "echo good").config("").committed();
+    let summary = product.base().join("summary.md");
+    let env = [("GITHUB_ACTIONS", "true"), ("GITHUB_STEP_SUMMARY", summary.to_str().unwrap())];
+    let ran = product.iterate_with(&["--no-agent"], &env).code(0);
+    let in_place = product.iterate(&["--no-agent", "--in-place"]).code(0);
+    let reason = "The score 1.00 reaches the threshold 0.80; the product has no gates.";
+    let status = product.factory(&["status"]).code(0);
+    let show = product.factory(&["show"]).code(0);
+    let summary = fs::read_to_string(summary).unwrap();
+    for text in [&ran.stdout, &in_place.stdout, &status.stdout, &show.stdout, &summary] {
+        assert!(text.contains(reason), "{text}");
+        assert!(!text.contains("gate passed") && !text.contains("| passed |"), "{text}");
+    }
+    assert!(summary.contains("| none | 1 of 1 | 1.00 |"), "{summary}");
+    let feedback = product.read("artifacts/factory/feedback_iter_0.md");
+    assert!(feedback.contains("- Gates: the product has none"), "{feedback}");
+    assert!(feedback.contains("| none |") && !feedback.contains("passed |"), "{feedback}");
+    let run = json(&product.factory(&["show", "--json"]).code(0).stdout);
+    assert_eq!((&run["outcome"], &run["iterations"][0]["gates"]), (&"converged".into(), &0.into()));
+
+    let agent = "agent: {backend: command, command: [bash, -c, 'echo two >two']}\n";
+    let product = product.scenario("two", "echo; cat two").config(agent).committed();
+    let ran = product.iterate(&[]).code(0).says(reason);
+    assert!(ran.stdout.contains("        1  none    0.50        1/2  the base"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("*       2  none    1.00        2/2  1 file"), "{}", ran.stdout);
+}
+
+#[test]
 fn feedback_tells_of_a_failed_gate() {
     let product = three().file("Makefile", "lint:\n\t@echo 'odd line 7' >&2; false\n");
     product.iterate(&["--no-agent", "--in-place"]).code(1);

@@ -38,6 +38,7 @@ fn judgement(run: &Run) -> Result<Judgement, Halt> {
         commit,
         tree,
         gates_passed,
+        gates: Some(summary.visit.gates.values().filter(|(_, blocking, _)| *blocking).count()),
         gates_changed: summary.visit.flagged.is_some(),
         satisfaction: gates_passed.then(|| satisfaction(&judged)),
     })

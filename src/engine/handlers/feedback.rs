@@ -89,6 +89,7 @@ fn compile_now(run: &mut Run) -> Result<(String, usize), Halt> {
         threshold: summary.started.threshold,
         disclosure: run.frozen.config.feedback.disclosure,
         gates: &gates,
+        gate_count: Some(run.frozen.gates.len()),
         quality: &quality,
         gates_changed: &gates_changed,
         set: &run.frozen.set,
