@@ -28,6 +28,7 @@ use super::confining;
 use super::exit::{Exit, Failure, OrExit as _, explain};
 use super::leaving::Leaving;
 use super::run_scenarios::product_root;
+use super::score::parse_score;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -107,13 +108,6 @@ pub struct Args {
     /// Show decisions and warnings only
     #[arg(long, short)]
     pub quiet: bool,
-}
-
-fn parse_score(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(score) if score > 0.0 && score <= 1.0 => Ok(score),
-        _ => Err(format!("`{text}` is no score; use one above 0 and at most 1, such as 0.8")),
-    }
 }
 
 fn parse_tier(text: &str) -> Result<Tier, String> {

@@ -26,6 +26,7 @@ pub mod reports;
 pub mod run_scenarios;
 pub mod runs;
 pub mod scheduling;
+mod score;
 pub mod selection;
 pub mod show;
 pub mod shuffle_scenarios;

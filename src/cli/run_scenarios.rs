@@ -22,8 +22,8 @@ use crate::report::results::ScenarioResult;
 use crate::report::scenarios::Listed;
 use crate::report::{Output, diagnostics, show_diagnostic};
 use crate::scenario::{Diagnostic, Entry, ScenarioSet, Severity};
-use crate::text::plural;
-use crate::verdict::Satisfaction;
+use crate::text::{listed, one_line, plural};
+use crate::verdict::{Satisfaction, show_score};
 
 use super::confining::{Confining, parse_tier};
 use super::exit::{Exit, Failure, OrExit as _};
@@ -31,12 +31,17 @@ use super::lint::text_of;
 use super::past::{STATE, history, take_over};
 use super::reports::{Format, ReportArgs, Telling, quoted};
 use super::scheduling::SchedulingArgs;
+use super::score::parse_score;
 use super::selection::{Chosen, SelectionArgs};
 
 /// Where the results go, below the root of the product.
 pub(super) const RESULTS: &str = "artifacts/factory/scenario_results.json";
 /// How often what is shown of running scenarios is brought up to date.
 const TICK: Duration = Duration::from_millis(200);
+/// How many critical scenarios that are open are named.
+const NAMES: usize = 5;
+/// How many characters of a scenario's name are shown.
+const NAME: usize = 60;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,10 +53,12 @@ Examples:
   run-scenarios --failed              only what was not satisfied the last time
   run-scenarios --jobs auto -q        several at a time; show what is not satisfied
   run-scenarios --report junit=x.xml  also write a report; --format says what is shown
+  run-scenarios --threshold 0.9       end with 0 where the score reaches 0.9 and nothing critical is
+                                      open, as a step of a workflow that needs no more
   run-scenarios --isolation sandbox   each in a view of its own, as the loop judges them
   run-scenarios --check               read the scenarios and say what is wrong with them
 
-Exit codes: 0 all satisfied, 1 not all, 2 the request makes no sense, 3 the factory failed,
+Exit codes: 0 all satisfied (the threshold reached, with --threshold), 1 not, 2 the request makes no sense, 3 the factory failed,
 4 nothing to judge, 130 and 143 interrupted.";
 
 /// Judge the working tree by its scenarios.
@@ -73,6 +80,11 @@ pub struct Args {
     /// The root of the product [default: the top of the git repository, else the current directory]
     #[arg(long, value_name = "DIR", help_heading = "Product")]
     pub workdir: Option<PathBuf>,
+    /// The score that is enough, above 0 and at most 1: ends with 0 where it is reached and nothing critical
+    /// is open [default: all have to be satisfied]
+    #[arg(long, alias = "satisfaction-threshold", value_name = "SCORE", value_parser = parse_score,
+          conflicts_with_all = ["list", "check"], help_heading = "Product")]
+    pub threshold: Option<f64>,
     /// What keeps evaluations from the rest of the machine: `copy`, nothing, or `sandbox`, as in a run of
     /// the loop
     #[arg(long, value_name = "TIER", value_parser = parse_tier, help_heading = "Product")]
@@ -113,7 +125,9 @@ fn run_to(
     env: &Environment,
 ) -> anyhow::Result<Exit> {
     let root = product_root(args.workdir.as_deref(), env)?;
-    let config = crate::config::load(&root).or_exit(Exit::Usage)?;
+    let mut config = crate::config::load(&root).or_exit(Exit::Usage)?;
+    // Slow scenarios wait for it, too.
+    config.satisfaction.threshold = args.threshold.unwrap_or(config.satisfaction.threshold);
     let (set, base) = scenarios(args, env, &root, &config)?;
     let mut stderr = Output::stderr(env.no_color());
     take_over(&root, &mut stderr);
@@ -288,7 +302,7 @@ fn judge(
     let token = limited.as_ref().map_or(cancel, Limited::cancel);
     let begun = Instant::now();
     telling.begun(&entries, settings.jobs, chosen.seed, &past);
-    let (mut pasts, mut kept) = (Vec::new(), Ok(()));
+    let (mut pasts, mut kept, mut open) = (Vec::new(), Ok(()), Vec::new());
     let sum = judge::judge_scenarios(work, &settings, token, &mut |progress| {
         if let Progress::Judged(judged) = &progress {
             let line = ScenarioResult::of(judged).to_line();
@@ -298,6 +312,9 @@ fn judge(
             }
             telling.results.add(&judged.id, &line);
             pasts.push((judged.id.clone(), judged.past()));
+            if judged.is_critical_missing() {
+                open.push(one_line(&judged.name, NAME));
+            }
         }
         telling.progress(&progress);
     });
@@ -317,6 +334,7 @@ fn judge(
         notes.push(format!("{count} can't be judged; `run-scenarios --check` tells more"));
     }
     notes.extend(config.set_up_passed_over());
+    notes.extend(args.threshold.map(|threshold| threshold_said(&sum, threshold, &open)));
     let cut_short = cut_short(&sum, cancel, limited.as_ref(), &args.scheduling);
     telling.finish(&sum, begun.elapsed(), cut_short.as_deref(), &notes)?;
     kept.with_context(|| format!("can't keep results in `{}`", record.dir().display()))?;
@@ -326,8 +344,7 @@ fn judge(
     record.finish();
     Ok(match cancel.tripped() {
         Some(signal) => Exit::Interrupted(signal),
-        None if sum.is_partial() => Exit::NotSatisfied,
-        None => exit_of(&sum),
+        None => exit_of(&sum, args.threshold),
     })
 }
 
@@ -351,9 +368,12 @@ fn cut_short(
     }
 }
 
-/// Returns what a whole judgement comes to.
-fn exit_of(sum: &Satisfaction) -> Exit {
-    if sum.passed == sum.total {
+/// Returns what a judgement comes to that nobody interrupted: with a `threshold` it is enough to reach
+/// that, by the same rule as in the loop.
+fn exit_of(sum: &Satisfaction, threshold: Option<f64>) -> Exit {
+    if sum.is_partial() {
+        Exit::NotSatisfied
+    } else if sum.passed == sum.total || threshold.is_some_and(|wanted| sum.reaches(wanted)) {
         Exit::Satisfied
     } else if sum.failed > 0 || (sum.undecided > 0 && sum.passed > 0) {
         Exit::NotSatisfied
@@ -364,6 +384,28 @@ fn exit_of(sum: &Satisfaction) -> Exit {
         Exit::Satisfied
     } else {
         Exit::Nothing
+    }
+}
+
+/// Returns whether the score reaches `threshold`, in a line; `open` are the critical scenarios that are
+/// neither satisfied nor skipped.
+fn threshold_said(sum: &Satisfaction, threshold: f64, open: &[String]) -> String {
+    let wanted = show_score(threshold);
+    let Some(score) = sum.score() else {
+        return format!("threshold {wanted}: not reached; nothing was judged");
+    };
+    let score = show_score(score);
+    if sum.is_partial() {
+        format!(
+            "threshold {wanted}: not reached; the judgement is partial, so its score is not final"
+        )
+    } else if sum.reaches(threshold) {
+        format!("threshold {wanted}: reached by the score {score}")
+    } else if open.is_empty() {
+        format!("threshold {wanted}: not reached by the score {score}")
+    } else {
+        let open = listed(open, NAMES);
+        format!("threshold {wanted}: not reached by the score {score}; critical and open: {open}")
     }
 }
 
@@ -531,6 +573,113 @@ mod tests {
         for args in [["--timeout", "soon"], ["--jobs", "0"], ["--list", "--check"]] {
             assert!(Args::try_parse_from(["run-scenarios"].iter().chain(&args)).is_err());
         }
+    }
+
+    /// Checks the exit and the line of a judgement of ten, all of them of weight 1.
+    #[track_caller]
+    fn check_threshold(
+        (passed, undecided, skipped): (usize, usize, usize),
+        change: impl FnOnce(&mut Satisfaction),
+        threshold: f64,
+        exit: Exit,
+        said: &str,
+    ) {
+        let failed = 10 - passed - undecided - skipped;
+        let weight_judged = (10 - skipped) as f64;
+        let mut sum = Satisfaction {
+            total: 10,
+            passed,
+            failed,
+            skipped,
+            undecided,
+            weight_satisfied: passed as f64,
+            weight_judged,
+            ..Satisfaction::default()
+        };
+        change(&mut sum);
+        let open = vec!["Login".to_owned(); sum.critical_missing];
+        assert_eq!(exit_of(&sum, Some(threshold)), exit);
+        assert_eq!(threshold_said(&sum, threshold, &open), format!("threshold {said}"));
+    }
+
+    #[test]
+    fn a_threshold_is_enough_where_it_is_reached_and_nothing_critical_is_open() {
+        let (yes, no) = (Exit::Satisfied, Exit::NotSatisfied);
+        let same = |_: &mut Satisfaction| {};
+        check_threshold((8, 0, 0), same, 0.8, yes, "0.80: reached by the score 0.80");
+        check_threshold((7, 0, 0), same, 0.8, no, "0.80: not reached by the score 0.70");
+        check_threshold((10, 0, 0), same, 1.0, yes, "1.00: reached by the score 1.00");
+        // What is undecided keeps the score down, as in the loop; what is skipped does not count.
+        check_threshold((8, 2, 0), same, 0.8, yes, "0.80: reached by the score 0.80");
+        check_threshold((7, 3, 0), same, 0.8, no, "0.80: not reached by the score 0.70");
+        check_threshold((4, 0, 5), same, 0.8, yes, "0.80: reached by the score 0.80");
+        let open = "0.80: not reached by the score 0.90; critical and open: Login";
+        check_threshold((9, 0, 0), |sum| sum.critical_missing = 1, 0.8, no, open);
+        check_threshold((9, 1, 0), |sum| sum.critical_missing = 1, 0.8, no, open);
+        let partial = "0.80: not reached; the judgement is partial, so its score is not final";
+        check_threshold((9, 1, 0), |sum| sum.not_run = 1, 0.8, no, partial);
+        // Nothing judged is no success, whoever it is due to.
+        let none = "0.01: not reached; nothing was judged";
+        check_threshold((0, 0, 10), same, 0.01, Exit::Nothing, none);
+        check_threshold((0, 10, 0), same, 0.01, Exit::Broken, none);
+    }
+
+    #[test]
+    fn a_threshold_is_told_in_the_last_line() {
+        let bench = two();
+        let last = |args: &[&str]| {
+            let (exit, said) = bench.run(args);
+            (exit, said.lines().last().unwrap_or_default().to_owned())
+        };
+        let said = |text: &str| format!("threshold {text}");
+        assert_eq!(
+            last(&["--threshold", "0.5"]),
+            (Exit::Satisfied, said("0.50: reached by the score 0.50"))
+        );
+        assert_eq!(
+            last(&["--threshold", "0.51", "-q"]),
+            (Exit::NotSatisfied, said("0.51: not reached by the score 0.50"))
+        );
+        let bad = scenario("Bad", "cli", "exit 3");
+        fs::write(
+            bench.path("product/scenarios/02_bad.md"),
+            format!("---\ncritical: true\n---\n{bad}"),
+        )
+        .unwrap();
+        assert_eq!(
+            last(&["--threshold", "0.5"]),
+            (
+                Exit::NotSatisfied,
+                said("0.50: not reached by the score 0.50; critical and open: Bad")
+            )
+        );
+        assert_eq!(bench.run(&["nope", "--threshold", "0.5"]).0, Exit::Nothing);
+        for args in
+            [&["--threshold", "7"][..], &["--threshold", "0"], &["--list", "--threshold", "1"]]
+        {
+            assert!(
+                Args::try_parse_from(["run-scenarios"].iter().chain(args)).is_err(),
+                "{args:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn slow_scenarios_wait_for_the_threshold_that_is_asked_for() {
+        let bench = two();
+        let slow = format!("---\nslow: true\n---\n{}", scenario("Slow", "x", "echo slow"));
+        fs::write(bench.path("product/scenarios/03_slow.md"), slow).unwrap();
+        let (exit, said) = bench.run(&["--threshold", "0.5"]);
+        assert_eq!(exit, Exit::Satisfied, "{said}");
+        let (exit, said) = bench.run(&["--threshold", "0.6"]);
+        assert_eq!(exit, Exit::NotSatisfied, "{said}");
+        assert!(said.ends_with("the judgement is partial, so its score is not final\n"), "{said}");
+        let (exit, said) = bench.run(&["--threshold", "0.6", "--run-slow"]);
+        assert_eq!(exit, Exit::Satisfied, "{said}");
+        fs::write(bench.path("product/scenarios/01_good.md"), scenario("Good", "web", "exit 1"))
+            .unwrap();
+        let (exit, said) = bench.run(&["--threshold", "0.1", "--fail-fast", "--run-slow"]);
+        assert_eq!(exit, Exit::NotSatisfied, "{said}");
     }
 
     #[test]

@@ -270,6 +270,11 @@ impl Judged {
         matches!(self.verdict, Verdict::Satisfied)
     }
 
+    /// Returns whether it keeps every threshold away: critical, and neither satisfied nor skipped.
+    pub fn is_critical_missing(&self) -> bool {
+        self.critical && !matches!(self.verdict, Verdict::Satisfied | Verdict::Skipped { .. })
+    }
+
     /// Returns whether some attempts pass and others do not.
     pub fn is_flaky(&self) -> bool {
         self.attempts.iter().any(Attempt::is_pass) && !self.attempts.iter().all(Attempt::is_pass)

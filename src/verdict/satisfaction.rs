@@ -56,9 +56,7 @@ impl Satisfaction {
             }
         }
         self.weight_judged += one.weight;
-        if one.critical && !one.is_satisfied() {
-            self.critical_missing += 1;
-        }
+        self.critical_missing += usize::from(one.is_critical_missing());
     }
 
     /// Returns whether scenarios were not run, so that nothing final can be said.

@@ -162,6 +162,32 @@ fn feedback_is_compiled_from_the_last_judgement() {
 }
 
 #[test]
+fn a_threshold_is_reached_or_not_by_the_exit_code() {
+    let product = three();
+    let last = |args: &[&str], code: i32| {
+        let ran = product.run_scenarios(args).code(code);
+        ran.stdout.lines().last().unwrap_or_default().to_owned()
+    };
+    let reached = "threshold 0.60: reached by the score 0.66";
+    assert_eq!(last(&["--threshold", "0.6"], 0), reached);
+    assert_eq!(
+        product.factory(&["run-scenarios", "--threshold=0.6"]).code(0).stdout.lines().last(),
+        Some(reached)
+    );
+    assert_eq!(last(&["--threshold", "0.7"], 1), "threshold 0.70: not reached by the score 0.66");
+    let partial =
+        "threshold 0.60: not reached; the judgement is partial, so its score is not final";
+    assert_eq!(last(&["--threshold", "0.6", "--fail-fast"], 1), partial);
+    product.run_scenarios(&["--threshold", "7"]).code(2).says("`7` is no score");
+    product.run_scenarios(&["--threshold", "0.6", "--check"]).code(2);
+    product.run_scenarios(&["--threshold", "0.6", "nope"]).code(4);
+    let bad = product.read("scenarios/02_bad.md");
+    product.write("scenarios/02_bad.md", format!("---\ncritical: true\n---\n{bad}"));
+    let open = "threshold 0.60: not reached by the score 0.66; critical and open: The 02_bad";
+    assert_eq!(last(&["--threshold", "0.6"], 1), open);
+}
+
+#[test]
 fn a_product_without_gates_is_never_said_to_have_passed_them() {
     let product = Product::new().scenario("good", "echo good").config("").committed();
     let summary = product.base().join("summary.md");
