@@ -98,7 +98,7 @@ pub const CHECKS: &[Check] = &[
         "S015",
         "no expectation",
         "`## Behavioral Expectation` says what the system should do, for those who read a \
-         failure, and is what the agent hears at the disclosure level `behaviour`.",
+         failure, and is what the agent hears of it unless the disclosure level is `score`.",
     ),
     warning(
         "S016",
