@@ -135,8 +135,8 @@ greeter() {
   mkdir -p specs "$work/recording"
   printf '# Greeter\n\n`greet.sh hello` says hello, `greet.sh bye` says good bye.\n' >specs/greeter.md
   printf 'satisfaction: {threshold: 1.0}\nagent: {backend: replay, recording: ../recording}\n' >dark-factory.yaml
-  scenario hello <<<'test "$(bash greet.sh hello)" = "hello, world"'
-  scenario bye <<<'test "$(bash greet.sh bye)" = "good bye, world"'
+  scenario hello <<<'said=$(bash greet.sh hello); echo "$said"; test "$said" = "hello, world"'
+  scenario bye <<<'said=$(bash greet.sh bye); echo "$said"; test "$said" = "good bye, world"'
   repository
 }
 

@@ -23,7 +23,8 @@ const fn warning(code: &'static str, title: &'static str, explanation: &'static 
     Check { code, title, explanation, severity: Severity::Warning }
 }
 
-/// Every check, by code: `S0..` the shape of a scenario, `S03.` evaluations that can't fail,
+/// Every check, by code: `S0..` the shape of a scenario, `S03.` evaluations that can't fail or
+/// fail without a word,
 /// `C0..` the settings.
 pub const CHECKS: &[Check] = &[
     warning(
@@ -189,6 +190,15 @@ pub const CHECKS: &[Check] = &[
         "bash takes the rest of the script for the text of a here-document whose end it does not \
          find, runs none of it, and only warns. The line that ends it holds the word and nothing \
          else; `<<-` allows tabs before it.",
+    ),
+    warning(
+        "S036",
+        "evaluation that fails in silence",
+        "The agent hears of a failure what the evaluation wrote. `./todo list | grep -q \"Buy milk\"`, \
+         `test \"$(./todo count)\" = 3` and their like write nothing, so that it is told an exit code and \
+         has to guess what came. Keep the output, show it, then judge it: `out=$(./todo list); echo \
+         \"$out\"; grep \"Buy milk\" <<<\"$out\"`; or say it where the check fails: `|| { echo \"the list: \
+         $out\"; exit 1; }`.",
     ),
     error(
         "C001",

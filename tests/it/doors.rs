@@ -23,7 +23,7 @@ fn three() -> Product {
         )
     };
     Product::new()
-        .scenario("01_good", "test -d scenarios")
+        .scenario("01_good", "echo; test -d scenarios")
         .scenario("02_bad", "echo SECRET-CRITERION-9 >/dev/null; echo why >&2; exit 3")
         .file("scenarios/deep/03_other.md", other("Another", "pwd"))
         .committed()
@@ -159,6 +159,28 @@ fn feedback_is_compiled_from_the_last_judgement() {
 
     let score = product.compile_feedback(&["--stdout", "--disclosure", "score"]).code(0).stdout;
     assert!(!score.contains("bad") && score.contains("core"), "{score}");
+}
+
+#[test]
+fn an_evaluation_that_fails_in_silence_is_warned_of() {
+    let product = Product::new()
+        .scenario("silent", "./todo add milk\n./todo list | grep -q milk")
+        .scenario("shown", "./todo list | grep -q milk")
+        .scenario("said", "./todo list | grep -q milk || { ./todo list; exit 1; }");
+    let shown = product.read("scenarios/shown.md");
+    product.write("scenarios/shown.md", format!("---\nvisibility: public\n---\n{shown}"));
+    let found = product.factory(&["lint"]).code(0).stdout;
+    assert_eq!(found.matches("warning[S036]").count(), 1, "{found}");
+    for text in
+        ["scenarios/silent.md:12:1", "told `exit code 1` and not what came", "out=$(./todo list)"]
+    {
+        assert!(found.contains(text), "{found}");
+    }
+    product.run_scenarios(&["--check"]).code(0).says("3 scenarios: 0 errors, 1 warning");
+    let shown = product.read("scenarios/silent.md");
+    let checked = shown.replace("The exit code of silent is 0.", "- stdout contains \"milk\"");
+    product.write("scenarios/silent.md", checked);
+    product.factory(&["lint", "--strict"]).code(0);
 }
 
 #[test]

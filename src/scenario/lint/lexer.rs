@@ -179,7 +179,7 @@ fn word_length(text: &str) -> Option<usize> {
 
 /// Returns the length of the quoted text, substitution or character at the head of `text`; none
 /// when it is open or nests deeper than `depth`.
-fn step(text: &str, depth: usize) -> Option<usize> {
+pub(super) fn step(text: &str, depth: usize) -> Option<usize> {
     let depth = depth.checked_sub(1)?;
     if text.starts_with("$(") || text.starts_with("<(") || text.starts_with(">(") {
         return closed_by(text, ')', depth);

@@ -1,12 +1,14 @@
-//! Finds evaluations that can't fail: a scenario that passes for every product judges nothing.
+//! Finds evaluations that can't fail: a scenario that passes for every product judges nothing. And those
+//! that fail in silence, of which nobody learns what came.
 //!
 //! Reads just enough of bash to see what a script's last command is. Where it does not
 //! understand, it says nothing: a finding here is worth a look, and silence is no proof.
 
 mod lexer;
+mod silent;
 
 use super::parse::diagnostic;
-use super::{Diagnostic, Scenario};
+use super::{CriterionCheck, Diagnostic, Scenario, Subject, Visibility};
 use crate::text::line_span;
 use lexer::{DEEPEST, Kind, Lexer, OpenDocument, Token, unquoted};
 
@@ -14,7 +16,11 @@ use lexer::{DEEPEST, Kind, Lexer, OpenDocument, Token, unquoted};
 /// text of `file`; empty when nothing was found.
 pub fn check(file: &str, source: &str, scenario: &Scenario) -> Vec<Diagnostic> {
     let script = scenario.script();
-    let Some(found) = weakness(&script) else { return Vec::new() };
+    let found = weakness(&script).or_else(|| {
+        let line = silent::silence(&script).filter(|_| !is_shown(scenario))?;
+        Some(Finding { line, why: Why::Silent })
+    });
+    let Some(found) = found else { return Vec::new() };
     let lines: Vec<usize> = scenario
         .evaluation
         .iter()
@@ -52,11 +58,28 @@ pub fn check(file: &str, source: &str, scenario: &Scenario) -> Vec<Diagnostic> {
             "the last command is sent to the background, so the evaluation can't fail".to_owned(),
             "end with the command that judges",
         ),
+        Why::Silent => (
+            "S036",
+            "where this fails nothing is written: the agent is told `exit code 1` and not what came"
+                .to_owned(),
+            "show what came before you judge it: `out=$(./todo list); echo \"$out\"; grep \"Buy milk\" <<<\"$out\"`",
+        ),
     };
     vec![diagnostic(code, file, source, span, message, help)]
 }
 
-/// Why a script always exits with 0, or does not run to its end.
+/// Returns whether the agent can see what came all the same: it reads the scenario and can run it, or what
+/// is written is judged, and so there is something.
+fn is_shown(scenario: &Scenario) -> bool {
+    let looks_at_output = scenario.criteria.iter().any(|criterion| match &criterion.check {
+        Some(CriterionCheck::Text { of, .. }) => !matches!(of, Subject::File(_)),
+        Some(CriterionCheck::Json { file, .. }) => file.is_none(),
+        Some(CriterionCheck::ExitZero | CriterionCheck::Exists { .. }) | None => false,
+    });
+    looks_at_output || scenario.front.visibility == Visibility::Public
+}
+
+/// Why a script always exits with 0, does not run to its end, or says nothing.
 #[derive(Debug, PartialEq, Eq)]
 enum Why {
     OrTrue,
@@ -64,6 +87,8 @@ enum Why {
     Prints(String),
     Pipe(String),
     Background,
+    /// It fails without a word.
+    Silent,
     /// A here-document that this word should end.
     Document(String),
 }
@@ -398,6 +423,7 @@ mod tests {
         let found = super::check("s.md", &source, &scenario);
         let found: Vec<_> = found
             .iter()
+            .filter(|d| d.code != "S036")
             .map(|d| (d.code.as_str(), d.span.clone().map_or("", |span| &source[span])))
             .collect();
         assert_eq!(found, [(code, line)], "{script}");
@@ -406,7 +432,10 @@ mod tests {
     fn clean(script: &str) {
         let source = source(script);
         let scenario = parse("s.md", source.as_bytes()).scenario.unwrap();
-        assert_eq!(super::check("s.md", &source, &scenario), [], "{script}");
+        let mut found = super::check("s.md", &source, &scenario);
+        // What fails in silence can fail.
+        found.retain(|d| d.code != "S036");
+        assert_eq!(found, [], "{script}");
     }
 
     #[test]
