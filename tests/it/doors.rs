@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -159,6 +159,42 @@ fn feedback_is_compiled_from_the_last_judgement() {
 
     let score = product.compile_feedback(&["--stdout", "--disclosure", "score"]).code(0).stdout;
     assert!(!score.contains("bad") && score.contains("core"), "{score}");
+}
+
+/// Returns the example of a scenario that a document shows, perhaps indented.
+fn example_of(document: &str) -> String {
+    let text = Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
+    let text = fs::read_to_string(text).unwrap();
+    let (before, example) = text.split_once("````markdown\n").unwrap();
+    let indent = before.rsplit('\n').next().unwrap();
+    let plain = example.lines().map(|line| line.strip_prefix(indent).unwrap_or(line));
+    plain.take_while(|line| *line != "````").map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn the_example_of_the_readme_tells_the_agent_what_came() {
+    let todo = |list: &str| {
+        format!("#!/bin/sh\ncase $1 in\n  add) echo \"$2\" >>tasks ;;\n  list) {list} ;;\nesac\n")
+    };
+    let product = Product::new()
+        .file("scenarios/list.md", example_of("README.md"))
+        .file("other/list.md", example_of("docs/scenarios.md"))
+        .executable("todo", &todo("cat tasks"));
+    product
+        .factory(&["lint", "--strict", "scenarios", "other"])
+        .code(0)
+        .says("2 scenarios, nothing");
+    product.run_scenarios(&[]).code(0);
+
+    let product = product.executable("todo", &todo("echo 'nothing to do, take a walk'"));
+    product.iterate(&["--no-agent", "--in-place"]).code(1);
+    let written = product.read("artifacts/factory/feedback_iter_0.md");
+    let compiled = product.compile_feedback(&["--stdout", "--iteration", "0"]).code(0).stdout;
+    for feedback in [written, compiled] {
+        assert!(feedback.contains("\nnothing to do, take a walk\n"), "{feedback}");
+        assert!(feedback.contains("A task that was added is shown by `list`."), "{feedback}");
+        assert!(!feedback.contains("grep") && !feedback.contains("wrote nothing"), "{feedback}");
+    }
 }
 
 #[test]
