@@ -11,6 +11,7 @@ mod logins;
 pub mod preflight;
 mod receipt;
 mod recorder;
+mod repository;
 mod results;
 mod run;
 mod spending;

@@ -24,6 +24,8 @@ pub(super) struct Handed<'a> {
     /// How many files its workspace has, and how many were left out of it.
     pub(super) files: usize,
     pub(super) withheld: usize,
+    /// How many files of the base the repository in it has.
+    pub(super) of_base: usize,
 }
 
 /// Begins the receipt of an attempt.
@@ -47,12 +49,9 @@ pub(super) fn begin(
     receipt.withheld = handed.withheld;
     receipt.held = held(run, handed);
     // Its files were searched as they were put there, each blob once in a run.
-    receipt.searched.push(Searched {
-        place: Place::Workspace,
-        items: handed.files,
-        bytes: None,
-        found: Vec::new(),
-    });
+    for (place, items) in [(Place::Workspace, handed.files), (Place::Repository, handed.of_base)] {
+        receipt.searched.push(Searched { place, items, bytes: None, found: Vec::new() });
+    }
     let prompt = [("prompt".to_owned(), handed.prompt.as_bytes())];
     let arguments = handed.launch.args.iter().zip(1..);
     let arguments = arguments.map(|(text, at)| (format!("argument {at}"), text.as_bytes()));

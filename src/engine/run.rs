@@ -141,7 +141,7 @@ impl Run {
         let names = self.frozen.config.env.clone();
         let env = self.env.clone();
         let seen = self.judged_at()?;
-        let is_moved = self.walls.judge == Tier::Sandbox && self.walls.has_namespaces();
+        let is_moved = self.judge_is_moved();
         let paths = &self.versioned()?.paths;
         private_dir(&paths.judge_tmp)?;
         // Its own path may leave no room for the path of a socket.
@@ -208,6 +208,8 @@ impl Run {
             versioned.judge.sync(&versioned.repo, &tree)
         };
         let report = report.map_err(tree_failure("the judge tree"))?;
+        self.make_judge_repository(&candidate, &holdout)?;
+        let versioned = self.versioned()?;
         write_durably(&holds, candidate.as_str().as_bytes()).map_err(|error| {
             Failure::of("disk", format!("writing {} failed", holds.display()), error)
         })?;

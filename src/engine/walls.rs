@@ -175,18 +175,21 @@ impl Run {
         let launcher = self.settings.factory.clone();
         let homes = [paths.judge_home.as_path(), paths.judge_tmp.as_path()];
         let is_open = config.opens_fixtures(&self.frozen.set);
-        let judging = Judging::begin(&dir, &launcher, &chosen, view, homes, chosen.user(), is_open)
-            .map_err(|error| {
-                Failure::of("isolation", format!("making {} failed", dir.display()), error)
-            })?;
+        let judging = Judging::begin(&dir, &launcher, &chosen, view, homes, chosen.user(), is_open);
+        let mut judging = judging.map_err(|error| {
+            Failure::of("isolation", format!("making {} failed", dir.display()), error)
+        })?;
+        if self.judge_is_moved() {
+            let kept = self.judge_repository()?;
+            judging = judging.with_repository(kept.git, self.judged_at()?.join(".git"));
+        }
         Ok(Some(self.judging.insert(Arc::new(judging)).clone()))
     }
 
     /// Returns where what is judged sees its tree: where the person's checkout is, as tools that write paths down
     /// expect, and so the same in each run. Where nothing can be seen elsewhere than it lies, there.
     pub(super) fn judged_at(&mut self) -> Result<PathBuf, Halt> {
-        let is_moved = self.walls.judge == Tier::Sandbox && self.walls.has_namespaces();
-        match is_moved {
+        match self.judge_is_moved() {
             true => Ok(self.root.clone()),
             false => Ok(self.versioned()?.paths.judge.clone()),
         }
@@ -215,13 +218,13 @@ impl Run {
         let (secret, home) = (self.secret()?, self.env.home());
         let config = self.frozen.config.clone();
         let paths = self.versioned()?.paths.clone();
-        let seen = self.judged_at()?;
+        let (seen, repository) = (self.judged_at()?, self.judge_repository()?);
         let view = View::of(&Wanted {
             env,
             home: home.as_deref(),
             secret: &secret,
             read: &all(&config.isolation.read, &self.env),
-            handed: &[],
+            handed: &[repository.objects],
             tree: Some((&paths.judge, &seen)),
             write: more,
             devices: &all(&config.isolation.devices, &self.env),
@@ -250,7 +253,12 @@ impl Run {
         let confined = confined.map_err(|error| {
             Failure::of("isolation", format!("making {} failed", dir.display()), error)
         })?;
-        let confined = confined.showing(&paths.judge_tmp, Path::new("/tmp"));
+        let mut confined = confined.showing(&paths.judge_tmp, Path::new("/tmp"));
+        if self.judge_is_moved() {
+            let place = dir.join("git");
+            self.judge_repository()?.lay(&place, None)?;
+            confined = confined.showing(&place, &self.judged_at()?.join(".git"));
+        }
         let way_out = match network {
             SetupNetwork::Open => return Ok(Some((confined.on(Network::Open), None))),
             SetupNetwork::Registries => {
@@ -276,6 +284,8 @@ impl Run {
     ) -> Result<Option<Confined>, Halt> {
         let Some(chosen) = self.walls.chosen.clone().filter(|_| self.walls.agent == Tier::Sandbox)
         else {
+            let place = self.versioned()?.paths.workspace.join(".git");
+            self.workspace_repository()?.lay(&place, None)?;
             return Ok(None);
         };
         let failed = |error| Failure::of("isolation", "confining the agent failed", error);
@@ -292,6 +302,8 @@ impl Run {
                 .filter(|path| path.is_file() && !path.starts_with(&turn.workspace)),
         );
         let workspace = self.versioned()?.paths.workspace.clone();
+        let repository = self.workspace_repository()?;
+        handed.push(repository.objects.clone());
         let mut write = vec![turn.home.clone(), turn.tmp.clone()];
         // A login that the CLI renews is written where it lies.
         let linked = config.agent.home.iter().filter(|_| chosen.user().is_none());
@@ -327,7 +339,14 @@ impl Run {
             Access::None | Access::Agent => Network::Own,
             Access::Open => Network::Open,
         };
-        let confined = confined.on(network);
+        let mut confined = confined.on(network);
+        if self.walls.has_namespaces() {
+            let place = turn.record.join("git");
+            repository.lay(&place, chosen.user())?;
+            confined = confined.showing(&place, &turn.workspace.join(".git"));
+        } else {
+            repository.lay(&workspace.join(".git"), chosen.user())?;
+        }
         Ok(Some(
             ["/tmp", "/var/tmp"]
                 .iter()

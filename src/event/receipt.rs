@@ -133,6 +133,8 @@ pub struct Searched {
 pub enum Place {
     /// The files that it was given, feedback included.
     Workspace,
+    /// The repository in it: what the base has beyond these files.
+    Repository,
     /// The prompt.
     Prompt,
     /// Its command line.
@@ -189,6 +191,7 @@ impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Workspace => "workspace",
+            Self::Repository => "repository",
             Self::Prompt => "prompt",
             Self::Arguments => "arguments",
             Self::Environment => "environment",

@@ -9,6 +9,7 @@
 //!
 //! The module does not fetch. [`Repo::push`] alone talks to a network.
 
+mod apart;
 mod checkout;
 mod command;
 mod error;
@@ -19,6 +20,7 @@ mod push;
 mod repo;
 mod tree;
 
+pub use apart::{Apart, Tag};
 pub use error::GitError;
 pub use history::{Signature, StoredCommit};
 pub use oid::{BlobHasher, ObjectFormat, Oid, OidError, blob_id, blob_id_of};

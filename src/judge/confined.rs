@@ -37,6 +37,9 @@ pub struct Judging {
     /// The home that evaluations see as theirs; what is in it each begins with.
     home: PathBuf,
     tmp: PathBuf,
+    /// The git directory of the tree, of which each start gets a copy, and where that is seen; none where the
+    /// tree has its own, or none.
+    repository: Option<(PathBuf, PathBuf)>,
     next: AtomicU64,
 }
 
@@ -91,8 +94,16 @@ impl Judging {
             dir: rooms,
             home: home.to_owned(),
             tmp: tmp.to_owned(),
+            repository: None,
             next: AtomicU64::new(0),
         })
+    }
+
+    /// Returns itself with a copy of the git directory `kept` at `at` for whatever it starts; what that writes there
+    /// is gone with it.
+    #[must_use]
+    pub fn with_repository(self, kept: PathBuf, at: PathBuf) -> Self {
+        Self { repository: Some((kept, at)), ..self }
     }
 
     /// Runs `call` to its end. A `script` too long for an argument is written to a file, which becomes
@@ -158,7 +169,14 @@ impl Judging {
         starts: bool,
     ) -> io::Result<Call> {
         let confined = self.fixtures.clone().on(self.network_of_fixtures()?);
-        let confined = dirs.iter().fold(confined, |confined, dir| confined.showing(dir, dir));
+        let mut confined = dirs.iter().fold(confined, |confined, dir| confined.showing(dir, dir));
+        if let Some((kept, at)) = &self.repository {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let place = self.dir.join(format!("fixture-{number}.git"));
+            copy_tree(kept, &place)?;
+            self.give(&place)?;
+            confined = confined.showing(&place, at);
+        }
         let confined = match starts {
             true => confined.reporting_to(report).going_on(),
             false => confined.reporting_to(&self.fixture_report()).joining(report),
@@ -166,7 +184,7 @@ impl Judging {
         confined.wrap(call)
     }
 
-    /// Gives a directory that was made for a fixture to whom that runs as.
+    /// Gives a directory to whom what is judged runs as.
     ///
     /// # Errors
     /// This process may not.
@@ -201,10 +219,12 @@ impl Judging {
         } else {
             copy_tree(&self.home, &room.home())?;
         }
-        if let Some(user) = self.user {
-            hand_over(&room.home(), user)?;
-            hand_over(&room.tmp(), user)?;
+        if let Some((kept, _)) = &self.repository {
+            copy_tree(kept, &room.git())?;
+            self.give(&room.git())?;
         }
+        self.give(&room.home())?;
+        self.give(&room.tmp())?;
         Ok(room)
     }
 
@@ -234,6 +254,9 @@ impl Judging {
             for (from, at) in shown {
                 confined = confined.showing(&from, at);
             }
+            if let Some((_, at)) = &self.repository {
+                confined = confined.showing(&room.git(), at);
+            }
         } else {
             confined = confined.showing(&room.home(), &room.home()).showing(&tmp, &tmp);
             call = call.envs([("HOME", room.home()), ("TMPDIR", tmp.clone())]);
@@ -257,6 +280,10 @@ impl Room {
 
     fn tmp(&self) -> PathBuf {
         self.dir.join("tmp")
+    }
+
+    fn git(&self) -> PathBuf {
+        self.dir.join("git")
     }
 }
 

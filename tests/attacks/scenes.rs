@@ -171,6 +171,7 @@ fn product_scenarios(site: &Site) {
         "35_path_shim",
         "36_git_hooks",
         "37_poisoned_cache",
+        "41_bent_repository",
     ] {
         site.scenario(name, &format!("bash app.sh {name}"));
     }

@@ -79,6 +79,7 @@ fn thief(product: Product) -> Product {
          cp \"$1\" $loot/prompt\ncp \"$2\" $loot/feedback\ncp -a \"$HOME\" $loot/home\n\
          tr '\\0' '\\n' < /proc/$PPID/cmdline > $loot/parent\n\
          ls -A $TMPDIR > $loot/tmp\n\
+         git cat-file --batch-all-objects --batch > $loot/objects\ngit log -p --all --reflog > $loot/log\n\
          echo $n >> words.txt\ngit init -q . 2>/dev/null && git add -A 2>/dev/null\ntrue\n"
     );
     fs::create_dir(product.base().join("loot")).unwrap();
@@ -191,6 +192,7 @@ fn assert_searched(product: &Product) {
     let all = handed_over(product);
     for part in [
         "loot/0/workspace/words.txt",
+        "loot/0/objects",
         "loot/0/environment",
         "loot/0/stdin",
         "loot/0/arguments",
@@ -377,8 +379,14 @@ fn a_copy_of_a_scenario_elsewhere_in_the_repository_is_withheld() {
 fn the_workspace_comes_without_history() {
     let product = product("").committed();
     product.iterate(&["--max-iterations", "1"]).code(1);
-    // The agent's own `git init` came after its copy.
-    assert!(!product.base().join("loot/0/workspace/.git").exists());
+    let loot = |name: &str| fs::read(product.base().join("loot/0").join(name)).unwrap();
+    let log = String::from_utf8_lossy(&loot("log")).into_owned();
+    assert!(
+        log.contains("The base")
+            && log.lines().filter(|line| line.starts_with("commit ")).count() <= 2
+    );
+    let config = String::from_utf8_lossy(&loot("workspace/.git/config")).into_owned();
+    assert!(!config.contains("remote"), "{config}");
     let environment = fs::read_to_string(product.base().join("loot/0/environment")).unwrap();
     let root = product.root().display().to_string();
     assert!(!environment.contains(&root), "the environment names the checkout: {environment}");

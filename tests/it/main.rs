@@ -28,6 +28,7 @@ mod outputs;
 mod overspend;
 mod private;
 mod receipts;
+mod repository;
 mod runner;
 mod selecting;
 mod shuffle;

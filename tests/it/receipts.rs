@@ -36,7 +36,10 @@ fn receipt(product: &Product) -> Value {
 #[test]
 fn an_honest_turn_has_a_receipt_of_what_was_enforced_and_searched() {
     let product = product("echo two >> words.txt\n(setsid sleep 300 >/dev/null 2>&1 &)\nsleep 0.1");
-    product.iterate(&[]).code(0).says("tier copy; nothing of the exam in workspace, prompt");
+    product
+        .iterate(&[])
+        .code(0)
+        .says("tier copy; nothing of the exam in workspace, repository, prompt");
     let receipt = receipt(&product);
     assert_eq!(receipt["tier"], "copy");
     assert_eq!(
@@ -52,7 +55,8 @@ fn an_honest_turn_has_a_receipt_of_what_was_enforced_and_searched() {
     );
     let searched = receipt["searched"].as_array().unwrap();
     let places: Vec<&str> = searched.iter().map(|one| one["place"].as_str().unwrap()).collect();
-    let all = ["workspace", "prompt", "arguments", "environment", "stream", "delivery"];
+    let all =
+        ["workspace", "repository", "prompt", "arguments", "environment", "stream", "delivery"];
     assert_eq!(places, all);
     for one in searched {
         assert_eq!(one["found"], json!([]), "{one}");
@@ -138,7 +142,7 @@ fn a_file_that_holds_the_exam_is_not_accepted() {
 fn a_turn_that_failed_has_a_receipt_too() {
     let product = product("echo \"$exam\"; exit 7");
     product.iterate(&[]).code(1);
-    assert_eq!(receipt(&product)["searched"][4]["found"][0]["scenario"], "words");
+    assert_eq!(receipt(&product)["searched"][5]["found"][0]["scenario"], "words");
     assert_eq!(product.events_named("delivery.accepted").len(), 0);
 }
 

@@ -309,7 +309,7 @@ fn take_turn(
     let chosen = backend(settings).map_err(agent_failure)?;
     chosen.check(settings, &run.env).map_err(agent_failure)?;
 
-    let (files, withheld) = set_up_workspace(node, run)?;
+    let (files, withheld, of_base) = set_up_workspace(node, run)?;
     let paths = turn_paths(run, turn, attempt)?;
     let person_home = run.env.home();
     prepare_home(&paths.home, &paths.tmp, &settings.home, person_home.as_deref())
@@ -379,8 +379,15 @@ fn take_turn(
             way_out.keyed = kept.map(|kept| kept.keyed);
         }
     }
-    let handed =
-        Handed { prompt: &prompt, launch: &launch, env: &env, names: &names, files, withheld };
+    let handed = Handed {
+        prompt: &prompt,
+        launch: &launch,
+        env: &env,
+        names: &names,
+        files,
+        withheld,
+        of_base,
+    };
     receipt::begin(node, run, (turn, attempt), &handed)?;
     let prompt = run.recorder.put(Label::Public, prompt)?;
     let backend = (run.summary().agent > 0).then(|| chosen.name().to_owned());
@@ -482,19 +489,20 @@ fn keep_patch(node: &Node, run: &mut Run, last: &Turn) -> Result<(), Halt> {
 }
 
 /// Sets the workspace to the tip of the run's branch, without the holdout and without any other
-/// file that holds an evaluation of it. Returns how many files it has, and how many were left out.
-fn set_up_workspace(node: &Node, run: &mut Run) -> Result<(usize, usize), Halt> {
+/// file that holds an evaluation of it. Returns how many files it has, how many were left out, and how many of the
+/// base its repository has.
+fn set_up_workspace(node: &Node, run: &mut Run) -> Result<(usize, usize, usize), Halt> {
     let tip = run.summary().tip.clone();
     let mut tree = Arc::unwrap_or_clone(run.files_of(&tip)?);
     insert_feedback(run, &mut tree)?;
     let frozen = run.frozen.clone();
-    let dir = frozen.config.scenarios.dir.trim_end_matches('/').to_owned();
-    if let Ok(dir) = TreePath::parse(dir) {
-        tree.retain(|path, _| {
-            !path.is_within(&dir) || frozen.is_public_scenario(&path.to_string())
-        });
-    }
-    let withheld = withhold_copies(run, &mut tree)?;
+    let dir = TreePath::parse(frozen.config.scenarios.dir.trim_end_matches('/')).ok();
+    let is_exam = |path: &TreePath| {
+        let within = dir.as_ref().is_some_and(|dir| path.is_within(dir));
+        within && !frozen.is_public_scenario(&path.to_string())
+    };
+    tree.retain(|path, _| !is_exam(path));
+    let withheld = run.leave_out_copies(&mut tree)?;
     let files = tree.len();
     let owner = run.walls.agent_user();
     let versioned = run.versioned()?;
@@ -504,6 +512,7 @@ fn set_up_workspace(node: &Node, run: &mut Run) -> Result<(usize, usize), Halt> 
             .keeping(frozen.outputs())
             .owned_by(owner);
     workspace.sync(&versioned.repo, &tree).map_err(tree_failure("the agent's workspace"))?;
+    let of_base = run.make_workspace_repository(&tip, tree, &is_exam)?;
     place_in_workspace(run)?;
     let paths = match withheld.as_slice() {
         [] => None,
@@ -513,7 +522,7 @@ fn set_up_workspace(node: &Node, run: &mut Run) -> Result<(usize, usize), Halt> 
         Some(&node.id),
         RunEvent::WorkspaceChecked { files, withheld: withheld.len(), paths },
     )?;
-    Ok((files, withheld.len()))
+    Ok((files, withheld.len(), of_base))
 }
 
 /// Puts the run's feedback files into the tree, where they are not committed on the branch.
@@ -532,38 +541,6 @@ fn insert_feedback(run: &mut Run, tree: &mut Tree) -> Result<(), Halt> {
         tree.insert(path.clone(), TreeEntry { mode: Mode::File, oid });
     }
     Ok(())
-}
-
-/// Takes out of the tree what holds a holdout evaluation word for word: a copy of the exam.
-fn withhold_copies(run: &mut Run, tree: &mut Tree) -> Result<Vec<String>, Halt> {
-    let frozen = run.frozen.clone();
-    let holdout = frozen.holdout();
-    if holdout.is_empty() {
-        return Ok(Vec::new());
-    }
-    let files: Vec<(TreePath, crate::git::Oid)> = tree
-        .iter()
-        .filter(|(_, entry)| matches!(entry.mode, Mode::File | Mode::Executable))
-        .filter(|(_, entry)| !run.known_clean.contains(&entry.oid))
-        .map(|(path, entry)| (path.clone(), entry.oid.clone()))
-        .collect();
-    let mut found = Vec::new();
-    let mut clean = Vec::new();
-    run.versioned()?
-        .repo
-        .read_blobs(files.iter().map(|(_, oid)| oid.clone()), &mut |index, bytes| {
-            match holdout.find(bytes) {
-                Some(_) => found.push(files[index].0.clone()),
-                None => clean.push(files[index].1.clone()),
-            }
-            Ok(())
-        })
-        .map_err(git("searching the workspace for the holdout"))?;
-    run.known_clean.extend(clean);
-    for path in &found {
-        tree.remove(path);
-    }
-    Ok(found.iter().map(ToString::to_string).collect())
 }
 
 /// Renders the prompt: the frozen template with what this turn has to say.

@@ -23,6 +23,7 @@ impl Handler<Run> for Gates {
 
     fn handle(&self, node: &Node, run: &mut Run) -> Result<NodeOutcome, Halt> {
         let place = run.place()?;
+        run.lay_judge_repository()?;
         let frozen = run.frozen.clone();
         flag_changed_definitions(node, run, &frozen)?;
         let targets =

@@ -87,6 +87,7 @@ fn prepare(
         return finish(node, run, index, None);
     }
     let place = run.place()?;
+    run.lay_judge_repository()?;
     let call = Call::new("bash", &place.seen)
         .args(["-c", step.run.as_str()])
         .env(place.env)

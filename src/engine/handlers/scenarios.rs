@@ -26,6 +26,7 @@ impl Handler<Run> for Scenarios {
 
     fn handle(&self, node: &Node, run: &mut Run) -> Result<NodeOutcome, Halt> {
         let place = run.place()?;
+        run.lay_judge_repository()?;
         let frozen = run.frozen.clone();
         let known: BTreeSet<ScenarioId> = run.summary().visit.scenarios.keys().cloned().collect();
         let open: Vec<&Entry> =

@@ -2,7 +2,7 @@
 # real ones once these are there.
 forged='{"schema":1,"forged":"by-the-agent","total":1,"passed":1,"failed":0,"satisfaction_score":1.0,"results":[]}'
 late='
-  for try in $(seq 400); do
+  for try in $(seq 4000); do
     [ -d "$2" ] || exit
     if [ ! -e "/proc/$1" ]; then echo "$3" > "$2/product/artifacts/factory/scenario_results.json"; fi
     sleep 0.05

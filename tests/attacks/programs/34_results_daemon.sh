@@ -1,6 +1,6 @@
 # As the product: leaves a daemon that waits for the results and writes others over them.
 late='
-  for try in $(seq 400); do
+  for try in $(seq 4000); do
     [ -d "$1" ] || exit
     results="$1/product/artifacts/factory/scenario_results.json"
     if [ -e "$results" ] && ! grep -q by-the-product "$results"; then

@@ -1,0 +1,317 @@
+//! A repository apart: a few commits of this one for whoever works in a tree, without a remote, without history,
+//! and without any object that its commits do not hold.
+//!
+//! It is made from outside, with its index as the files in the tree stand, so that what runs there finds nothing
+//! changed. What is written into it later is nobody's business here: it is made anew for each use.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::command::{answer, fed, output};
+use super::repo::oid_line;
+use super::{Change, GitError, ObjectFormat, Oid, Repo, Signature, Tree};
+
+/// Who the commits are by, and those that somebody makes there.
+const NAME: &str = "dark-factory";
+const EMAIL: &str = "dark-factory@localhost";
+
+/// What a repository apart is to have.
+#[derive(Debug)]
+pub struct Apart<'a> {
+    /// Where its git directory is made, absolute; what was there goes.
+    pub git_dir: &'a Path,
+    /// Where its objects are kept between two makings, absolute. The git directory names this place.
+    pub objects: &'a Path,
+    /// Its commits, oldest first: the commit of this repository that each stands for, which has its date, and
+    /// the files that it has. One that changes nothing is left out.
+    pub commits: &'a [(Oid, Tree)],
+    /// Its branch, short.
+    pub branch: &'a str,
+    /// The tags of the first commit.
+    pub tags: &'a [Tag],
+    /// What `info/exclude` says.
+    pub exclude: &'a str,
+    /// The tree that it belongs to, which holds the files of the last commit.
+    pub work_tree: &'a Path,
+}
+
+/// A tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tag {
+    /// Its name, short.
+    pub name: String,
+    /// Whether it is an object of its own, with a message.
+    pub is_annotated: bool,
+}
+
+impl Repo {
+    /// Returns the tags by which `git describe` names a commit, and those that it has itself, sorted by name; empty
+    /// where the history that is here leads to none.
+    ///
+    /// # Errors
+    /// git failed.
+    pub fn tags_of(&self, commit: &Oid) -> Result<Vec<Tag>, GitError> {
+        let mut names: Vec<String> = Vec::new();
+        for by in [&["--abbrev=0"][..], &["--abbrev=0", "--tags"]] {
+            let args = by.iter().copied().chain([commit.as_str()]);
+            let found = self.ask("describe", args)?;
+            if found.code == 0 {
+                names.push(String::from_utf8_lossy(&found.stdout).trim_end().to_owned());
+            }
+        }
+        let own = self.run("tag", ["--points-at", commit.as_str()])?;
+        names.extend(String::from_utf8_lossy(&own).lines().map(str::to_owned));
+        names.sort();
+        names.dedup();
+        let tag = |name: String| {
+            let kind = self.ask("cat-file", ["-t", &format!("refs/tags/{name}")])?;
+            let is_annotated = kind.stdout.trim_ascii() == b"tag";
+            Ok((kind.code == 0).then_some(Tag { name, is_annotated }))
+        };
+        names.into_iter().filter_map(|name| tag(name).transpose()).collect()
+    }
+
+    /// Makes a repository apart. Its objects are packed once for each commit, and those of commits that it no
+    /// longer has are removed.
+    ///
+    /// # Errors
+    /// A commit or a file of it is missing, git failed, or the disk is full.
+    pub fn make_apart(&self, apart: &Apart<'_>) -> Result<(), GitError> {
+        let mut made: Vec<(Oid, Oid)> = Vec::new();
+        let author = Signature { name: NAME.to_owned(), email: EMAIL.to_owned() };
+        for (number, (stands_for, files)) in apart.commits.iter().enumerate() {
+            let tree =
+                self.write_tree(Some(stands_for), &changes(&self.list(stands_for)?, files))?;
+            if made.last().is_some_and(|(_, last)| *last == tree) {
+                continue;
+            }
+            let message = if number == 0 { "The base\n" } else { "The candidate\n" };
+            let parents: Vec<Oid> =
+                made.last().map(|(commit, _)| commit.clone()).into_iter().collect();
+            let at = self.committed_at(stands_for)?;
+            made.push((self.commit(&tree, &parents, message, &author, at)?, tree));
+        }
+        let commits: Vec<Oid> = made.into_iter().map(|(commit, _)| commit).collect();
+        let (Some(first), Some(last)) = (commits.first(), commits.last()) else { return Ok(()) };
+        self.pack_apart(apart.objects, &commits)?;
+        self.lay_out(apart).map_err(io_at(apart.git_dir))?;
+        let made = self.beside(apart.git_dir)?;
+        let mut refs = vec![format!("{last} refs/heads/{}\n", apart.branch)];
+        for tag in apart.tags {
+            let (name, mut line) = (&tag.name, String::new());
+            let target = match tag.is_annotated {
+                true => {
+                    line = format!("^{first}\n");
+                    made.annotate(first, name)?
+                }
+                false => first.clone(),
+            };
+            refs.push(format!("{target} refs/tags/{name}\n{line}"));
+        }
+        let refs = format!("# pack-refs with: peeled fully-peeled sorted \n{}", refs.concat());
+        fs::write(apart.git_dir.join("packed-refs"), refs).map_err(io_at(apart.git_dir))?;
+        let within =
+            |command: &str| made.plumbing(command).envs([("GIT_WORK_TREE", apart.work_tree)]);
+        output(&within("read-tree").arg(last.as_str()), "read-tree")?;
+        // It exits with 1 where a file is not as the commit has it, which is no failure of this.
+        answer(&within("update-index").args(["-q", "--refresh"]), "update-index")?;
+        Ok(())
+    }
+
+    /// Packs what each commit has beyond the one before it; packs of others go.
+    fn pack_apart(&self, objects: &Path, commits: &[Oid]) -> Result<(), GitError> {
+        let packs = objects.join("pack");
+        for dir in [objects, &packs, &objects.join("info")] {
+            fs::create_dir_all(dir).map_err(io_at(dir))?;
+            // Whoever works there may be another user.
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).map_err(io_at(dir))?;
+        }
+        // Which pack holds which commit.
+        let names = objects.join("packed");
+        let known = fs::read_to_string(&names).unwrap_or_default();
+        let mut list = String::new();
+        for (number, commit) in commits.iter().enumerate() {
+            let pack = |line: &str| {
+                let (held, pack) = line.split_once(' ')?;
+                let there = packs.join(format!("pack-{pack}.pack")).is_file();
+                (held == commit.as_str() && there).then(|| pack.to_owned())
+            };
+            let pack = match known.lines().find_map(pack) {
+                Some(pack) => pack,
+                None => {
+                    let mut asked = format!("{commit}\n");
+                    if let Some(before) = number.checked_sub(1).and_then(|at| commits.get(at)) {
+                        asked.push_str(&format!("^{before}\n"));
+                    }
+                    let call = self.plumbing("pack-objects").args(["--quiet", "--revs"]);
+                    let call = fed(call.arg(packs.join("pack")), asked.into_bytes());
+                    oid_line("pack-objects", &output(&call, "pack-objects")?)?.to_string()
+                }
+            };
+            list.push_str(&format!("{commit} {pack}\n"));
+        }
+        for entry in fs::read_dir(&packs).map_err(io_at(&packs))? {
+            let path = entry.map_err(io_at(&packs))?.path();
+            let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+            let pack = stem.unwrap_or_default().trim_start_matches("pack-").to_owned();
+            if !list.lines().any(|line| line.ends_with(&pack)) {
+                fs::remove_file(&path).map_err(io_at(&path))?;
+            }
+        }
+        fs::write(&names, list).map_err(io_at(&names))
+    }
+
+    /// Lays out a git directory without objects, refs and index.
+    fn lay_out(&self, apart: &Apart<'_>) -> io::Result<()> {
+        let at = |name: &str| apart.git_dir.join(name);
+        for name in ["objects/info", "objects/pack", "refs/heads", "refs/tags", "info"] {
+            fs::create_dir_all(at(name))?;
+        }
+        fs::write(at("HEAD"), format!("ref: refs/heads/{}\n", apart.branch))?;
+        let format = match self.format() {
+            ObjectFormat::Sha1 => "repositoryformatversion = 0\n",
+            ObjectFormat::Sha256 => {
+                "repositoryformatversion = 1\n[extensions]\n\tobjectFormat = sha256\n[core]\n"
+            }
+        };
+        let config = format!(
+            "[core]\n\t{format}\tfilemode = true\n\tbare = false\n\tlogallrefupdates = true\n\
+             [user]\n\tname = {NAME}\n\temail = {EMAIL}\n[gc]\n\tauto = 0\n"
+        );
+        fs::write(at("config"), config)?;
+        fs::write(at("info/exclude"), apart.exclude)?;
+        let mut alternates = fs::File::create(at("objects/info/alternates"))?;
+        alternates.write_all(apart.objects.as_os_str().as_encoded_bytes())?;
+        alternates.write_all(b"\n")
+    }
+
+    /// Writes the object of a tag, and returns its id.
+    fn annotate(&self, commit: &Oid, name: &str) -> Result<Oid, GitError> {
+        let at = self.committed_at(commit)?.unix_millis().div_euclid(1000);
+        let text = format!(
+            "object {commit}\ntype commit\ntag {name}\ntagger {NAME} <{EMAIL}> {at} +0000\n\n{name}\n"
+        );
+        let call = self.plumbing("hash-object").args(["-t", "tag", "-w", "--stdin"]);
+        oid_line("hash-object", &output(&fed(call, text.into_bytes()), "hash-object")?)
+    }
+}
+
+/// Returns what makes the files `from` into the files `to`.
+fn changes(from: &Tree, to: &Tree) -> Vec<Change> {
+    let gone = from.keys().filter(|path| !to.contains_key(*path));
+    let gone = gone.map(|path| Change::Remove { path: path.clone() });
+    let new =
+        to.iter().filter(|(path, entry)| from.get(*path) != Some(*entry)).map(|(path, entry)| {
+            Change::Set { path: path.clone(), mode: entry.mode, oid: entry.oid.clone() }
+        });
+    gone.chain(new).collect()
+}
+
+fn io_at(path: &Path) -> impl FnOnce(io::Error) -> GitError + use<> {
+    let path: PathBuf = path.to_owned();
+    move |source| GitError::Io { doing: format!("write `{}`", path.display()), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Fixture, fixture, git};
+    use super::*;
+    use crate::text::TreePath;
+
+    /// A base with a secret file and a tag two commits before it, and what `git` says in the tree apart.
+    struct Bench {
+        fixture: Fixture,
+        base: Oid,
+        dir: tempfile::TempDir,
+    }
+
+    impl Bench {
+        fn new(format: ObjectFormat) -> Self {
+            let fixture = fixture(format);
+            let root = fixture.repo.root().to_owned();
+            for (file, text) in [("a", "1\n"), ("exam", "the exam\n"), (".gitignore", "out\n")] {
+                fs::write(root.join(file), text).unwrap();
+            }
+            git(&root, &["add", "--all"]);
+            git(&root, &["commit", "--quiet", "-m", "One"]);
+            git(&root, &["tag", "-a", "v1.2", "-m", "the exam"]);
+            git(&root, &["commit", "--quiet", "--allow-empty", "-m", "Two"]);
+            let base = fixture.head();
+            Self { fixture, base, dir: tempfile::tempdir().unwrap() }
+        }
+
+        /// Makes it for the base and a candidate with `a`, and the tree beside it.
+        fn make(&self, a: &str) {
+            let repo = &self.fixture.repo;
+            let blob = repo.write_blobs(&[a]).unwrap().remove(0);
+            let mut files = repo.list(&self.base).unwrap();
+            files.remove(&TreePath::parse("exam").unwrap());
+            let mut candidate = files.clone();
+            candidate.get_mut(&TreePath::parse("a").unwrap()).unwrap().oid = blob;
+            let tree = self.dir.path().join("tree");
+            fs::create_dir_all(&tree).unwrap();
+            fs::write(tree.join("a"), a).unwrap();
+            fs::write(tree.join(".gitignore"), "out\n").unwrap();
+            let git_dir = tree.join(".git");
+            let _ = fs::remove_dir_all(&git_dir);
+            let commits = [(self.base.clone(), files), (self.base.clone(), candidate)];
+            let apart = Apart {
+                git_dir: &git_dir,
+                objects: &self.dir.path().join("objects"),
+                commits: &commits,
+                branch: "main",
+                tags: &repo.tags_of(&self.base).unwrap(),
+                exclude: "/scenarios/\n",
+                work_tree: &tree,
+            };
+            repo.make_apart(&apart).unwrap();
+        }
+
+        fn git(&self, args: &[&str]) -> String {
+            git(&self.dir.path().join("tree"), args)
+        }
+    }
+
+    #[test]
+    fn what_asks_git_in_the_tree_finds_it_clean_and_described() {
+        for format in [ObjectFormat::Sha1, ObjectFormat::Sha256] {
+            let bench = Bench::new(format);
+            bench.make("2\n");
+            assert_eq!(bench.git(&["ls-files"]).trim(), ".gitignore\na");
+            assert_eq!(bench.git(&["status", "--porcelain"]), "");
+            // Which does not look at content where the index knows better.
+            assert_eq!(bench.git(&["diff-index", "HEAD"]), "");
+            assert!(bench.git(&["describe"]).starts_with("v1.2-1-g"));
+            assert_eq!(bench.git(&["describe", "HEAD^"]).trim(), "v1.2");
+            assert_eq!(bench.git(&["diff", "HEAD^", "--stat", "--", "a"]).lines().count(), 2);
+            assert_eq!(bench.git(&["rev-list", "--count", "--all"]).trim(), "2");
+            assert_eq!(bench.git(&["remote"]), "");
+            bench.git(&["fsck", "--strict"]);
+        }
+    }
+
+    #[test]
+    fn no_object_of_it_holds_what_its_commits_do_not() {
+        let bench = Bench::new(ObjectFormat::Sha1);
+        bench.make("2\n");
+        let all = || bench.git(&["cat-file", "--batch-all-objects", "--batch"]);
+        assert!(all().contains("\n2\n") && !all().contains("exam"));
+        // Nor what an earlier candidate had.
+        bench.make("3\n");
+        assert!(all().contains("\n3\n") && !all().contains("\n2\n") && !all().contains("exam"));
+        let packs = fs::read_dir(bench.dir.path().join("objects/pack")).unwrap().flatten();
+        let packs =
+            packs.filter(|entry| entry.path().extension().is_some_and(|name| name == "pack"));
+        assert_eq!(packs.count(), 2);
+    }
+
+    #[test]
+    fn a_candidate_that_is_the_base_is_one_commit() {
+        let bench = Bench::new(ObjectFormat::Sha1);
+        bench.make("1\n");
+        assert_eq!(bench.git(&["rev-list", "--count", "HEAD"]).trim(), "1");
+        assert_eq!(bench.git(&["describe"]).trim(), "v1.2");
+    }
+}
