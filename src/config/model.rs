@@ -680,8 +680,9 @@ pub struct Network {
     /// Hosts that it reaches beside those of its model: `crates.io`, `*.example.com`, with or without
     /// `:PORT`. Set-up commands that reach registries alone reach these as well.
     pub allow: Vec<String>,
-    /// What of it the product's set-up commands have.
-    pub prepare: SetupNetwork,
+    /// What of it the product's set-up commands have; none is the machine's network, and registries alone for a
+    /// command whose inputs an agent has changed.
+    pub prepare: Option<SetupNetwork>,
 }
 
 /// Who holds the key that the agent's provider wants.

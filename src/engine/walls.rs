@@ -78,7 +78,7 @@ impl Walls {
     /// Returns what the person should know where set-up commands are to have less than the machine's network, and
     /// nothing here can hold that.
     pub(super) fn network_not_held(&self, config: &Config) -> Option<String> {
-        let asked = config.network.prepare;
+        let asked = config.network.prepare.unwrap_or_default();
         let is_held = asked == SetupNetwork::Open || self.judge == Tier::Sandbox;
         (!is_held && !config.prepare.is_empty()).then(|| {
             format!(
@@ -132,14 +132,20 @@ fn all(paths: &[String], env: &Environment) -> Vec<PathBuf> {
     paths.iter().filter_map(|path| env.expand(path)).collect()
 }
 
-/// The stores of toolchains, to which the product's own set-up commands install.
+/// The stores of toolchains, to which the product's own set-up commands install. Of cargo's home what it fetches
+/// alone: its login and its settings stand there too.
 fn stores(env: &Variables) -> Vec<PathBuf> {
-    ALLOWED
+    let named = ALLOWED
         .iter()
         .filter(|(_, audience)| *audience == Audience::Product)
-        .filter_map(|(name, _)| env.get(OsStr::new(name)).map(PathBuf::from))
-        .filter(|path| path.is_absolute() && path.is_dir())
-        .collect()
+        .filter_map(|(name, _)| Some((*name, env.get(OsStr::new(name)).map(PathBuf::from)?)))
+        .filter(|(_, path)| path.is_absolute() && path.is_dir());
+    let stores = named.flat_map(|(name, path)| match name {
+        "CARGO_HOME" => ["registry", "git"].map(|store| path.join(store)).to_vec(),
+        _ => vec![path],
+    });
+    // Before the first fetch they are not there. Where they can't be made, nothing is fetched to them either.
+    stores.filter(|path| path.is_dir() || fs::create_dir(path).is_ok()).collect()
 }
 
 impl Run {

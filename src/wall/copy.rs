@@ -1,9 +1,11 @@
 //! Copies of directory trees, sharing blocks where the file system can.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
@@ -40,14 +42,22 @@ pub fn copy_tree(from: &Path, to: &Path) -> io::Result<CopyReport> {
     let source = at::open_root(from)?;
     rustix::fs::mkdirat(CWD, to, at::permissions(0o700))?;
     let target = at::open_root(to)?;
-    let mut copy = Copy {
-        report: CopyReport::default(),
-        links: HashMap::new(),
-        top: target.try_clone()?,
-        may_clone: true,
-        path: Vec::new(),
-    };
+    let mut copy = Copy::into(&target)?;
     copy.directory(&source, &target, 0)?;
+    Ok(copy.report)
+}
+
+/// Copies what is called `name` in the directory `from`, a directory with all that is in it, a file or a link, into
+/// the directory `to`, as [`copy_tree`] copies what it finds.
+///
+/// # Errors
+/// It is not there, `to` has something of that name, or as for [`copy_tree`].
+pub fn copy_entry(from: &Path, to: &Path, name: &OsStr) -> io::Result<CopyReport> {
+    let (source, target) = (at::open_root(from)?, at::open_root(to)?);
+    let name = name.as_bytes();
+    let stat = at::stat(source.as_fd(), name)?.ok_or(io::ErrorKind::NotFound)?;
+    let mut copy = Copy::into(&target)?;
+    copy.entry(&source, &target, name, &stat, 0)?;
     Ok(copy.report)
 }
 
@@ -62,39 +72,56 @@ struct Copy {
 }
 
 impl Copy {
+    fn into(top: &OwnedFd) -> io::Result<Self> {
+        let (report, links) = (CopyReport::default(), HashMap::new());
+        Ok(Self { report, links, top: top.try_clone()?, may_clone: true, path: Vec::new() })
+    }
+
     fn directory(&mut self, source: &OwnedFd, target: &OwnedFd, depth: usize) -> io::Result<()> {
         if depth > MAX_DEPTH {
             return Err(io::Error::other(format!("directories nest more than {MAX_DEPTH} deep")));
         }
         self.report.directories += 1;
         for name in at::names(source.as_fd())? {
-            let Some(stat) = at::stat(source.as_fd(), &name)? else { continue };
-            match stat.kind {
-                Kind::Directory => {
-                    rustix::fs::mkdirat(target, &name, at::permissions(0o700))?;
-                    let inner = at::open_dir(source.as_fd(), &name)?;
-                    let copy = at::open_dir(target.as_fd(), &name)?;
-                    let length = self.path.len();
-                    self.path.extend_from_slice(&name);
-                    self.path.push(b'/');
-                    self.directory(&inner, &copy, depth + 1)?;
-                    self.path.truncate(length);
-                }
-                Kind::File => self.file(source.as_fd(), target.as_fd(), &name, &stat)?,
-                Kind::Symlink => {
-                    let points_to = at::read_link(source.as_fd(), &name)?;
-                    rustix::fs::symlinkat(points_to, target, &name)?;
-                    let times = times(&stat);
-                    rustix::fs::utimensat(target, &name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
-                    self.report.symlinks += 1;
-                }
-                Kind::Fifo | Kind::Socket | Kind::Device => self.report.skipped += 1,
+            if let Some(stat) = at::stat(source.as_fd(), &name)? {
+                self.entry(source, target, &name, &stat, depth)?;
             }
         }
         // Last, since each entry made in it changed its time, and it may be read-only.
         let stat = at::stat_open(source)?;
         rustix::fs::fchmod(target, at::permissions(stat.mode & 0o777))?;
         Ok(rustix::fs::futimens(target, &times(&stat))?)
+    }
+
+    fn entry(
+        &mut self,
+        source: &OwnedFd,
+        target: &OwnedFd,
+        name: &[u8],
+        stat: &Stat,
+        depth: usize,
+    ) -> io::Result<()> {
+        match stat.kind {
+            Kind::Directory => {
+                rustix::fs::mkdirat(target, name, at::permissions(0o700))?;
+                let inner = at::open_dir(source.as_fd(), name)?;
+                let copy = at::open_dir(target.as_fd(), name)?;
+                let length = self.path.len();
+                self.path.extend_from_slice(name);
+                self.path.push(b'/');
+                self.directory(&inner, &copy, depth + 1)?;
+                self.path.truncate(length);
+            }
+            Kind::File => self.file(source.as_fd(), target.as_fd(), name, stat)?,
+            Kind::Symlink => {
+                let points_to = at::read_link(source.as_fd(), name)?;
+                rustix::fs::symlinkat(points_to, target, name)?;
+                rustix::fs::utimensat(target, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)?;
+                self.report.symlinks += 1;
+            }
+            Kind::Fifo | Kind::Socket | Kind::Device => self.report.skipped += 1,
+        }
+        Ok(())
     }
 
     fn file(

@@ -276,6 +276,23 @@ fn set_up_commands_have_the_network_that_the_settings_say() {
 }
 
 #[test]
+fn a_set_up_command_whose_inputs_the_agent_changed_has_registries_alone() {
+    let turn = "echo two >> words.txt; echo 2 > deps.lock";
+    let deps = "prepare:\n- {name: deps, run: 'cat deps.lock > got', inputs: [deps.lock], outputs: [got]}\n\
+                - {name: other, run: 'true', inputs: [other.lock]}\n- {name: any, run: 'true'}\n";
+    let had = |network: &str| {
+        let product =
+            product(turn, &format!("{deps}network: {network}\n")).file("deps.lock", "1\n");
+        let product = product.file("other.lock", "1\n").file(".gitignore", "got\n").committed();
+        product.iterate(&[]).code(0);
+        let had = |event: &Value| event["data"]["network"].as_str().unwrap_or("kept").to_owned();
+        product.events_named("prepare.finished").iter().map(had).collect::<Vec<_>>()
+    };
+    assert_eq!(had("{}"), ["open", "open", "open", "registries", "open", "registries"]);
+    assert_eq!(had("{prepare: open}"), ["open"; 6]);
+}
+
+#[test]
 fn a_set_up_command_that_the_settings_kept_from_a_host_is_told_which() {
     // As a package manager whose registry is none of the usual ones.
     let ask = "exec 3<>/dev/tcp/127.0.0.1/${HTTP_PROXY##*:}; printf \"CONNECT registry.example:443 HTTP/1.1\\r\\n\\r\\n\" >&3; \
@@ -284,7 +301,7 @@ fn a_set_up_command_that_the_settings_kept_from_a_host_is_told_which() {
         (
             "registries",
             ask,
-            "it asked for registry.example:443, and `network.prepare` is `registries`; name the host in `network.allow`",
+            "it asked for registry.example:443, and has registries alone; name the host in `network.allow`",
         ),
         (
             "none",

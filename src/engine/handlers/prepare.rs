@@ -22,7 +22,7 @@ use crate::process::{self, Call, Keep};
 use crate::verdict::{Ending, GateResult, GateStatus};
 use crate::wall::confine::hand_over;
 use crate::wall::way_out::{self, Exit};
-use crate::wall::{copy_tree, remove_tree};
+use crate::wall::{copy_entry, remove_tree};
 
 /// See the module.
 pub(super) struct Prepare;
@@ -99,7 +99,13 @@ fn prepare(
         let excess = output.len().saturating_sub(20_000);
         output.drain(..excess);
     };
-    let asked = run.frozen.config.network.prepare;
+    let changed = inputs_changed(run, step, tree)?;
+    let asked = match (run.frozen.config.network.prepare, changed) {
+        (Some(asked), _) => asked,
+        (None, false) => SetupNetwork::Open,
+        // What is fetched and run is the agent's choice now.
+        (None, true) => SetupNetwork::Registries,
+    };
     let (mut network, mut contacted) = (SetupNetwork::Open, Vec::new());
     let done = match run.confined_prepare(&call.env, asked)? {
         Some((confined, way_out)) => {
@@ -158,7 +164,8 @@ fn prepare(
     if narrow.is_none() && is_network_failure(&text) {
         return if retries_left { Ok(Done::Network) } else { Err(failure) };
     }
-    if !inputs_changed(run, step, tree)? {
+    // Of a step that names none nobody knows that it was the agent's doing.
+    if !changed || step.inputs.is_empty() {
         return Err(failure);
     }
     let result = GateResult {
@@ -210,7 +217,7 @@ fn narrowed(network: SetupNetwork, contacted: &[Contact], output: &str) -> Optio
     let denied = contacted.iter().find(|contact| contact.outcome == "denied");
     match (network, denied) {
         (SetupNetwork::Registries, Some(Contact { host, port, .. })) => Some(format!(
-            "it asked for {host}:{port}, and `network.prepare` is `registries`; name the host in `network.allow`, or set `network.prepare: open`"
+            "it asked for {host}:{port}, and has registries alone; name the host in `network.allow`, or set `network.prepare: open`"
         )),
         (SetupNetwork::None, _) if is_network_failure(output) => Some(
             "it has no network, since `network.prepare` is `none`; `registries` and `open` give it one".to_owned(),
@@ -277,11 +284,14 @@ fn inputs(step: &PrepareSettings, tree: &Tree) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Returns whether the agent changed what the step reads.
+/// Returns whether the agent changed what the step reads, which is any file where it names none.
 fn inputs_changed(run: &mut Run, step: &PrepareSettings, tree: &Tree) -> Result<bool, Halt> {
     let base = run.summary().started.base.clone();
     let base = run.files_of(&base)?;
-    Ok(inputs(step, &base) != inputs(step, tree))
+    Ok(match step.inputs.is_empty() {
+        true => *base != *tree,
+        false => inputs(step, &base) != inputs(step, tree),
+    })
 }
 
 /// Returns whether the output speaks of a network that did not answer.
@@ -392,10 +402,12 @@ fn place_outputs(
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), Halt> {
-    if let Some(parent) = to.parent() {
-        std::fs::create_dir_all(parent).map_err(disk("making", parent))?;
-    }
-    copy_tree(from, to).map(|_| ()).map_err(disk("copying to", to))
+    let (Some(source), Some(target), Some(name)) = (from.parent(), to.parent(), from.file_name())
+    else {
+        return Ok(());
+    };
+    std::fs::create_dir_all(target).map_err(disk("making", target))?;
+    copy_entry(source, target, name).map(|_| ()).map_err(disk("copying to", to))
 }
 
 fn remove(path: &Path) -> Result<(), Halt> {
@@ -464,6 +476,22 @@ mod tests {
         assert!(is_network_failure("curl: (6) Could not resolve host: registry"));
         assert!(is_network_failure("npm ERR! code EAI_AGAIN"));
         assert!(!is_network_failure("error: failed to select a version for `serde`"));
+    }
+
+    #[test]
+    fn a_file_and_a_link_are_outputs_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, kept) = (dir.path().join("tree"), dir.path().join("cache/key"));
+        std::fs::create_dir_all(tree.join("out")).unwrap();
+        std::fs::write(tree.join("out/got"), "1").unwrap();
+        std::os::unix::fs::symlink("out/got", tree.join("link")).unwrap();
+        let step = PrepareSettings { outputs: vec!["out/got".into(), "link".into()], ..step() };
+        keep_outputs(&step, &tree, &kept).unwrap();
+        let to = dir.path().join("to");
+        std::fs::create_dir(&to).unwrap();
+        place_outputs(&step, &kept, &to, None).unwrap();
+        assert_eq!(std::fs::read_to_string(to.join("link")).unwrap(), "1");
+        assert!(to.join("link").is_symlink());
     }
 
     #[test]
