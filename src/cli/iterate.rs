@@ -69,6 +69,9 @@ pub struct Args {
     /// Judge the working tree as it lies there, and write the feedback into it
     #[arg(long, requires = "no_agent", conflicts_with = "resume")]
     pub in_place: bool,
+    /// With --in-place: run those of the product's `prepare` commands first of whose outputs none is there
+    #[arg(long, requires = "in_place")]
+    pub prepare: bool,
     /// What the run may use up: US dollars (5), tokens (2Mtok) or time at work (2h); with --resume the
     /// new limit of the whole run [default: budget.money, .tokens, .time]
     #[arg(long, value_name = "USD")]
@@ -145,6 +148,9 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
         let detail = TerminalDetail { quiet: args.quiet, live };
         Box::new(TerminalReporter::new(Output::stdout(plain), detail))
     };
+    if args.prepare {
+        super::setting_up::run(&root, &config, env, &cancel)?;
+    }
     let absolute = |path: &PathBuf| env.current_dir().join(path);
     let leaving = Leaving {
         root: root.clone(),
@@ -189,6 +195,9 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
         }
         _ => with_doctor(start_failure(error), args, env, &begins_at),
     })?;
+    if args.in_place && !args.prepare {
+        started.notices.extend(started.run.frozen.config.set_up_passed_over());
+    }
     warn(&started, env, in_job);
     let finish = drive(&mut started);
     let told = tell(&leaving, &started, &finish);

@@ -28,6 +28,7 @@ pub mod runs;
 pub mod scheduling;
 mod score;
 pub mod selection;
+mod setting_up;
 pub mod show;
 pub mod shuffle_scenarios;
 pub mod status;

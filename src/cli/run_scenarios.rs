@@ -33,6 +33,7 @@ use super::reports::{Format, ReportArgs, Telling, quoted};
 use super::scheduling::SchedulingArgs;
 use super::score::parse_score;
 use super::selection::{Chosen, SelectionArgs};
+use super::setting_up;
 
 /// Where the results go, below the root of the product.
 pub(super) const RESULTS: &str = "artifacts/factory/scenario_results.json";
@@ -89,6 +90,9 @@ pub struct Args {
     /// the loop
     #[arg(long, value_name = "TIER", value_parser = parse_tier, help_heading = "Product")]
     pub isolation: Option<Tier>,
+    /// Run those of the product's `prepare` commands first of whose outputs none is there
+    #[arg(long, conflicts_with_all = ["list", "check"], help_heading = "Product")]
+    pub prepare: bool,
     /// List the scenarios and run none
     #[arg(long, conflicts_with = "check", help_heading = "Instead of running")]
     pub list: bool,
@@ -271,6 +275,9 @@ fn judge(
         || Place::open(root.clone(), env.for_product(&config.env, root, None, None)),
         |confining| confining.place.clone(),
     );
+    if args.prepare {
+        setting_up::run(root, config, env, cancel)?;
+    }
     let entries: Vec<&Entry> = set.entries.iter().collect();
     let reports = args.reports.plan(args.format, args.quiet, env)?;
     let path = match &args.output {
@@ -333,7 +340,7 @@ fn judge(
         let count = plural(invalid, "scenario");
         notes.push(format!("{count} can't be judged; `run-scenarios --check` tells more"));
     }
-    notes.extend(config.set_up_passed_over());
+    notes.extend(config.set_up_passed_over().filter(|_| !args.prepare));
     notes.extend(args.threshold.map(|threshold| threshold_said(&sum, threshold, &open)));
     let cut_short = cut_short(&sum, cancel, limited.as_ref(), &args.scheduling);
     telling.finish(&sum, begun.elapsed(), cut_short.as_deref(), &notes)?;

@@ -79,7 +79,7 @@ impl Config {
         let names: Vec<&str> = self.prepare.iter().map(|step| step.name.as_str()).collect();
         let (first, all) = (self.prepare.first()?, names.join(", "));
         Some(format!(
-            "`prepare` ({all}) is not run in the working tree, which is judged as it lies; run it yourself where it is needed, as in `{}`",
+            "`prepare` ({all}) is not run in the working tree, which is judged as it lies; `--prepare` runs what has not been run, as `{}`",
             crate::text::one_line(&first.run, 100)
         ))
     }

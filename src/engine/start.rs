@@ -248,7 +248,6 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
 
     let mut notices = notices(repo.as_ref(), head.as_ref(), branch.as_deref(), in_place)?;
     let walls = if in_place {
-        notices.extend(frozen.config.set_up_passed_over());
         Walls::none()
     } else {
         make_state(&state)?;

@@ -126,7 +126,8 @@ fn run_gate(
 }
 
 /// Returns what came of a gate, as the end of a sentence that its name begins.
-fn said(result: &GateResult) -> String {
+/// Returns how a gate, or what is run as one, ended: `failed with exit code 7 after 0.1 s`.
+pub fn said(result: &GateResult) -> String {
     let time = human(result.duration);
     match &result.status {
         GateStatus::Passed => format!("passed in {time}"),

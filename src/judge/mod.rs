@@ -71,7 +71,7 @@ pub use bash::Place;
 pub use confined::{Judging, LOOK};
 pub use discover::{DiscoverError, discover};
 pub use fixtures::{Died, Fixtures, NotReady, check_needs, end_leftovers, look_inside};
-pub use gates::{GateProgress, run_gates};
+pub use gates::{GateProgress, run_gates, said};
 pub use history::{HistoryError, read_history, remember};
 pub use look::look_at;
 pub use makefile::Targets;

@@ -96,10 +96,33 @@ fn set_up_that_is_passed_over_in_place_is_named() {
         .config("prepare:\n- {name: deps, run: 'touch deps'}\n")
         .scenario("a", "test ! -e deps")
         .committed();
-    let said = "`prepare` (deps) is not run in the working tree, which is judged as it lies; run it yourself \
-                where it is needed, as in `touch deps`";
+    let said = "`prepare` (deps) is not run in the working tree, which is judged as it lies; `--prepare` \
+                runs what has not been run, as `touch deps`";
     product.run_scenarios(&[]).code(0).says(said);
     product.iterate(&["--no-agent", "--in-place"]).code(0).says(said);
+}
+
+#[test]
+fn set_up_in_place_makes_what_is_not_there_and_leaves_what_a_person_made() {
+    let product = Product::new()
+        .config(
+            "prepare:\n- {name: deps, run: 'mkdir deps; echo made > deps/lib', outputs: [deps]}\n\
+             - {name: own, run: 'echo again > own', outputs: [own]}\n",
+        )
+        .file(".gitignore", "deps\nown\n")
+        .file("own", "a person's\n")
+        .scenario("a", "grep made deps/lib && grep person own")
+        .committed();
+    product.run_scenarios(&["--prepare"]).code(0).says("prepare own: its outputs are there");
+    std::fs::remove_dir_all(product.path("deps")).unwrap();
+    product.iterate(&["--no-agent", "--in-place", "--prepare"]).code(0).says("prepare deps: mkdir");
+    std::fs::remove_dir_all(product.path("deps")).unwrap();
+    product.write(
+        "dark-factory.yaml",
+        "prepare: [{name: deps, run: 'echo no such package; exit 7', outputs: [deps]}]\n",
+    );
+    let ran = product.run_scenarios(&["--prepare"]).code(3);
+    ran.says("the set-up command `deps` failed with exit code 7").says("  no such package");
 }
 
 #[test]
