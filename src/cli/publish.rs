@@ -17,7 +17,6 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::config::{Config, Environment};
-use crate::delivery::{Limits, Policy};
 use crate::git::{GitError, Mode, Oid, Remote, Repo, Server, TreeEntry};
 use crate::process::{self, Call, Cancel, Stdin, Variables};
 use crate::report::github::{Level, annotation, harmless, write_job_files};
@@ -406,14 +405,10 @@ fn protected(
     base: &Oid,
     commit: &Oid,
 ) -> Result<Vec<TreePath>, GitError> {
-    let globs = config.protected_globs();
-    let policy =
-        Policy::new(None, &globs, &config.scenarios.dir, Limits::default()).map_err(|error| {
-            GitError::Io {
-                doing: "use the settings' protected paths".to_owned(),
-                source: std::io::Error::other(error),
-            }
-        })?;
+    let policy = config.delivery_policy().map_err(|error| GitError::Io {
+        doing: "use the settings' protected paths".to_owned(),
+        source: std::io::Error::other(error),
+    })?;
     let (before, after) = (repo.list(base)?, repo.list(commit)?);
     let differ = |path: &&TreePath| before.get(*path) != after.get(*path);
     let is_module = |entry: Option<&TreeEntry>| entry.is_some_and(|e| e.mode == Mode::Submodule);
@@ -682,8 +677,8 @@ fn set_labels(gh: &Gh<'_>, number: u64, wanted: &[&str], has: &[Label]) -> anyho
 fn comment(gh: &Gh<'_>, number: u64, claim: &Claim<'_>) -> anyhow::Result<()> {
     let marker = format!("<!-- dark-factory: {} -->", claim.report.run);
     let reason = code(claim.report.reason.as_deref().unwrap_or_default(), 300);
-    let text =
-        format!("{marker}\n**{}**\n\n{reason}\n\n{}\n", sentence(claim), claim.outcome.advice());
+    let advice = claim.report.advice().unwrap_or_default();
+    let text = format!("{marker}\n**{}**\n\n{reason}\n\n{advice}\n", sentence(claim));
     let list = format!("repos/{{owner}}/{{repo}}/issues/{number}/comments?per_page=100");
     let comments: Vec<Comment> = gh.json(&["api", &list])?;
     let known = comments
@@ -1181,7 +1176,12 @@ esac
             dropped: 1,
         });
         report.iterations[1].details = Some(IterationDetails {
-            dropped: vec![DroppedPath { path: evil.into(), reason: evil.into() }],
+            dropped: vec![DroppedPath {
+                path: evil.into(),
+                reason: evil.into(),
+                class: Some(evil.into()),
+                files: None,
+            }],
             refused: Some(evil.into()),
             ..IterationDetails::default()
         });

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::agents::{unknown_backend, unknown_effort};
 use super::model::{
-    AgentSettings, Budget, Config, FixtureScope, FixtureSettings, GateSettings, ReadyPort,
+    AgentSettings, Budget, Config, DeliverySettings, FixtureScope, FixtureSettings, GateSettings,
+    ReadyPort,
 };
 use crate::convergence::Billing;
 use crate::event::Tier;
@@ -287,6 +288,7 @@ impl Review<'_> {
             }
         }
         self.fixtures(&config.fixtures);
+        self.delivery(&config.delivery);
         self.budget(&config.budget);
     }
 
@@ -339,6 +341,14 @@ impl Review<'_> {
             for (index, path) in login.files.iter().enumerate() {
                 self.directory(&format!("{key}.files[{index}]"), plain(path));
             }
+        }
+    }
+
+    fn delivery(&mut self, delivery: &DeliverySettings) {
+        if delivery.max_files == 0 {
+            let message = "with `max_files: 0` no turn could ever bring anything";
+            let help = "write 1 or more; the default is 500";
+            self.value("C003", "delivery.max_files", message, help);
         }
     }
 
@@ -722,6 +732,23 @@ mod tests {
         check("billing: plans", "C001", "plans");
         check("prices: {o3: {input: -1, output: 2}}", "C003", "o3");
         check("prices: {o3: {input: 1, output: 2, cache: 1}}", "C002", "cache");
+    }
+
+    #[test]
+    fn limits_of_a_delivery_are_written_as_people_write_sizes() {
+        check("delivery: {max_files: 0}\n", "C003", "0");
+        check("delivery:\n  max_file_size: 5 parsecs\n", "C001", "5 parsecs");
+        check("delivery: {max_total_size: 0}\n", "C001", "0");
+        check("delivery: {max_size: 5MB}\n", "C002", "max_size");
+        let limits = |text: &str| parse(FILE, text.as_bytes()).unwrap().delivery.limits();
+        let given =
+            limits("delivery: {max_files: 2000, max_file_size: 20MB, max_total_size: 100000000}");
+        let of =
+            |limits: crate::delivery::Limits| (limits.files, limits.file_bytes, limits.total_bytes);
+        assert_eq!(of(given), (2_000, 20_000_000, 100_000_000));
+        assert_eq!(of(limits("")), (500, 5_000_000, 50_000_000));
+        // What all files may hold together no single one exceeds.
+        assert_eq!(of(limits("delivery: {max_total_size: 1MB}")).1, 1_000_000);
     }
 
     #[test]

@@ -11,8 +11,8 @@ pub use agents::{AGENTS, KnownAgent, agent_names, unknown_effort};
 pub use environment::{ALLOWED, Audience, Environment, EnvironmentError, PROXIES, Variables};
 pub use load::{ConfigError, FILE, Loaded, load, parse, read};
 pub use model::{
-    Access, AgentSettings, Budget, Config, FallbackSettings, FeedbackSettings, FixtureScope,
-    FixtureSettings, GateSettings, Isolation, Jobs, Keys, LoginSettings, Network, PerDay, PerTurn,
-    PrepareSettings, ReadyPort, ReadySettings, SatisfactionSettings, ScenarioSettings, Span,
-    WithoutProgress,
+    Access, AgentSettings, Budget, Config, DeliverySettings, FallbackSettings, FeedbackSettings,
+    FixtureScope, FixtureSettings, GateSettings, Isolation, Jobs, Keys, LoginSettings, Network,
+    PerDay, PerTurn, PrepareSettings, ReadyPort, ReadySettings, SatisfactionSettings,
+    ScenarioSettings, Size, Span, WithoutProgress,
 };

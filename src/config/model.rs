@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::convergence::{Billing, Limits, Price};
+use crate::delivery;
 use crate::event::{SetupNetwork, Tier};
 use crate::feedback::Disclosure;
 use crate::scenario::{Entry, ScenarioSet};
@@ -39,6 +40,8 @@ pub struct Config {
     pub write: Option<Vec<String>>,
     /// Globs of paths that the agent may not write, beside the built-in ones.
     pub protected: Vec<String>,
+    /// How much one turn may bring.
+    pub delivery: DeliverySettings,
     /// Names of variables of the person's environment that prepare, gates and scenarios get,
     /// beside the toolchains' own.
     pub env: Vec<String>,
@@ -64,6 +67,7 @@ impl Default for Config {
             budget: Budget::default(),
             write: None,
             protected: Vec::new(),
+            delivery: DeliverySettings::default(),
             env: Vec::new(),
             isolation: Isolation::default(),
             network: Network::default(),
@@ -127,6 +131,16 @@ impl Config {
         let mut seen = std::collections::BTreeSet::new();
         globs.retain(|glob| seen.insert(glob.clone()));
         globs
+    }
+
+    /// Returns what an agent may write, by these settings.
+    ///
+    /// # Errors
+    /// A pattern can't be used.
+    pub fn delivery_policy(&self) -> Result<delivery::Policy, delivery::PolicyError> {
+        let protected = self.protected_globs();
+        let limits = self.delivery.limits();
+        delivery::Policy::new(self.write.as_deref(), &protected, &self.scenarios.dir, limits)
     }
 
     /// The files that define the default gates.
@@ -755,6 +769,63 @@ impl Serialize for Span {
 }
 
 impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parse_scalar(deserializer)
+    }
+}
+
+/// How much one turn may bring; what is beyond it is left out of the delivery and named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeliverySettings {
+    /// The most files that are written, and the most that are removed; at least 1.
+    pub max_files: usize,
+    /// The most that one file may hold.
+    pub max_file_size: Size,
+    /// The most that all of them may hold together.
+    pub max_total_size: Size,
+}
+
+impl Default for DeliverySettings {
+    fn default() -> Self {
+        let limits = delivery::Limits::default();
+        Self {
+            max_files: limits.files,
+            max_file_size: Size(limits.file_bytes),
+            max_total_size: Size(limits.total_bytes),
+        }
+    }
+}
+
+impl DeliverySettings {
+    /// Returns the limits as the policy knows them.
+    pub fn limits(&self) -> delivery::Limits {
+        delivery::Limits {
+            files: self.max_files,
+            file_bytes: self.max_file_size.0.min(self.max_total_size.0),
+            total_bytes: self.max_total_size.0,
+        }
+    }
+}
+
+/// A size in bytes, written as bytes or as `500kB`, `5MB`, `1GB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+impl std::str::FromStr for Size {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        crate::text::parse_size(text).map(Self)
+    }
+}
+
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         parse_scalar(deserializer)
     }

@@ -2,10 +2,11 @@
 //!
 //! Values in, values out: scanning the workspace is `wall`'s, writing the commit is `git`'s.
 
+mod fit;
 mod outcome;
 mod policy;
 mod scan;
 
 pub use outcome::{Delivery, DropReason, Dropped, Refusal};
-pub use policy::{Limits, Policy, PolicyError, decide};
+pub use policy::{Candidate, Limits, Policy, PolicyError, decide};
 pub use scan::{Found, OtherKind, Scan, What};

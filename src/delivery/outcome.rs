@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::{Found, OtherKind};
-use crate::text::TreePath;
+use crate::text::{TreePath, show_count, show_size};
 
 /// What comes of one agent turn. All lists are sorted by path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Delivery {
     }
 }
 
-/// One path that is not applied.
+/// One path that is not applied, or a directory with all that is new in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dropped {
     /// Where.
@@ -70,9 +70,27 @@ pub struct Dropped {
     pub reason: DropReason,
 }
 
+impl Dropped {
+    /// Returns the path as it is told, with a slash after a directory.
+    pub fn shown_path(&self) -> String {
+        match self.reason {
+            DropReason::Generated { .. } => format!("{}/", self.path),
+            _ => self.path.to_string(),
+        }
+    }
+
+    /// Returns how many files the entry stands for, where it stands for more than its path says.
+    pub fn files(&self) -> Option<usize> {
+        match self.reason {
+            DropReason::Generated { files, .. } | DropReason::Unlisted { files, .. } => Some(files),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Dropped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`: {}", self.path, self.reason)
+        write!(f, "`{}`: {}", self.shown_path(), self.reason)
     }
 }
 
@@ -108,6 +126,11 @@ pub enum DropReason {
         /// The path that stays: a file, a link or a submodule.
         by: TreePath,
     },
+    /// A symbolic link that leads out of the tree.
+    LinkOutOfTree {
+        /// What the link says.
+        target: Vec<u8>,
+    },
     /// A symbolic link to a protected path, to one below it or to a directory that holds one.
     LinkToProtected {
         /// What the link says.
@@ -122,6 +145,28 @@ pub enum DropReason {
     Question,
     /// The base keeps this file in git's large file storage, where the factory can't write.
     LargeFileStorage,
+    /// A new directory that looks like a tool's output, in a turn beyond a limit.
+    Generated {
+        /// How many new files it holds.
+        files: usize,
+    },
+    /// A path beyond the number of those that a turn may bring.
+    BeyondFiles {
+        /// The most that it may.
+        limit: usize,
+    },
+    /// A file that no longer fits in what a turn may bring.
+    BeyondBytes {
+        /// The most that it may.
+        limit: u64,
+    },
+    /// Files beyond all of that, which are counted and not named.
+    Unlisted {
+        /// How many, the one at the path included.
+        files: usize,
+    },
+    /// A removal that may be half a move, whose other half is left out.
+    HalfAMove,
 }
 
 impl DropReason {
@@ -135,26 +180,92 @@ impl DropReason {
             Self::NotAFile { .. } => "not_a_file",
             Self::CaseCollision { .. } => "case_collision",
             Self::Blocked { .. } => "blocked",
+            Self::LinkOutOfTree { .. } => "link_out_of_tree",
             Self::LinkToProtected { .. } => "link_to_protected",
             Self::WindingLink { .. } => "winding_link",
             Self::Question => "question",
             Self::LargeFileStorage => "large_file_storage",
+            Self::Generated { .. } => "generated",
+            Self::BeyondFiles { .. } => "too_many_files",
+            Self::BeyondBytes { .. } => "too_many_bytes",
+            Self::Unlisted { .. } => "unlisted",
+            Self::HalfAMove => "half_a_move",
         }
     }
-}
 
-impl fmt::Display for DropReason {
-    /// Writes a sentence that tells the agent why, and what to do instead if there is something.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Returns what all paths of this class in a turn have in common, and what to do instead if
+    /// there is something, in whole sentences.
+    pub fn rule(&self) -> String {
         match self {
-            Self::Protected => f.write_str("The path is protected; leave it as it is."),
+            Self::Protected => "The path is protected; leave it as it is.".to_owned(),
             Self::NotInWriteList => {
-                f.write_str("The path is none of those that may be written; put the change there.")
+                "The path is none of those that may be written; put the change there.".to_owned()
             }
-            Self::GitInternals => f.write_str("Git's own files are not delivered."),
-            Self::TooLarge { bytes, limit } => {
-                write!(f, "The file has {bytes} bytes, and {limit} is the limit; make it smaller.")
+            Self::GitInternals => "Git's own files are not delivered.".to_owned(),
+            Self::TooLarge { limit, .. } => format!(
+                "A file may have at most {} (`delivery.max_file_size`); make it smaller, or name \
+                 it in `.gitignore` if a tool makes it.",
+                show_size(*limit)
+            ),
+            Self::NotAFile { .. } => "Only files and symbolic links are delivered.".to_owned(),
+            Self::CaseCollision { .. } => {
+                "On some file systems the name is the same as another; choose another name."
+                    .to_owned()
             }
+            Self::Blocked { .. } => {
+                "A file stands in the way of the other, and both can't exist; choose another path."
+                    .to_owned()
+            }
+            Self::LinkOutOfTree { .. } => {
+                "The link leads out of the tree; let it lead to a file of the tree by a relative \
+                 path, or name it in `.gitignore` if a tool made it."
+                    .to_owned()
+            }
+            Self::LinkToProtected { .. } => {
+                "The link leads to protected files; use a copy, or do without it.".to_owned()
+            }
+            Self::WindingLink { .. } => {
+                "Where the link leads can't be told; put `..` at its beginning only.".to_owned()
+            }
+            Self::Question => "The question was read; it is not part of the product.".to_owned(),
+            Self::LargeFileStorage => {
+                "The file is kept in large file storage, which the factory can't write; leave it \
+                 as it is."
+                    .to_owned()
+            }
+            Self::Generated { .. } => {
+                "The turn is beyond a limit, and the new directory looks like a tool's output; \
+                 add it to `.gitignore`, or bring it in several turns if it is the product's own."
+                    .to_owned()
+            }
+            Self::BeyondFiles { limit } => format!(
+                "A turn brings at most {} files (`delivery.max_files`): changes of known files \
+                 first, then new ones by path; name in `.gitignore` what tools make, and bring \
+                 the rest in the next turn.",
+                show_count(*limit)
+            ),
+            Self::BeyondBytes { limit } => format!(
+                "A turn brings at most {} (`delivery.max_total_size`): changes of known files \
+                 first, then what new ones fit; name in `.gitignore` what tools make, and bring \
+                 the rest in the next turn.",
+                show_size(*limit)
+            ),
+            Self::Unlisted { .. } => {
+                "There are more new files than are listed; name in `.gitignore` what tools make."
+                    .to_owned()
+            }
+            Self::HalfAMove => {
+                "A new file of this name was left out, and the file may have been moved there; \
+                 remove it in the turn that brings the other."
+                    .to_owned()
+            }
+        }
+    }
+
+    /// Returns what is to be said of this path alone, in a sentence; none where the rule says all.
+    pub fn fact(&self) -> Option<String> {
+        match self {
+            Self::TooLarge { bytes, .. } => Some(format!("It has {}.", show_size(*bytes))),
             Self::NotAFile { kind } => {
                 let kind = match kind {
                     OtherKind::Fifo => "a named pipe",
@@ -162,57 +273,42 @@ impl fmt::Display for DropReason {
                     OtherKind::Device => "a device",
                     OtherKind::Unreadable => "unreadable",
                 };
-                write!(f, "It is {kind}; only files and symbolic links are delivered.")
+                Some(format!("It is {kind}."))
             }
-            Self::CaseCollision { with } => write!(
-                f,
-                "On some file systems the name is the same as `{with}`; choose another name."
-            ),
-            Self::Blocked { by } => {
-                write!(f, "`{by}` stays, and both can't exist; choose another path.")
+            Self::CaseCollision { with: other } | Self::Blocked { by: other } => {
+                Some(format!("`{other}` stays."))
             }
-            Self::LinkToProtected { target } => {
-                write!(f, "The link leads to protected files (`{}`).", shown(target))
-            }
-            Self::WindingLink { target } => write!(
-                f,
-                "Where the link leads can't be told (`{}`); put `..` at its beginning only.",
-                shown(target)
-            ),
-            Self::Question => f.write_str("The question was read; it is not part of the product."),
-            Self::LargeFileStorage => f.write_str(
-                "The file is kept in large file storage, which the factory can't write; leave it \
-                 as it is.",
-            ),
+            Self::LinkOutOfTree { target }
+            | Self::LinkToProtected { target }
+            | Self::WindingLink { target } => Some(format!("It leads to `{}`.", shown(target))),
+            Self::Generated { files } => Some(format!("{} in it are new.", files_of(*files))),
+            Self::Unlisted { files } => Some(format!("With it {} are left out.", files_of(*files))),
+            Self::Protected
+            | Self::NotInWriteList
+            | Self::GitInternals
+            | Self::Question
+            | Self::LargeFileStorage
+            | Self::BeyondFiles { .. }
+            | Self::BeyondBytes { .. }
+            | Self::HalfAMove => None,
         }
     }
 }
 
-/// Why a whole turn is refused.
+impl fmt::Display for DropReason {
+    /// Writes sentences that tell the agent why, and what to do instead if there is something.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(fact) = self.fact() {
+            write!(f, "{fact} ")?;
+        }
+        f.write_str(&self.rule())
+    }
+}
+
+/// Why a whole turn is refused: it can't be told from an attack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// A symbolic link that leads out of the tree.
-    LinkOutOfTree {
-        /// The link.
-        path: TreePath,
-        /// What it says.
-        target: Vec<u8>,
-    },
-    /// More paths are written, or more are removed, than a turn may; a move counts once.
-    TooManyFiles {
-        /// How many.
-        count: usize,
-        /// The most that is accepted.
-        limit: usize,
-    },
-    /// The files are too large together.
-    TooManyBytes {
-        /// How much they hold.
-        bytes: u64,
-        /// The most that is accepted.
-        limit: u64,
-    },
-    /// The workspace holds more than the factory looks at.
+    /// The workspace holds more than the factory looks at, so that nobody knows what else is there.
     ScanTruncated,
     /// What the agent said or brought back holds text of the exam.
     Contaminated,
@@ -222,9 +318,6 @@ impl Refusal {
     /// Returns the class, one word in snake case that never changes.
     pub fn class(&self) -> &'static str {
         match self {
-            Self::LinkOutOfTree { .. } => "link_out_of_tree",
-            Self::TooManyFiles { .. } => "too_many_files",
-            Self::TooManyBytes { .. } => "too_many_bytes",
             Self::ScanTruncated => "scan_truncated",
             Self::Contaminated => "contaminated",
         }
@@ -234,33 +327,21 @@ impl Refusal {
 impl fmt::Display for Refusal {
     /// Writes a sentence that tells the agent why, and the next move.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::LinkOutOfTree { path, target } => write!(
-                f,
-                "The link `{path}` leads out of the tree (`{}`); remove it, or name it in \
-                 `.gitignore` if it belongs to a tool.",
-                shown(target)
-            ),
-            Self::TooManyFiles { count, limit } => write!(
-                f,
-                "The turn changes {count} files, and {limit} is the limit; work in smaller steps, \
-                 and name what tools generate in `.gitignore`."
-            ),
-            Self::TooManyBytes { bytes, limit } => write!(
-                f,
-                "The turn brings {bytes} bytes, and {limit} is the limit; leave large files out, \
-                 and name what tools generate in `.gitignore`."
-            ),
-            Self::ScanTruncated => f.write_str(
-                "The workspace holds more changed files than are looked at; remove what does not \
-                 belong to the product, and name what tools generate in `.gitignore`.",
-            ),
-            Self::Contaminated => f.write_str(
+        f.write_str(match self {
+            Self::ScanTruncated => {
+                "The workspace holds more than is looked at; remove what does not belong to the \
+                 product, and name what tools generate in `.gitignore`."
+            }
+            Self::Contaminated => {
                 "What was said or brought back in this turn holds text by which the product is \
-                 judged, and which is not to be known; work from the specs and the feedback alone.",
-            ),
-        }
+                 judged, and which is not to be known; work from the specs and the feedback alone."
+            }
+        })
     }
+}
+
+fn files_of(count: usize) -> String {
+    format!("{} {}", show_count(count), if count == 1 { "file" } else { "files" })
 }
 
 /// Shows a link's target as text that is safe on a terminal, cut where it is long.
@@ -272,24 +353,30 @@ fn shown(target: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    fn dropped(path: &str, reason: DropReason) -> Dropped {
+        Dropped { path: TreePath::parse(path).unwrap(), reason }
+    }
+
     #[test]
-    fn a_reason_reads_as_a_sentence_beside_its_path() {
-        let dropped = Dropped {
-            path: TreePath::parse("big.bin").unwrap(),
-            reason: DropReason::TooLarge { bytes: 9, limit: 5 },
-        };
+    fn a_reason_reads_as_sentences_beside_its_path() {
         assert_eq!(
-            dropped.to_string(),
-            "`big.bin`: The file has 9 bytes, and 5 is the limit; make it smaller."
+            dropped("big.bin", DropReason::TooLarge { bytes: 9_000_000, limit: 5_000_000 })
+                .to_string(),
+            "`big.bin`: It has 9 MB. A file may have at most 5 MB (`delivery.max_file_size`); make \
+             it smaller, or name it in `.gitignore` if a tool makes it."
         );
     }
 
     #[test]
+    fn a_directory_is_one_entry_that_says_how_much_it_holds() {
+        let venv = dropped("venv", DropReason::Generated { files: 1_204 });
+        assert!(venv.to_string().starts_with("`venv/`: 1,204 files in it are new. "), "{venv}");
+        assert_eq!(venv.files(), Some(1_204));
+    }
+
+    #[test]
     fn a_target_cannot_command_the_terminal() {
-        let refusal = Refusal::LinkOutOfTree {
-            path: TreePath::parse("l").unwrap(),
-            target: b"/\x1b[2J\xff".to_vec(),
-        };
-        assert!(!refusal.to_string().contains('\u{1b}'));
+        let reason = DropReason::LinkOutOfTree { target: b"/\x1b[2J\xff".to_vec() };
+        assert!(!reason.to_string().contains('\u{1b}'));
     }
 }

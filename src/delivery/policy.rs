@@ -1,8 +1,8 @@
 //! Which paths may come back, and the decision over a whole turn.
 //!
-//! A path that may not come back is dropped and named, and the rest of the turn applies. Only
-//! what makes the whole turn suspect refuses it: a link out of the tree, or too much of anything.
-//! What is dropped can neither refuse the turn nor count towards its limits.
+//! A path that may not come back is dropped and named, and the rest of the turn applies; what of
+//! the rest a turn may bring is decided in `fit`. Only what can't be told from an attack refuses a
+//! whole turn. What is dropped can neither refuse the turn nor count towards its limits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -11,6 +11,7 @@ use std::path::Path;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
+use super::fit::fit;
 use super::{Delivery, DropReason, Dropped, Found, Refusal, Scan, What};
 use crate::text::TreePath;
 
@@ -164,8 +165,7 @@ impl Policy {
                 Some(DropReason::LargeFileStorage)
             }
             What::Symlink { target, .. } => match lead(path, target) {
-                // Refuses the turn; see `decide`.
-                Lead::Out => None,
+                Lead::Out => Some(DropReason::LinkOutOfTree { target: target.clone() }),
                 Lead::Winding => Some(DropReason::WindingLink { target: target.clone() }),
                 Lead::To(place) => {
                     let place = fold(&place);
@@ -177,49 +177,26 @@ impl Policy {
                 }
             },
             What::Other(kind) => Some(DropReason::NotAFile { kind: *kind }),
+            // What these come to is decided beside all that is new.
+            What::Directory { .. } | What::Unlisted { .. } => None,
             What::File { .. } | What::Removed => None,
         }
     }
+}
 
-    /// Finds what is wrong with the changes as a whole.
-    fn refusal(&self, changes: &[Found]) -> Option<Refusal> {
-        let out = changes.iter().find_map(|found| match &found.what {
-            What::Symlink { target, .. } if matches!(lead(&found.path, target), Lead::Out) => {
-                Some(Refusal::LinkOutOfTree { path: found.path.clone(), target: target.clone() })
-            }
-            _ => None,
-        });
-        if out.is_some() {
-            return out;
-        }
-        let removed = changes.iter().filter(|found| found.what == What::Removed).count();
-        let count = removed.max(changes.len() - removed);
-        if count > self.limits.files {
-            return Some(Refusal::TooManyFiles { count, limit: self.limits.files });
-        }
-        let bytes = changes.iter().fold(0_u64, |sum, found| {
-            sum.saturating_add(match &found.what {
-                What::File { bytes, .. } => *bytes,
-                What::Symlink { target, .. } => target.len() as u64,
-                What::Removed | What::Other(_) => 0,
-            })
-        });
-        (bytes > self.limits.total_bytes)
-            .then_some(Refusal::TooManyBytes { bytes, limit: self.limits.total_bytes })
-    }
+/// What a turn's work is compared with: the tree that the workspace was set to.
+#[derive(Debug, Clone, Default)]
+pub struct Candidate {
+    /// Its paths, submodules included.
+    pub paths: BTreeSet<TreePath>,
+    /// Those that it keeps in large file storage.
+    pub large: BTreeSet<TreePath>,
 }
 
 /// Decides what of `scan` becomes the next candidate.
 ///
-/// `candidate` yields the paths of the candidate that the workspace was set to, submodules
-/// included, in any order. `large` holds those that the candidate keeps in large file storage.
 /// Of new paths that exclude one another the first in order of bytes is kept.
-pub fn decide<'a>(
-    policy: &Policy,
-    scan: &Scan,
-    candidate: impl IntoIterator<Item = &'a TreePath>,
-    large: &BTreeSet<TreePath>,
-) -> Delivery {
+pub fn decide(policy: &Policy, scan: &Scan, candidate: &Candidate) -> Delivery {
     let mut found: Vec<&Found> = scan.found.iter().collect();
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found.dedup_by(|b, a| a.path == b.path);
@@ -227,19 +204,20 @@ pub fn decide<'a>(
     let mut dropped = Vec::new();
     let mut kept = Vec::new();
     for one in found {
-        match policy.reason(one, large) {
+        match policy.reason(one, &candidate.large) {
             Some(reason) => dropped.push(Dropped { path: one.path.clone(), reason }),
             None => kept.push(one),
         }
     }
-    let changes = without_collisions(kept, candidate, &mut dropped);
+    let (floods, kept): (Vec<&Found>, Vec<&Found>) = kept
+        .into_iter()
+        .partition(|one| matches!(one.what, What::Directory { .. } | What::Unlisted { .. }));
+    let changes = without_collisions(kept, &candidate.paths, &mut dropped);
+    let changes = fit(changes, &floods, &candidate.paths, policy.limits, &mut dropped);
     dropped.sort_by(|a, b| a.path.cmp(&b.path));
 
     if scan.truncated {
         return Delivery::Refused { refusal: Refusal::ScanTruncated, dropped };
-    }
-    if let Some(refusal) = policy.refusal(&changes) {
-        return Delivery::Refused { refusal, dropped };
     }
     if changes.is_empty() {
         return Delivery::Unchanged { dropped };
@@ -248,24 +226,22 @@ pub fn decide<'a>(
 }
 
 /// Drops the new paths of `kept` that can't stand beside what stays.
-fn without_collisions<'a>(
+fn without_collisions(
     kept: Vec<&Found>,
-    candidate: impl IntoIterator<Item = &'a TreePath>,
+    candidate: &BTreeSet<TreePath>,
     dropped: &mut Vec<Dropped>,
 ) -> Vec<Found> {
     let removed: BTreeSet<&TreePath> =
         kept.iter().filter(|f| f.what == What::Removed).map(|f| &f.path).collect();
-    let mut known = BTreeSet::new();
     let mut staying = BTreeMap::new();
     for path in candidate {
-        known.insert(path.clone());
         if !removed.contains(path) {
             staying.insert(fold(path.as_bytes()), path.clone());
         }
     }
     let mut changes = Vec::new();
     for found in kept {
-        if found.what != What::Removed && !known.contains(&found.path) {
+        if found.what != What::Removed && !candidate.contains(&found.path) {
             let folded = fold(found.path.as_bytes());
             if let Some(reason) = collision(&staying, &found.path, &folded) {
                 dropped.push(Dropped { path: found.path.clone(), reason });
@@ -503,8 +479,8 @@ mod tests {
         let found =
             found.iter().map(|(at, what)| Found { path: path(*at), what: what.clone() }).collect();
         let scan = Scan { found, ignored: Vec::new(), truncated: false };
-        let candidate: Vec<TreePath> = candidate.iter().map(|p| path(*p)).collect();
-        decide(policy, &scan, &candidate, &BTreeSet::new())
+        let paths = candidate.iter().map(|p| path(*p)).collect();
+        decide(policy, &scan, &Candidate { paths, ..Candidate::default() })
     }
 
     /// The class that one path by itself comes to: `accepted`, or that of its drop or refusal.
@@ -589,13 +565,15 @@ mod tests {
     }
 
     #[test]
-    fn a_link_out_of_the_tree_refuses_the_turn() {
+    fn a_link_out_of_the_tree_is_dropped_and_the_rest_delivered() {
         for target in [&b"/etc/passwd"[..], b"..", b"../x", b"sub/../../x", b""] {
             check(b"l", link(target), "link_out_of_tree");
         }
         check(b"a/b/l", link(b"../../../x"), "link_out_of_tree");
         let both = [(&b"l"[..], link(b"/")), (&b"src/a"[..], file(1))];
-        assert_eq!(turn(&policy(), &both, &[]).class(), "refused");
+        let delivery = turn(&policy(), &both, &[]);
+        assert_eq!(delivery.changes().len(), 1);
+        assert_eq!(delivery.dropped()[0].reason, DropReason::LinkOutOfTree { target: b"/".into() });
     }
 
     #[test]
@@ -665,7 +643,7 @@ mod tests {
         let scan =
             Scan { found: vec![Found { path: path("a.bin"), what: file(1) }], ..Scan::default() };
         let large = BTreeSet::from([path("a.bin")]);
-        let delivery = decide(&policy(), &scan, &large, &large);
+        let delivery = decide(&policy(), &scan, &Candidate { paths: large.clone(), large });
         assert_eq!(delivery.dropped()[0].reason, DropReason::LargeFileStorage);
     }
 
@@ -701,22 +679,6 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_refuses_the_turn_and_a_large_move_does_not() {
-        let names: Vec<String> = (0..501).map(|n| format!("n/{n}")).collect();
-        let flood = |take: usize, what: &What| -> Vec<(&[u8], What)> {
-            names.iter().take(take).map(|n| (n.as_bytes(), what.clone())).collect()
-        };
-        assert_eq!(turn(&policy(), &flood(501, &file(1)), &[]).class(), "refused");
-        assert_eq!(turn(&policy(), &flood(500, &file(1)), &[]).class(), "accepted");
-        assert_eq!(turn(&policy(), &flood(501, &What::Removed), &[]).class(), "refused");
-        assert_eq!(turn(&policy(), &flood(11, &file(5_000_000)), &[]).class(), "refused");
-        let old: Vec<String> = (0..500).map(|n| format!("o/{n}")).collect();
-        let mut moved = flood(500, &file(1));
-        moved.extend(old.iter().map(|n| (n.as_bytes(), What::Removed)));
-        assert_eq!(turn(&policy(), &moved, &[]).class(), "accepted");
-    }
-
-    #[test]
     fn what_is_dropped_does_not_count_towards_the_limits() {
         let names: Vec<String> = (0..600).map(|n| format!("scenarios/{n}")).collect();
         let mut found: Vec<(&[u8], What)> = names.iter().map(|n| (n.as_bytes(), file(1))).collect();
@@ -727,7 +689,7 @@ mod tests {
     #[test]
     fn a_scan_that_was_cut_refuses_the_turn() {
         let scan = Scan { truncated: true, ..Scan::default() };
-        let delivery = decide(&policy(), &scan, [], &BTreeSet::new());
+        let delivery = decide(&policy(), &scan, &Candidate::default());
         assert!(matches!(delivery, Delivery::Refused { refusal: Refusal::ScanTruncated, .. }));
     }
 
@@ -800,6 +762,8 @@ mod tests {
             target.prop_map(|t| link(&t)),
             Just(What::Removed),
             Just(What::Other(OtherKind::Device)),
+            Just(What::Directory { files: 3_000, bytes: 9 }),
+            Just(What::Unlisted { files: 7 }),
         ]
     }
 
@@ -829,14 +793,17 @@ mod tests {
             let policy = policy();
             let found = found.into_iter().map(|(path, what)| Found { path, what }).collect();
             let scan = Scan { found, ignored: Vec::new(), truncated };
-            let delivery = decide(&policy, &scan, &candidate, &BTreeSet::new());
+            let known = Candidate { paths: candidate.clone(), ..Candidate::default() };
+            let delivery = decide(&policy, &scan, &known);
             let changes = delivery.changes();
             for change in changes {
                 prop_assert!(!forbidden(&change.path), "{:?}", change.path);
                 prop_assert!(!policy.is_protected(&change.path), "{:?}", change.path);
-                prop_assert!(!matches!(change.what, What::Other(_)));
+                let is_plain =
+                    matches!(change.what, What::File { .. } | What::Symlink { .. } | What::Removed);
+                prop_assert!(is_plain);
                 if let What::Symlink { target, .. } = &change.what {
-                    prop_assert!(!target.starts_with(b"/"));
+                    prop_assert!(matches!(lead(&change.path, target), Lead::To(_)));
                 }
             }
             prop_assert!(changes.is_sorted_by(|a, b| a.path < b.path));

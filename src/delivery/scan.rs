@@ -5,7 +5,8 @@ use crate::text::TreePath;
 /// Everything that differs, sorted by path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scan {
-    /// Changed, new and removed paths.
+    /// Changed, new and removed paths; of floods of new ones a [`What::Directory`] or a
+    /// [`What::Unlisted`] stands for what is not listed one by one.
     pub found: Vec<Found>,
     /// New paths that the workspace's `.gitignore` files name; a directory stands for all that it
     /// holds. They are not delivered.
@@ -41,6 +42,18 @@ pub enum What {
         target: Vec<u8>,
         /// Its git blob id, as hexadecimal digits.
         blob: String,
+    },
+    /// A new directory that holds more new files than are listed one by one.
+    Directory {
+        /// How many, at any depth.
+        files: usize,
+        /// What they hold together.
+        bytes: u64,
+    },
+    /// A new file, and more of them in the rest of the tree, which are counted and not listed.
+    Unlisted {
+        /// How many, this one included.
+        files: usize,
     },
     /// Nothing: the candidate's file is gone.
     Removed,

@@ -6,6 +6,7 @@
 mod drive;
 mod frozen;
 pub mod handlers;
+mod keeping;
 mod keys;
 mod logins;
 pub mod preflight;

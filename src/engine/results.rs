@@ -67,10 +67,11 @@ impl Run {
         let detail: DeliveryDetail = self.recorder.get_json(delivery.detail())?;
         Ok(Some(LastTurn {
             outcome: outcome_of(turn.class.as_deref().unwrap_or_default(), delivery),
-            dropped: detail.dropped,
+            unchanged: matches!(delivery, TurnDelivery::Unchanged { .. })
+                && detail.dropped.is_empty(),
+            dropped: detail.dropped_kinds(),
             refused: detail.refused,
             not_delivered: detail.ignored,
-            unchanged: matches!(delivery, TurnDelivery::Unchanged { .. }),
             interrupted: turn.interrupted > 0,
         }))
     }

@@ -18,6 +18,7 @@ use crate::clock::Timestamp;
 use crate::convergence::{Decision, Limits, Raise};
 use crate::id::ScenarioId;
 use crate::pipeline::NodeOutcome;
+use crate::text::show_count;
 
 pub use crate::convergence::Judgement;
 pub use activity::{Activity, Trouble};
@@ -401,6 +402,10 @@ impl RunEvent {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 fn is_false(flag: &bool) -> bool {
     !flag
 }
@@ -476,12 +481,77 @@ pub struct DeliveryDetail {
     pub accepted: Vec<String>,
     /// Dropped paths with the reason in a sentence, sorted by path.
     pub dropped: Vec<(String, String)>,
+    /// The dropped paths by the rule that each was dropped by; empty in records of versions that
+    /// did not tell them apart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<DroppedKind>,
     /// New ignored paths, not delivered.
     pub ignored: Vec<String>,
     /// Why the turn was refused as a whole; none where it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
-    /// What a turn that did not end well had changed, as a patch for people; none where nothing.
+    /// What the turn had changed and is not taken, as a patch for people; none where nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patch: Option<BlobRef>,
+    /// How many files the patch leaves out, since it would be too large or can't hold them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub patch_leaves_out: usize,
+}
+
+impl DeliveryDetail {
+    /// Returns the dropped paths by the rule that each was dropped by.
+    pub fn dropped_kinds(&self) -> Vec<DroppedKind> {
+        if !self.kinds.is_empty() {
+            return self.kinds.clone();
+        }
+        let mut kinds: Vec<DroppedKind> = Vec::new();
+        for (path, reason) in &self.dropped {
+            let entry = DroppedEntry { path: path.clone(), fact: None, files: None };
+            match kinds.iter_mut().find(|kind| kind.rule == *reason) {
+                Some(kind) => kind.entries.push(entry),
+                None => kinds.push(DroppedKind {
+                    class: String::new(),
+                    rule: reason.clone(),
+                    entries: vec![entry],
+                }),
+            }
+        }
+        kinds
+    }
+}
+
+/// Paths that were dropped by one rule.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedKind {
+    /// A class of the delivery module.
+    pub class: String,
+    /// The rule, and what to do instead, in whole sentences.
+    pub rule: String,
+    /// The paths, sorted.
+    pub entries: Vec<DroppedEntry>,
+}
+
+/// One dropped path.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedEntry {
+    /// The path; a directory ends with a slash.
+    pub path: String,
+    /// What is to be said of it alone, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fact: Option<String>,
+    /// How many files it stands for, where it stands for more than its path says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<usize>,
+}
+
+impl DroppedEntry {
+    /// Returns the path, with how many files it stands for where that is more than one:
+    /// `venv/ (1,204 files)`.
+    pub fn name(&self) -> String {
+        match self.files {
+            None => self.path.clone(),
+            Some(1) => format!("{} (1 file)", self.path),
+            Some(files) => format!("{} ({} files)", self.path, show_count(files)),
+        }
+    }
 }

@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::layout::{Block, Body, Room, lay_out};
-use super::markdown::{coarse, code, escape, fence, list, score, thousandths};
+use super::markdown::{coarse, code, escape, fence, list, score, sentence, thousandths};
 use super::output::Cleaner;
 use super::point::write_point;
 use super::rules::{Cause, End, Evidence, causes_of, heading, root_causes};
 use super::{Disclosure, Mask, Point};
+use crate::event::DroppedKind;
 use crate::id::ScenarioId;
 use crate::scenario::{Entry, Holdout, Scenario, ScenarioSet, Visibility};
 use crate::text::{first_line, one_line, plural};
@@ -64,8 +65,8 @@ pub struct Input<'a> {
 pub struct LastTurn {
     /// What the turn came to, as a fragment: `delivered 3 files`.
     pub outcome: String,
-    /// Paths that were not accepted, each with the reason.
-    pub dropped: Vec<(String, String)>,
+    /// Paths that were not accepted, by the rule that each was dropped by.
+    pub dropped: Vec<DroppedKind>,
     /// Why the whole delivery was refused; none where it was not.
     pub refused: Option<String>,
     /// New files that `.gitignore` names, which are not delivered.
@@ -719,16 +720,24 @@ fn last_turn(input: &Input<'_>, cleaner: &mut Cleaner<'_>) -> String {
         }
         if let Some(why) = &turn.refused {
             let why = cleaner.clean(why);
-            let _ = writeln!(out, "- The whole delivery was refused: {}", code(&why));
+            let _ = writeln!(out, "- The whole delivery was refused: {}", sentence(&why));
         }
-        let dropped: Vec<_> = turn
-            .dropped
-            .iter()
-            .map(|(path, why)| {
-                format!("{}: {}", code(&cleaner.clean(path)), escape(&cleaner.clean(why)))
-            })
-            .collect();
-        out.push_str(&paths("Dropped, the rest of the delivery was taken", &dropped));
+        for kind in &turn.dropped {
+            // What to do stands once, before the paths, and is never what is cut.
+            let what = format!("Dropped. {}", sentence(&cleaner.clean(&kind.rule)));
+            let dropped: Vec<_> = kind
+                .entries
+                .iter()
+                .map(|entry| {
+                    let path = code(&cleaner.clean(&entry.name()));
+                    match &entry.fact {
+                        Some(fact) => format!("{path}: {}", escape(&cleaner.clean(fact))),
+                        None => path,
+                    }
+                })
+                .collect();
+            out.push_str(&paths(what.trim_end_matches('.'), &dropped));
+        }
         let ignored: Vec<_> =
             turn.not_delivered.iter().map(|path| code(&cleaner.clean(path))).collect();
         out.push_str(&paths(
@@ -833,6 +842,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::event::DroppedEntry;
     use crate::feedback::{read_point, samples};
     use crate::verdict::satisfaction;
 
@@ -979,6 +989,42 @@ mod tests {
         insta::assert_snapshot!(case.compile().markdown);
     }
 
+    fn kind(rule: &str, path: &str) -> DroppedKind {
+        DroppedKind {
+            class: "class".to_owned(),
+            rule: rule.to_owned(),
+            entries: vec![DroppedEntry { path: path.to_owned(), ..DroppedEntry::default() }],
+        }
+    }
+
+    #[test]
+    fn what_to_do_about_a_dropped_path_is_said_whole_and_once() {
+        let remedy = "and that is what to do about it in `.gitignore`.";
+        let rule = format!("{} {remedy}", "A long reason,".repeat(20));
+        let mut many = kind(&rule, "p");
+        many.entries = (0..300)
+            .map(|n| DroppedEntry {
+                path: format!("venv/{n}/"),
+                fact: Some(format!("It leads to `/{n}`.")),
+                files: (n == 0).then_some(1_204),
+            })
+            .collect();
+        let mut case = Case::failing(&[]);
+        case.last_turn = Some(LastTurn {
+            dropped: vec![many, kind("The path is protected.", "specs/x")],
+            refused: Some(rule.clone()),
+            ..LastTurn::default()
+        });
+        let markdown = case.compile().markdown;
+        assert_eq!(markdown.matches(remedy.trim_end_matches('.')).count(), 2, "{markdown}");
+        assert!(markdown.contains("  - `venv/0/ (1,204 files)`: It leads to"), "{markdown}");
+        assert!(markdown.contains("  - and 250 more\n"), "{markdown}");
+        assert!(
+            markdown.contains("- Dropped. The path is protected:\n  - `specs/x`"),
+            "{markdown}"
+        );
+    }
+
     #[test]
     fn a_regression_and_a_turn_that_went_partly_astray() {
         let mut case = Case::failing(&[("lists", exit(1), "AssertionError: 2 tasks\n")]);
@@ -987,7 +1033,7 @@ mod tests {
         case.trajectory.push(Point { iteration: 1, gates_passed: false, ..Point::default() });
         case.last_turn = Some(LastTurn {
             outcome: "delivered 2 files".to_owned(),
-            dropped: vec![("specs/`x`.md".to_owned(), "the path is protected".to_owned())],
+            dropped: vec![kind("The path is protected; leave it as it is.", "specs/`x`.md")],
             not_delivered: vec!["dist/taskli".to_owned()],
             ..LastTurn::default()
         });
@@ -1135,7 +1181,14 @@ mod tests {
             case.quality.push(samples::gate("q", GateStatus::Failed { code: 1 }, &echo));
             case.last_turn = Some(LastTurn {
                 outcome: echo.clone(),
-                dropped: vec![(echo.clone(), echo.clone())],
+                dropped: vec![DroppedKind {
+                    entries: vec![DroppedEntry {
+                        path: echo.clone(),
+                        fact: Some(echo.clone()),
+                        files: None,
+                    }],
+                    ..kind(&echo, &echo)
+                }],
                 refused: Some(echo.clone()),
                 not_delivered: vec![echo.clone()],
                 ..LastTurn::default()

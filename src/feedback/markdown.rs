@@ -36,6 +36,19 @@ pub(super) fn escape(name: &str) -> String {
     if out.is_empty() { "(no name)".to_owned() } else { out }
 }
 
+/// Returns sentences of the factory's own on one line, long enough for all that they say; what they
+/// quote can't make markdown of them.
+pub(super) fn sentence(text: &str) -> String {
+    let mut out = String::new();
+    for c in one_line(text, 1_000).chars() {
+        if matches!(c, '\\' | '*' | '[' | ']' | '<' | '>' | '|' | '#' | '&' | '~') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
 /// Returns the first `limit` of `items`, joined by commas, and how many more there are.
 pub(super) fn list(items: &[String], limit: usize) -> String {
     let shown = items.iter().take(limit).cloned().collect::<Vec<_>>().join(", ");

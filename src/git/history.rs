@@ -99,6 +99,15 @@ impl Repo {
         self.diff_tree(&["-p"], a, b)
     }
 
+    /// Returns the patch from `a` to `b`, commits or trees, binary files included: `git apply` makes
+    /// the one of the other.
+    ///
+    /// # Errors
+    /// An object is missing, or git failed.
+    pub fn patch(&self, a: &Oid, b: &Oid) -> Result<Vec<u8>, GitError> {
+        self.diff_tree(&["-p", "--binary", "--full-index"], a, b)
+    }
+
     fn diff_tree(&self, show: &[&str], a: &Oid, b: &Oid) -> Result<Vec<u8>, GitError> {
         let safe = [
             "-r",

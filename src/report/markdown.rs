@@ -52,8 +52,8 @@ fn with_rows(report: &RunReport, rows: usize) -> String {
     turns(&mut out, report, rows);
     dropped(&mut out, report, rows);
     enforced(&mut out, report, rows);
-    if let Some(outcome) = report.outcome {
-        let _ = writeln!(out, "### Next\n\n{}", outcome.advice());
+    if let Some(advice) = report.advice() {
+        let _ = writeln!(out, "### Next\n\n{advice}");
     }
     out
 }
@@ -140,7 +140,7 @@ fn turns(out: &mut String, report: &RunReport, rows: usize) {
         if let (Some(turn), Some(details)) = (&one.turn, &one.details)
             && let Some(refused) = &details.refused
         {
-            let _ = writeln!(out, "- Turn {} was refused: {}", turn.turn, code(refused, 300));
+            let _ = writeln!(out, "- Turn {} was refused: {}", turn.turn, code(refused, 600));
         }
     }
     out.push('\n');
@@ -162,8 +162,8 @@ fn dropped(out: &mut String, report: &RunReport, rows: usize) {
         let _ = writeln!(
             out,
             "- turn {turn}: {}: {}",
-            code(&dropped.path, 200),
-            code(&dropped.reason, 200)
+            code(&dropped.name(), 200),
+            code(&dropped.reason, 600)
         );
         shown += 1;
     }
@@ -280,7 +280,8 @@ mod tests {
              - Scenarios, settings and gates are those of the beginning of the run.\n\
              - The files that define the gates are as the base has them.\n\n\
              ### Next\n\n\
-             Read the last feedback, change specs or scenarios, and begin a new run.\n"
+             Read what of the turns was not taken, and why; put that right (`.gitignore`, `delivery` \
+             and `protected` in dark-factory.yaml), and begin a new run.\n"
         );
     }
 
@@ -308,7 +309,11 @@ mod tests {
         report
             .iterations
             .extend((3..2_000).map(|iteration| Iteration { iteration, ..one.clone() }));
-        let path = DroppedPath { path: "p/".repeat(100), reason: "r".repeat(200) };
+        let path = DroppedPath {
+            path: "p/".repeat(100),
+            reason: "r".repeat(200),
+            ..DroppedPath::default()
+        };
         for one in &mut report.iterations {
             let (Some(turn), Some(details)) = (&mut one.turn, &mut one.details) else { continue };
             turn.dropped = 100_000;

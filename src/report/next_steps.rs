@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::outcome::Outcome;
-use crate::convergence::Decision;
-use crate::event::{Judgement, Summary};
+use crate::convergence::{Decision, TurnClass};
+use crate::event::{Judgement, Summary, TurnDelivery};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +55,11 @@ pub fn next_steps(summary: &Summary, active: bool, newest: bool) -> Vec<NextStep
         Some(Outcome::UsageLimit) => {
             vec![resume("", "goes on once the agent's provider gives more")]
         }
+        Some(Outcome::Stalled) if lost_turns(summary) => vec![
+            show("", "what of its turns was not taken, and what to do about it"),
+            show(" --feedback", "what it could not get past"),
+            step("iterate".to_owned(), "begins a new run"),
+        ],
         Some(Outcome::Stalled) => vec![
             show(" --feedback", "what it could not get past; make specs or scenarios clearer"),
             step("iterate".to_owned(), "begins a new run"),
@@ -80,6 +85,24 @@ pub fn next_steps(summary: &Summary, active: bool, newest: bool) -> Vec<NextStep
         steps.push(show("", "what was judged: nothing had to be changed"));
     }
     steps
+}
+
+/// Whether of a turn after the best candidate nothing was taken though the agent had changed
+/// something, or had not ended well: then no spec is to be blamed.
+fn lost_turns(summary: &Summary) -> bool {
+    let first = summary.started.first_iteration;
+    let best = summary.best().map_or(first, |(iteration, _)| iteration);
+    let late = summary.turns.iter().filter(|turn| first.saturating_add(turn.turn) > best);
+    late.filter_map(|turn| Some((turn, turn.delivery.as_ref()?))).any(|(turn, delivery)| {
+        match delivery {
+            TurnDelivery::Accepted { .. } => false,
+            TurnDelivery::Refused { .. } => true,
+            TurnDelivery::Unchanged { dropped, .. } => {
+                let class = turn.class.as_deref().and_then(TurnClass::parse);
+                *dropped > 0 || !class.is_some_and(TurnClass::delivers)
+            }
+        }
+    })
 }
 
 /// Returns the flags that give a run more of the budget that stopped it; empty where none does.
@@ -174,6 +197,15 @@ mod tests {
             run.finished(decision);
             check(&run, false, expected);
         }
+    }
+
+    #[test]
+    fn a_run_whose_turns_were_not_taken_blames_no_spec() {
+        let mut run = judged();
+        run.turn("done").refused("contaminated", "Why.").finished(Decision::Stalled { steps: 1 });
+        check(&run, false, &["factory show", "factory show --feedback", "iterate"]);
+        let steps = next_steps(&run.summary(), false, true);
+        assert!(steps.iter().all(|step| !step.why.contains("specs")), "{steps:?}");
     }
 
     #[test]

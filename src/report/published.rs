@@ -5,6 +5,8 @@
 //! the journal calls things may change without them. They hold numbers, ids, paths and reasons,
 //! and of longer text what their reader may see; never the text of a scenario.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::blobs::{Blobs, placeholder};
@@ -12,9 +14,10 @@ use super::details::Details;
 use super::next_steps::{NextStep, better_than_base, branch_of, next_steps};
 use super::outcome::Outcome;
 use crate::clock::Timestamp;
-use crate::convergence::Step;
+use crate::convergence::{Step, TurnClass};
 use crate::event::{
-    BlobRef, DeliveryDetail, Ended, Judgement, Summary, Tier, Turn, TurnDelivery, Usage,
+    BlobRef, DeliveryDetail, DroppedEntry, Ended, Judgement, Summary, Tier, Turn, TurnDelivery,
+    Usage,
 };
 use crate::id::RunId;
 use crate::journal::StoreError;
@@ -237,9 +240,12 @@ pub struct IterationDetails {
     pub withheld: Vec<String>,
     /// The turn's attempts that were cut short.
     pub cut_short: Vec<CutShort>,
-    /// What the turn had changed where nothing of it was taken since the agent did not end well:
-    /// a file that `git apply` reads.
+    /// What the turn had changed and is not taken: all of it where the agent did not end well or the
+    /// turn was refused, else what was dropped. A file that `git apply` reads.
     pub patch: Option<String>,
+    /// How many files the patch leaves out, since it would be too large or can't hold them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub patch_leaves_out: usize,
     /// How many entries of these lists are left out, since the file would be too large.
     #[serde(default)]
     pub left_out: usize,
@@ -258,12 +264,30 @@ pub struct CutShort {
 }
 
 /// A path that was dropped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DroppedPath {
     /// The path.
     pub path: String,
-    /// The reason in a sentence.
+    /// The reason in sentences.
     pub reason: String,
+    /// The rule that it was dropped by, one word; none in reports of versions that did not say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// How many files the entry stands for, where it is a directory, or stands for others too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<usize>,
+}
+
+impl DroppedPath {
+    /// Returns the path, with how many files it stands for where that is more than its own.
+    pub fn name(&self) -> String {
+        let (path, files) = (self.path.clone(), self.files);
+        DroppedEntry { path, fact: None, files }.name()
+    }
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl RunReport {
@@ -427,6 +451,30 @@ impl RunReport {
         Ok(json)
     }
 
+    /// Returns what a reader of a page can do now; none before the run has ended.
+    pub fn advice(&self) -> Option<&'static str> {
+        let outcome = self.outcome?;
+        let since = self.best.as_ref().map_or(0, |best| best.iteration);
+        let late = self.iterations.iter().filter(|one| one.iteration > since);
+        let lost =
+            late.filter_map(|one| Some((one.result, one.turn.as_ref()?))).any(|(result, turn)| {
+                match result {
+                    IterationResult::Refused => true,
+                    IterationResult::Unchanged => {
+                        let class = turn.ended.as_deref().and_then(TurnClass::parse);
+                        turn.dropped > 0 || !class.is_some_and(TurnClass::delivers)
+                    }
+                    _ => false,
+                }
+            });
+        if lost && outcome == Outcome::Stalled {
+            return Some(
+                "Read what of the turns was not taken, and why; put that right (`.gitignore`, `delivery` and `protected` in dark-factory.yaml), and begin a new run.",
+            );
+        }
+        Some(outcome.advice())
+    }
+
     /// Returns the last iteration whose candidate was judged, or failed a gate.
     pub fn last_judged(&self) -> Option<&Iteration> {
         self.iterations.iter().rev().find(|iteration| {
@@ -469,8 +517,18 @@ fn add_delivery(
     found.not_delivered = known.ignored;
     found.refused = known.refused;
     found.patch = known.patch.as_ref().map(|patch| file(blobs, patch));
-    found.dropped =
-        known.dropped.into_iter().map(|(path, reason)| DroppedPath { path, reason }).collect();
+    found.patch_leaves_out = known.patch_leaves_out;
+    let mut about: BTreeMap<&str, (&str, Option<usize>)> = BTreeMap::new();
+    for kind in &known.kinds {
+        let entries = kind.entries.iter();
+        about.extend(entries.map(|one| (one.path.as_str(), (kind.class.as_str(), one.files))));
+    }
+    let dropped = known.dropped.iter().map(|(path, reason)| {
+        let (class, files) = about.get(path.as_str()).copied().unzip();
+        let (path, reason) = (path.clone(), reason.clone());
+        DroppedPath { path, reason, class: class.map(str::to_owned), files: files.flatten() }
+    });
+    found.dropped = dropped.collect();
     Ok(())
 }
 

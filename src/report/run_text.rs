@@ -1,5 +1,6 @@
 //! Runs as people read them: one screen of status, a table of runs, the report of one run.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::next_steps::NextStep;
@@ -18,6 +19,8 @@ const SHOWN: usize = 10;
 const LISTED: usize = 12;
 /// How many characters of a line that a program wrote.
 const WIDTH: usize = 200;
+/// How many characters of what the factory says of a path, which ends with what to do.
+const SENTENCES: usize = 600;
 
 /// Returns the status of a run: one screen. `process` is the one that works on it.
 pub fn status(report: &RunReport, process: Option<&str>, now: Timestamp) -> Vec<String> {
@@ -434,13 +437,21 @@ fn not_delivered(report: &RunReport) -> Vec<String> {
         let turn = turn.turn;
         let mut lines = Vec::new();
         if let Some(why) = &details.refused {
-            lines.push(format!("turn {turn}, refused as a whole: {}", one_line(why, WIDTH)));
+            lines.push(format!("turn {turn}, refused as a whole: {}", one_line(why, SENTENCES)));
         }
-        for dropped in details.dropped.iter().take(LISTED) {
-            let (path, reason) = (visible(&dropped.path), one_line(&dropped.reason, WIDTH));
+        // Of each rule so many, so that a flood of one hides none of another.
+        let mut shown: BTreeMap<Option<&str>, usize> = BTreeMap::new();
+        let mut rest = 0;
+        for dropped in &details.dropped {
+            let count = shown.entry(dropped.class.as_deref()).or_default();
+            *count += 1;
+            if *count > LISTED {
+                rest += 1;
+                continue;
+            }
+            let (path, reason) = (visible(&dropped.name()), one_line(&dropped.reason, SENTENCES));
             lines.push(format!("turn {turn}, dropped `{path}`: {reason}"));
         }
-        let rest = details.dropped.len().saturating_sub(LISTED);
         if rest > 0 {
             lines.push(format!("turn {turn}, {rest} more dropped"));
         }
@@ -500,8 +511,20 @@ fn not_taken(report: &RunReport) -> Vec<String> {
             lines.push(format!("turn {}, attempt {attempt}: {ended}; {kept}", turn.turn));
         }
         if let Some(patch) = &details.patch {
-            let class = turn.ended.as_deref().unwrap_or("unknown").replace('_', " ");
-            lines.push(format!("turn {}: {class}; its changes: git apply {patch}", turn.turn));
+            let what = if details.refused.is_some() {
+                "refused; its changes".to_owned()
+            } else if !details.dropped.is_empty() {
+                "what was dropped".to_owned()
+            } else {
+                let class = turn.ended.as_deref().unwrap_or("unknown").replace('_', " ");
+                format!("{class}; its changes")
+            };
+            let but = match details.patch_leaves_out {
+                0 => String::new(),
+                1 => " (but for 1 file)".to_owned(),
+                count => format!(" (but for {} files)", text::show_count(count)),
+            };
+            lines.push(format!("turn {}: {what}: git apply {patch}{but}", turn.turn));
         }
         lines
     })

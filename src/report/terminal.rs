@@ -178,18 +178,33 @@ impl TerminalReporter {
         let text = match (files, &detail.refused) {
             (Some(files), _) => format!("{} changed", plural(files, "file")),
             (None, Some(why)) => format!("refused: {why}"),
-            (None, None) if detail.patch.is_some() => {
-                "nothing: the turn did not end well; its changes are kept as a patch".to_owned()
-            }
+            (None, None) if detail.patch.is_some() && detail.dropped.is_empty() => format!(
+                "nothing: the turn did not end well; its changes are kept as {}",
+                kept(detail).unwrap_or_default()
+            ),
             (None, None) => "nothing that could be judged".to_owned(),
         };
         self.detail("delivered", &text);
-        for (path, why) in detail.dropped.iter().take(LISTED) {
-            self.detail("", &format!("dropped {path}: {why}"));
+        for kind in detail.dropped_kinds() {
+            for entry in kind.entries.iter().take(LISTED) {
+                let fact =
+                    entry.fact.as_deref().map_or_else(String::new, |fact| format!("{fact} "));
+                self.detail("", &format!("dropped {}: {fact}{}", entry.name(), kind.rule));
+            }
+            let more = kind.entries.len().saturating_sub(LISTED);
+            if more > 0 {
+                let run = &scene.summary.run;
+                self.detail("", &format!("and {more} more like these, see `factory show {run}`"));
+            }
         }
-        let more = detail.dropped.len().saturating_sub(LISTED);
-        if more > 0 {
-            self.detail("", &format!("and {more} more, see `factory show {}`", scene.summary.run));
+        if let (true, Some(kept)) =
+            (detail.refused.is_some() || !detail.dropped.is_empty(), kept(detail))
+        {
+            let run = &scene.summary.run;
+            self.detail(
+                "",
+                &format!("what is not taken is kept as {kept}, see `factory show {run}`"),
+            );
         }
         if !detail.ignored.is_empty() {
             self.detail("", &format!("not delivered: {}", listed(&detail.ignored)));
@@ -212,6 +227,16 @@ impl TerminalReporter {
         self.gates.push(format!("{} {word}", visible(scene.names.gate(gate))));
         self.gate_ms += ms;
     }
+}
+
+/// Returns what keeps that of a turn which is not taken; none where nothing does.
+fn kept(detail: &DeliveryDetail) -> Option<String> {
+    detail.patch.as_ref()?;
+    Some(match detail.patch_leaves_out {
+        0 => "a patch".to_owned(),
+        1 => "a patch, but for 1 file".to_owned(),
+        count => format!("a patch, but for {} files", text::show_count(count)),
+    })
 }
 
 /// Returns the name of the agent whose turn it is.

@@ -6,6 +6,7 @@ mod nearest;
 mod place;
 mod redact;
 mod regex;
+mod size;
 mod tree_path;
 pub mod yaml;
 
@@ -15,4 +16,5 @@ pub use nearest::nearest;
 pub use place::{Lines, line_column, line_span};
 pub use redact::Redaction;
 pub use regex::why_no_regex;
+pub use size::{parse_size, show_count, show_size};
 pub use tree_path::{TreePath, TreePathError};

@@ -145,39 +145,122 @@ fn a_turn_that_changes_nothing_is_said_and_not_judged_again() {
     assert!(told.contains("Nothing was changed"), "{told}");
 }
 
-fn check_refused(turn: &str, class: &str) {
-    let product = wants(agent(&[turn, "echo two >> words.txt"]), "", &["one", "two"]);
+/// Checks what comes of a turn that does `turn` beside the right thing: all else is dropped as
+/// `name`, told to person and agent with `remedy`, and not in the next turn's way.
+fn check_dropped(turn: &str, more: &str, name: &str, remedy: &str) -> Product {
+    let turn = format!("{turn}; echo two >> words.txt; exit 0");
+    let product = wants(agent(&[&turn, "echo three >> words.txt"]), more, &["one", "two", "three"]);
     let before = product.checkout();
-    product.iterate(&[]).code(0);
-    let refused = product.events_named("delivery.refused");
-    assert_eq!(refused.len(), 1);
-    assert_eq!(refused[0]["data"]["class"], class);
-    assert_eq!(scores(&product), [(0, 0.5), (2, 1.0)]);
+    let said = format!("dropped {name}: ");
+    product.iterate(&[]).code(0).says(&said).says(remedy).says("is kept as a patch");
+    assert_eq!(product.events_named("delivery.accepted").len(), 2);
     let told = feedback(&product, 1);
-    assert!(told.contains("refused"), "{told}");
-    // Nothing of it is on the branch or in the next turn's way.
+    let plain = told.replace(['`', '\\'], "");
+    assert!(plain.contains(&name.replace('`', "")), "{told}");
+    assert!(plain.contains(&remedy.replace('`', "")), "{told}");
     let branch = product.branch();
     let files = product.git(&["diff", "--name-only", "main", &branch]);
-    let mut files: Vec<&str> =
-        files.lines().filter(|path| !path.starts_with("artifacts/")).collect();
-    files.sort_unstable();
+    let files: Vec<&str> = files.lines().filter(|path| !path.starts_with("artifacts/")).collect();
     assert_eq!(files, ["words.txt"]);
     product.assert_untouched(&before);
+    product
+}
+
+/// Returns what `git apply` makes of the patch of a turn in a checkout of the base: the paths.
+fn applied(product: &Product, iteration: usize) -> Vec<String> {
+    let report: Value = serde_json::from_str(&product.factory(&["show", "--json"]).stdout).unwrap();
+    let patch = report["iterations"][iteration]["details"]["patch"].as_str().unwrap().to_owned();
+    let dir = product.base().join("applied");
+    product.git(&["clone", "--quiet", "--no-hardlinks", ".", dir.to_str().unwrap()]);
+    product.git(&["-C", dir.to_str().unwrap(), "apply", &patch]);
+    let status = product.git(&["-C", dir.to_str().unwrap(), "status", "--porcelain", "-uall"]);
+    status.lines().map(|line| line.trim_start_matches(['?', 'M', 'D', ' ']).to_owned()).collect()
 }
 
 #[test]
-fn a_link_out_of_the_tree_refuses_the_turn() {
-    check_refused("ln -s / root; echo two >> words.txt", "link_out_of_tree");
+fn a_link_out_of_the_tree_is_dropped_with_what_to_do_and_kept() {
+    let turn = "mkdir -p venv/bin; ln -s / venv/bin/python3";
+    let product =
+        check_dropped(turn, "", "venv/bin/python3", "name it in `.gitignore` if a tool made it");
+    assert_eq!(applied(&product, 1), ["venv/bin/python3"]);
 }
 
 #[test]
-fn more_files_than_a_turn_may_write_refuse_it() {
-    check_refused("mkdir many; seq 501 | sed 's,^,many/,' | xargs touch", "too_many_files");
+fn a_directory_of_more_files_than_a_turn_may_bring_is_dropped_as_one() {
+    let turn = "mkdir -p node_modules/a; seq 501 | sed 's,^,node_modules/a/,' | xargs touch";
+    let product = check_dropped(turn, "", "node_modules/ (501 files)", "add it to `.gitignore`");
+    assert_eq!(applied(&product, 1).len(), 501);
 }
 
 #[test]
-fn more_files_than_anybody_looks_at_refuse_the_turn() {
-    check_refused("mkdir many; seq 20001 | sed 's,^,many/,' | xargs touch", "scan_truncated");
+fn a_flood_that_nobody_lists_is_counted_and_dropped() {
+    let turn = "mkdir many; seq 20001 | sed 's,^,many/,' | xargs touch";
+    let turn = format!("{turn}; ln -s / out");
+    let product = check_dropped(&turn, "", "many/ (20,001 files)", "add it to `.gitignore`");
+    // What nobody listed is counted in the patch, and the rest of it is there.
+    let report: Value = serde_json::from_str(&product.factory(&["show", "--json"]).stdout).unwrap();
+    let details = &report["iterations"][1]["details"];
+    assert_eq!(details["patch_leaves_out"], 20_001);
+    assert_eq!(details["dropped"][0]["path"], "many/");
+    assert_eq!(details["dropped"][0]["files"], 20_001);
+    let patch = fs::read_to_string(details["patch"].as_str().unwrap()).unwrap();
+    assert!(patch.starts_with("# Not in this patch") && patch.contains("#   many\n"), "{patch}");
+    assert_eq!(applied(&product, 1), ["out"]);
+}
+
+#[test]
+fn the_limits_of_a_turn_are_settings() {
+    let more = "delivery: {max_files: 2, max_file_size: 1kB, max_total_size: 1500}\n";
+    let turn = "seq 2000 > large.txt; for n in 1 2; do head -c 700 /dev/zero > new-$n.bin; done; \
+                rm -f new-1.bin; head -c 1400 /dev/zero | tr '\\0' x > new-3.bin; head -c 900 \
+                /dev/zero > new-4.bin; rm new-2.bin";
+    let product = wants(agent(&[&format!("{turn}; echo two >> words.txt")]), more, &["one", "two"]);
+    product
+        .iterate(&[])
+        .code(0)
+        .says("dropped large.txt: It has 8.9 kB. A file may have at most 1 kB")
+        .says("dropped new-3.bin: It has 1.4 kB.");
+    let branch = product.branch();
+    let files = product.git(&["ls-tree", "-r", "--name-only", &branch]);
+    assert!(files.contains("new-4.bin") && !files.contains("new-3.bin"), "{files}");
+    // Binary files are whole in the patch.
+    assert_eq!(applied(&product, 1), ["large.txt", "new-3.bin"]);
+}
+
+#[test]
+fn what_is_not_taken_is_kept_though_the_run_stops_before_its_delivery() {
+    let turn = "ln -s / out; echo new > scenarios.txt; mkdir -p .github; echo x > .github/x.yaml; \
+                mkdir scenarios; echo mine > scenarios/two.md";
+    let more = "budget: {max_iterations: 1}\n";
+    let product = || wants(agent(&[turn]), more, &["one", "two"]);
+    let whole = product();
+    whole.iterate(&[]).code(1);
+    let ended = whole.events_named("agent.finished")[0]["seq"].to_string();
+    let product = product();
+    product.iterate_with(&[], &[("DARK_FACTORY_TEST_DIE_AFTER", &ended)]);
+    assert_eq!(product.events().last().unwrap()["event"], "agent.finished");
+    product.iterate(&["--resume"]).code(1).says("is kept as a patch");
+    let report: Value = serde_json::from_str(&product.factory(&["show", "--json"]).stdout).unwrap();
+    let patch = report["iterations"][1]["details"]["patch"].as_str().unwrap().to_owned();
+    let patch = fs::read_to_string(patch).unwrap();
+    assert!(patch.contains(".github/x.yaml") && patch.contains("b/out"), "{patch}");
+    // Beside what the agent wrote nothing of a scenario that it was never given is shown.
+    assert!(!patch.contains("grep -q") && !patch.contains("# Scenario"), "{patch}");
+    assert!(patch.contains("#   scenarios/two.md"), "{patch}");
+}
+
+#[test]
+fn turns_of_which_nothing_was_taken_do_not_blame_the_specs() {
+    let turn = "echo 'one more' > CLAUDE.md";
+    let product = wants(agent(&[turn; 5]), "", &["one", "two"]);
+    let said = "what of its turns was not taken, and what to do about it";
+    let ran = product.iterate(&[]).code(1).says("stalled").says(said);
+    assert!(!ran.stdout.contains("specs or scenarios clearer"), "{}", ran.stdout);
+    let told = feedback(&product, 1);
+    assert!(
+        told.contains("The path is protected") && !told.contains("Nothing was changed"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -291,8 +291,7 @@ fn interrupted(
     by: Option<Signal>,
 ) -> Result<(), Halt> {
     let exit = by.map(Signal::exit_code);
-    let diff = workspace_patch(run)?;
-    let diff = diff.map(|patch| run.recorder.put(Label::Internal, patch)).transpose()?;
+    let diff = workspace_patch(run)?.patch;
     run.recorder.record(
         Some(&node.id),
         RunEvent::AgentInterrupted { turn, attempt, ended_processes, exit, diff },
@@ -479,10 +478,7 @@ fn finished(
 
 /// Keeps what an attempt had changed that is taken again, as a patch for people.
 fn keep_patch(node: &Node, run: &mut Run, last: &Turn) -> Result<(), Halt> {
-    let Some(patch) = workspace_patch(run)?.filter(|patch| !patch.is_empty()) else {
-        return Ok(());
-    };
-    let diff = run.recorder.put(Label::Internal, patch)?;
+    let Some(diff) = workspace_patch(run)?.patch else { return Ok(()) };
     let (turn, attempt) = (last.turn, last.attempts);
     let class = last.class.clone().unwrap_or_default();
     run.recorder.record(Some(&node.id), RunEvent::AttemptShelved { turn, attempt, class, diff })

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use crate::convergence::TurnClass;
-use crate::delivery::{Delivery, Found, Limits, Policy, Refusal, Scan, What, decide};
+use crate::delivery::{Candidate, Delivery, Dropped, Found, Policy, Refusal, Scan, What, decide};
 use crate::engine::handlers::agent::turn_paths;
+use crate::engine::keeping::{Kept, keep};
 use crate::engine::receipt;
 use crate::engine::run::{git, oid, tree_failure};
 use crate::engine::{Failure, Halt, Handler, Run};
-use crate::event::{DeliveryDetail, Label, RunEvent, TurnDelivery};
+use crate::event::{DeliveryDetail, DroppedEntry, DroppedKind, Label, RunEvent, TurnDelivery};
 use crate::git::{Change, Mode, Oid, Repo};
 use crate::pipeline::{Node, NodeOutcome};
 use crate::text::{TreePath, plural};
@@ -53,16 +54,14 @@ fn deliver(node: &Node, run: &mut Run, turn: u32) -> Result<TurnDelivery, Halt> 
         end_receipt(node, run, &[])?;
         return not_taken(node, run, turn);
     }
-    let repo = run.versioned()?.repo.clone();
-    let scan = scan(run, &workspace, &repo)?;
-    let tip = run.summary().tip.clone();
-    let paths: BTreeSet<TreePath> = run.files_of(&tip)?.keys().cloned().collect();
-    let large = large_files(run, &scan)?;
-    let decided = decide(&policy(run)?, &scan, &paths, &large);
-    let mut detail = detail(&decided, &scan);
+    let scan = scan(run, &workspace)?;
+    let decided = decided(run, &scan)?;
     let contents = contents(&workspace, decided.changes())?;
-    if end_receipt(node, run, &contents)? {
-        return contaminated(node, run, turn, detail);
+    let contaminated = end_receipt(node, run, &contents)?;
+    let kept = keep(run, &workspace, &scan.found, &decided, contaminated)?;
+    let mut detail = detail(&decided, &scan, kept);
+    if contaminated {
+        return self::contaminated(node, run, turn, detail);
     }
     match decided {
         Delivery::Refused { refusal, .. } => {
@@ -107,13 +106,12 @@ fn end_receipt(node: &Node, run: &mut Run, delivered: &[(String, Vec<u8>)]) -> R
 
 /// Returns what the files hold that are to be accepted, and what the links say, each with its path.
 fn contents(workspace: &ManagedTree, changes: &[Found]) -> Result<Vec<(String, Vec<u8>)>, Halt> {
-    let limit = Limits::default().file_bytes;
     let read = |found: &Found| match &found.what {
-        What::File { .. } => {
-            Some(workspace.read(&found.path, limit).map(|bytes| (found.path.to_string(), bytes)))
+        What::File { bytes, .. } => {
+            Some(workspace.read(&found.path, *bytes).map(|bytes| (found.path.to_string(), bytes)))
         }
         What::Symlink { target, .. } => Some(Ok((found.path.to_string(), target.clone()))),
-        What::Removed | What::Other(_) => None,
+        What::Directory { .. } | What::Unlisted { .. } | What::Removed | What::Other(_) => None,
     };
     let contents: Result<_, _> = changes.iter().filter_map(read).collect();
     contents.map_err(tree_failure("reading a delivered file"))
@@ -166,9 +164,9 @@ fn unchanged(
 /// Accepts nothing of a turn that did not end by itself and well; what it had changed is kept as a
 /// patch for people.
 fn not_taken(node: &Node, run: &mut Run, turn: u32) -> Result<TurnDelivery, Halt> {
-    let patch = workspace_patch(run)?;
-    let patch = patch.map(|patch| run.recorder.put(Label::Internal, patch)).transpose()?;
-    unchanged(node, run, turn, 0, &DeliveryDetail { patch, ..DeliveryDetail::default() })
+    let Kept { patch, left_out } = workspace_patch(run)?;
+    let detail = DeliveryDetail { patch, patch_leaves_out: left_out, ..DeliveryDetail::default() };
+    unchanged(node, run, turn, 0, &detail)
 }
 
 fn open_workspace(run: &mut Run) -> Result<ManagedTree, Halt> {
@@ -200,19 +198,35 @@ fn take_question(
     run.recorder.record(Some(&node.id), RunEvent::QuestionAsked { turn, question })
 }
 
-fn policy(run: &Run) -> Result<Policy, Halt> {
-    let config = &run.frozen.config;
-    let protected = config.protected_globs();
-    Policy::new(config.write.as_deref(), &protected, &config.scenarios.dir, Limits::default())
-        .map_err(|error| Failure::of("settings", "the delivery policy can't be made", error).into())
+/// Returns what the settings say of what the workspace holds.
+fn decided(run: &mut Run, scan: &Scan) -> Result<Delivery, Halt> {
+    let tip = run.summary().tip.clone();
+    let paths: BTreeSet<TreePath> = run.files_of(&tip)?.keys().cloned().collect();
+    let large = large_files(run, scan)?;
+    let policy = run
+        .frozen
+        .config
+        .delivery_policy()
+        .map_err(|error| Failure::of("settings", "the delivery policy can't be made", error))?;
+    Ok(decide(&policy, scan, &Candidate { paths, large }))
 }
 
 /// Returns what the workspace holds beyond the branch's tip: without what lies in a submodule,
 /// which is another repository's, and without the outputs of set-up commands, which the factory
 /// itself put there.
-fn scan(run: &Run, workspace: &ManagedTree, repo: &Repo) -> Result<Scan, Halt> {
+fn scan(run: &mut Run, workspace: &ManagedTree) -> Result<Scan, Halt> {
+    let limits = run.frozen.config.delivery.limits();
+    let least = ScanLimits::default();
+    // What a turn may bring is looked at, and as much again to say what it may not.
+    let limits = ScanLimits {
+        differing: least.differing.max(limits.files.saturating_mul(2)),
+        directory: least.directory.max(limits.files),
+        file_bytes: least.file_bytes.max(limits.file_bytes),
+        total_bytes: least.total_bytes.max(limits.total_bytes.saturating_mul(2)),
+        ..least
+    };
     let mut scan = workspace
-        .scan(repo, ScanLimits::default())
+        .scan(&run.versioned()?.repo, limits)
         .map_err(tree_failure("reading the agent's workspace"))?;
     let submodules = workspace.submodules();
     scan.found.retain(|found| !submodules.iter().any(|module| found.path.is_within(module)));
@@ -248,18 +262,39 @@ fn large_files(run: &mut Run, scan: &Scan) -> Result<BTreeSet<TreePath>, Halt> {
     Ok(large)
 }
 
-fn detail(decided: &Delivery, scan: &Scan) -> DeliveryDetail {
+fn detail(decided: &Delivery, scan: &Scan, kept: Kept) -> DeliveryDetail {
     DeliveryDetail {
         accepted: decided.changes().iter().map(|found| found.path.to_string()).collect(),
         dropped: decided
             .dropped()
             .iter()
-            .map(|dropped| (dropped.path.to_string(), dropped.reason.to_string()))
+            .map(|dropped| (dropped.shown_path(), dropped.reason.to_string()))
             .collect(),
+        kinds: kinds(decided.dropped()),
         ignored: scan.ignored.iter().map(ToString::to_string).collect(),
         refused: None,
-        patch: None,
+        patch: kept.patch,
+        patch_leaves_out: kept.left_out,
     }
+}
+
+/// Returns what was dropped by the rule it was dropped by, in the order of the first paths.
+fn kinds(dropped: &[Dropped]) -> Vec<DroppedKind> {
+    let mut kinds: Vec<DroppedKind> = Vec::new();
+    for one in dropped {
+        let class = one.reason.class();
+        let entry =
+            DroppedEntry { path: one.shown_path(), fact: one.reason.fact(), files: one.files() };
+        match kinds.iter_mut().find(|kind| kind.class == class) {
+            Some(kind) => kind.entries.push(entry),
+            None => kinds.push(DroppedKind {
+                class: class.to_owned(),
+                rule: one.reason.rule(),
+                entries: vec![entry],
+            }),
+        }
+    }
+    kinds
 }
 
 /// Writes the accepted changes as a child of the branch's tip; returns the commit and its tree.
@@ -295,7 +330,7 @@ fn to_changes(
     let contents: Vec<&[u8]> = contents.iter().map(|(_, bytes)| bytes.as_slice()).collect();
     let expected = found.iter().filter_map(|one| match &one.what {
         What::File { blob, .. } | What::Symlink { blob, .. } => Some(blob),
-        What::Removed | What::Other(_) => None,
+        What::Directory { .. } | What::Unlisted { .. } | What::Removed | What::Other(_) => None,
     });
     let written = repo.write_blobs(&contents).map_err(git("writing the delivery"))?;
     // A file that changed between the scan and now was changed by something that should be dead.
@@ -317,7 +352,7 @@ fn to_changes(
                 changes.push(Change::Remove { path: one.path.clone() });
                 continue;
             }
-            What::Other(_) => continue,
+            What::Directory { .. } | What::Unlisted { .. } | What::Other(_) => continue,
         };
         if let Some(oid) = oids.next() {
             changes.push(Change::Set { path: one.path.clone(), mode, oid });
@@ -326,22 +361,10 @@ fn to_changes(
     Ok(changes)
 }
 
-/// Returns what the workspace holds beyond the branch's tip as a patch, as far as the policy would
-/// let it in; none where that is nothing or can't be had.
-pub(super) fn workspace_patch(run: &mut Run) -> Result<Option<Vec<u8>>, Halt> {
+/// Keeps all that the workspace holds beyond the branch's tip as a patch.
+pub(super) fn workspace_patch(run: &mut Run) -> Result<Kept, Halt> {
     let workspace = open_workspace(run)?;
-    let repo = run.versioned()?.repo.clone();
-    let Ok(scan) = scan(run, &workspace, &repo) else { return Ok(None) };
-    let tip = run.summary().tip.clone();
-    let paths: BTreeSet<TreePath> = run.files_of(&tip)?.keys().cloned().collect();
-    let large = large_files(run, &scan)?;
-    let Delivery::Accepted { changes, .. } = decide(&policy(run)?, &scan, &paths, &large) else {
-        return Ok(None);
-    };
-    let contents = contents(&workspace, &changes)?;
-    let changes = to_changes(&repo, &changes, &contents)?;
-    let parent = oid(&tip)?;
-    let base = repo.tree_of(&parent).map_err(git("reading the run's branch"))?;
-    let tree = repo.write_tree(Some(&base), &changes).map_err(git("keeping the turn's changes"))?;
-    repo.diff(&base, &tree).map(Some).map_err(git("keeping the turn's changes"))
+    let Ok(scan) = scan(run, &workspace) else { return Ok(Kept { patch: None, left_out: 0 }) };
+    let decided = decided(run, &scan)?;
+    keep(run, &workspace, &scan.found, &decided, true)
 }

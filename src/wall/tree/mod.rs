@@ -159,6 +159,13 @@ impl ManagedTree {
         known.filter_map(|path| TreePath::parse(path.as_slice()).ok()).collect()
     }
 
+    /// Returns whether the tree was set to something at `path`; what stands there now is another
+    /// question.
+    pub fn was_given(&self, path: &TreePath) -> bool {
+        let known = |manifest: &Manifest| manifest.entries.find(path.as_bytes()).is_some();
+        self.manifest.as_ref().is_some_and(known)
+    }
+
     /// Returns the bytes of the regular file at `path`.
     ///
     /// # Errors

@@ -12,16 +12,21 @@ use crate::git::{Mode, Repo, blob_id};
 use crate::text::TreePath;
 use crate::wall::at::{self, Kind, MAX_DEPTH, Stat};
 
-/// How far a scan goes. Beyond it, the scan is truncated.
+/// How far a scan goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScanLimits {
-    /// How many differing paths are listed.
+    /// How many new paths are listed; more of them are counted and not read.
     pub differing: usize,
-    /// How many entries are looked at, ignored directories counting once.
+    /// How many new files of one new directory are listed; a directory with more of them is listed
+    /// itself, the innermost that has.
+    pub directory: usize,
+    /// How many entries are looked at, ignored directories counting once; beyond it the scan is
+    /// truncated.
     pub entries: usize,
     /// A differing file with more bytes than this is not read; its `blob` is empty.
     pub file_bytes: u64,
-    /// How many bytes are read in all.
+    /// How many bytes are read in all; beyond it new files are counted, and a scan of more changes
+    /// of tracked files than that is truncated.
     pub total_bytes: u64,
     /// How many ignored paths are listed; more of them do not truncate the scan.
     pub ignored: usize,
@@ -31,6 +36,7 @@ impl Default for ScanLimits {
     fn default() -> Self {
         Self {
             differing: 20_000,
+            directory: 2_000,
             entries: 2_000_000,
             file_bytes: 64 << 20,
             total_bytes: 2 << 30,
@@ -64,11 +70,14 @@ impl ManagedTree {
             entries: 0,
             read: 0,
             found: Vec::new(),
+            counted: Counted::default(),
+            new: 0,
+            unlisted: None,
             ignored: Vec::new(),
             unreadable: Vec::new(),
             truncated: false,
         };
-        let level = Level { prefix: Vec::new(), depth: 0, hidden: false };
+        let level = Level { prefix: Vec::new(), depth: 0, hidden: false, since: None };
         walk.visit(&self.open_root()?, &level, &mut Ignored::default())?;
         walk.finish()
     }
@@ -82,10 +91,23 @@ struct Walk<'a> {
     entries: usize,
     read: u64,
     found: Vec<(Vec<u8>, What)>,
+    /// What was met in a new directory that has too much to be listed, and is not in `found`.
+    counted: Counted,
+    /// How many new paths are in `found`.
+    new: usize,
+    /// The first new file that is not listed, and how many of them there are.
+    unlisted: Option<(Vec<u8>, usize)>,
     ignored: Vec<Vec<u8>>,
     /// Directories, slash included, that could not be looked into.
     unreadable: Vec<Vec<u8>>,
     truncated: bool,
+}
+
+/// New files that are not listed one by one.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counted {
+    files: usize,
+    bytes: u64,
 }
 
 struct Level {
@@ -93,6 +115,8 @@ struct Level {
     depth: usize,
     /// Whether the directory is ignored and visited only for what is tracked in it.
     hidden: bool,
+    /// In a new directory, how long `found` was when the outermost new one around it was entered.
+    since: Option<usize>,
 }
 
 impl Walk<'_> {
@@ -153,10 +177,17 @@ impl Walk<'_> {
             if entry.signature != Some(stat.signature)
                 && let Some(what) = self.compare(dir, name, &stat, Some(entry)).map_err(fail)?
             {
-                self.note(path, what);
+                self.found.push((path, what));
             }
         } else if level.hidden || ignored.matches(&path, false) {
             self.ignore(path);
+        } else if level.since.is_some_and(|since| self.found.len() - since > self.limits.directory)
+        {
+            // The directory, or one around it, is told as a whole: nothing of it is read.
+            self.counted.files += 1;
+            self.counted.bytes = self.counted.bytes.saturating_add(stat.signature.size);
+        } else if self.new >= self.limits.differing || self.reads_too_much(&stat) {
+            self.unlisted.get_or_insert((path, 0)).1 += 1;
         } else if let Some(what) = self.compare(dir, name, &stat, None).map_err(fail)? {
             self.note(path, what);
         }
@@ -192,15 +223,54 @@ impl Walk<'_> {
             return Ok(());
         };
         let before = (self.found.len(), self.ignored.len());
-        let inside = Level { prefix, depth: level.depth + 1, hidden };
+        let counted = self.counted;
+        let since = if tracked { None } else { Some(level.since.unwrap_or(before.0)) };
+        let inside = Level { prefix, depth: level.depth + 1, hidden, since };
         self.visit(&inner, &inside, ignored)?;
         // A new directory whose content is all ignored, as by a `.gitignore` of its own, is one
         // ignored path.
         if !tracked && self.found.len() == before.0 && self.ignored.len() > before.1 {
             self.ignored.truncate(before.1);
             self.ignore(path);
+        } else if !tracked {
+            self.collapse(path, before.0, counted);
         }
         Ok(())
+    }
+
+    /// Puts the new directory itself in place of what was found in it, where that is too much.
+    fn collapse(&mut self, path: Vec<u8>, from: usize, before: Counted) {
+        let mut all = Counted {
+            files: self.counted.files - before.files,
+            bytes: self.counted.bytes - before.bytes,
+        };
+        for (_, what) in &self.found[from..] {
+            let (files, bytes) = match what {
+                What::File { bytes, .. } => (1, *bytes),
+                What::Directory { files, bytes } => (*files, *bytes),
+                What::Symlink { .. } | What::Other(_) | What::Removed | What::Unlisted { .. } => {
+                    (1, 0)
+                }
+            };
+            all.files += files;
+            all.bytes = all.bytes.saturating_add(bytes);
+        }
+        let listed = self.found.len() - from;
+        if listed + self.counted.files - before.files <= self.limits.directory {
+            return;
+        }
+        self.found.truncate(from);
+        self.counted = before;
+        self.new = self.new.saturating_sub(listed);
+        self.note(path, What::Directory { files: all.files, bytes: all.bytes });
+    }
+
+    /// Whether a new file is more than may still be read.
+    fn reads_too_much(&self, stat: &Stat) -> bool {
+        let bytes = stat.signature.size;
+        stat.kind == Kind::File
+            && bytes <= self.limits.file_bytes
+            && self.read.saturating_add(bytes) > self.limits.total_bytes
     }
 
     /// Returns what stands at a path; none if that is what was put there.
@@ -245,11 +315,8 @@ impl Walk<'_> {
     }
 
     fn note(&mut self, path: Vec<u8>, what: What) {
-        if self.found.len() < self.limits.differing {
-            self.found.push((path, what));
-        } else {
-            self.truncated = true;
-        }
+        self.new += 1;
+        self.found.push((path, what));
     }
 
     fn ignore(&mut self, path: Vec<u8>) {
@@ -264,9 +331,12 @@ impl Walk<'_> {
             for ((path, _), seen) in manifest.entries.0.iter().zip(std::mem::take(&mut self.seen)) {
                 let hidden = self.unreadable.iter().any(|prefix| path.starts_with(prefix));
                 if !seen && !hidden {
-                    self.note(path.clone(), What::Removed);
+                    self.found.push((path.clone(), What::Removed));
                 }
             }
+        }
+        if let Some((path, files)) = self.unlisted.take() {
+            self.found.push((path, What::Unlisted { files }));
         }
         let place = |path: Vec<u8>| {
             TreePath::parse(path).map_err(|error| TreeError::Io {

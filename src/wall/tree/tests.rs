@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use super::*;
-use crate::delivery::{OtherKind, Scan, What};
+use crate::delivery::{Found, OtherKind, Scan, What};
 use crate::git::testing::{Fixture, fixture, git, path};
 use crate::git::{Change, Mode, ObjectFormat, Oid, Tree};
 use crate::id::hex;
@@ -80,6 +80,8 @@ impl Managed {
                     What::Symlink { target, .. } => {
                         format!("-> {}", String::from_utf8_lossy(target))
                     }
+                    What::Directory { files, .. } => format!("{files} files"),
+                    What::Unlisted { files } => format!("{files} more files"),
                     What::Removed => "removed".to_owned(),
                     What::Other(kind) => format!("{kind:?}").to_lowercase(),
                 };
@@ -326,15 +328,42 @@ fn a_flood_truncates_the_scan_and_is_swept_away() {
         set(&mut limits);
         managed.tree.scan(&managed.fixture.repo, limits).unwrap()
     };
-    assert_eq!(limits(|l| l.differing = 10).found.len(), 10);
-    assert!(limits(|l| l.differing = 10).truncated);
+    let counted = limits(|l| l.differing = 10);
+    assert_eq!((counted.found.len(), counted.truncated), (11, false));
+    let last = counted.found.iter().find(|found| found.what == What::Unlisted { files: 290 });
+    assert!(last.is_some(), "{counted:?}");
+    let unread = limits(|l| l.total_bytes = 100);
+    assert!(unread.found.iter().any(|found| found.what == What::Unlisted { files: 200 }));
+    let whole = limits(|l| l.directory = 10);
+    let flood = Found { path: path("flood"), what: What::Directory { files: 300, bytes: 300 } };
+    assert_eq!((whole.found.as_slice(), whole.truncated), ([flood].as_slice(), false));
     assert!(limits(|l| l.entries = 100).truncated);
-    assert!(limits(|l| l.total_bytes = 100).truncated);
     let unread = limits(|l| l.file_bytes = 0);
     assert!(!unread.truncated);
     assert!(matches!(&unread.found[0].what, What::File { blob, bytes: 1, .. } if blob.is_empty()));
     assert_eq!(managed.set(&[("a", "1")]).removed, 300);
     managed.check(&[]);
+}
+
+#[test]
+fn of_new_directories_the_innermost_with_too_much_is_listed_itself() {
+    let mut managed = Managed::new();
+    managed.set(&[("src/a", "1")]);
+    for index in 0..30 {
+        managed.put(&format!("app/modules/{}/{index}", index % 3), "x");
+        managed.put(&format!("src/{index}"), "x");
+    }
+    managed.put("app/main.js", "x");
+    managed.put("app/zoo/a", "x");
+    managed.put("src/a", "2");
+    let limits = ScanLimits { directory: 12, ..ScanLimits::default() };
+    let scan = managed.tree.scan(&managed.fixture.repo, limits).unwrap();
+    let of = |at: &str| scan.found.iter().find(|found| found.path == path(at)).map(|f| &f.what);
+    assert_eq!(of("app/modules"), Some(&What::Directory { files: 30, bytes: 30 }));
+    assert!(of("app/main.js").is_some() && of("app/zoo/a").is_some(), "{scan:?}");
+    // Where something is tracked nothing is hidden in an entry.
+    assert!(of("src/29").is_some() && of("src/a").is_some() && of("src").is_none());
+    assert_eq!(scan.found.len(), 3 + 31);
 }
 
 #[test]
@@ -611,7 +640,9 @@ proptest! {
                     changes.push(Change::Remove { path: found.path });
                     continue;
                 }
-                What::Other(kind) => panic!("{kind:?}"),
+                what @ (What::Other(_) | What::Directory { .. } | What::Unlisted { .. }) => {
+                    panic!("{what:?}")
+                }
             };
             let bytes = if mode == Mode::Symlink {
                 fs::read_link(found.path.under(managed.tree.root())).unwrap().into_os_string().into_encoded_bytes()
