@@ -30,6 +30,7 @@ use crate::report::doctor::{Check, Examination, Mark};
 use crate::scenario::ScenarioSet;
 use crate::text::{one_line, plural};
 use crate::wall::broker::Policy;
+use crate::wall::{TreeError, missing_submodules};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -128,6 +129,9 @@ impl<'a> Doctor<'a> {
 
     fn examine(&mut self, deep: bool) {
         let repo = self.git();
+        if let Some(repo) = &repo {
+            self.submodules(repo);
+        }
         let config = self.settings();
         let set = config.as_ref().and_then(|config| self.scenarios(config));
         if let Some(config) = &config {
@@ -220,6 +224,33 @@ impl<'a> Doctor<'a> {
         };
         self.note("git", Mark::Ok, format!("{version}; {at}; {dirty}"), None);
         Some(repo)
+    }
+
+    /// Says of submodules alone that are not there: a tree without them fails by what it lacks.
+    fn submodules(&mut self, repo: &Repo) {
+        let Ok(Head::Branch { commit, .. } | Head::Detached { commit }) = repo.head() else {
+            return;
+        };
+        let missing = match repo.list(&commit).map_err(TreeError::from) {
+            Ok(tree) => missing_submodules(repo, &tree),
+            Err(error) => Err(error),
+        };
+        match missing.as_deref() {
+            Ok([]) => {}
+            Ok([first, more @ ..]) => {
+                let first = first.split("; run ").next().unwrap_or(first);
+                let more = match more.len() {
+                    0 => String::new(),
+                    count => format!("; and {count} more"),
+                };
+                let next = "git submodule update --init --recursive";
+                self.note("submodules", Mark::Warn, format!("{first}{more}"), Some(next));
+            }
+            Err(error) => {
+                let found = one_line(&error.to_string(), 200);
+                self.note("submodules", Mark::Warn, found, Some("git submodule status"));
+            }
+        }
     }
 
     fn settings(&mut self) -> Option<Config> {

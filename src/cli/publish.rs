@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::config::{Config, Environment};
+use crate::delivery::Links;
 use crate::git::{GitError, Mode, Oid, Remote, Repo, Server, TreeEntry};
 use crate::process::{self, Call, Cancel, Stdin, Variables};
 use crate::report::github::{Level, annotation, harmless, write_job_files};
@@ -405,11 +406,12 @@ fn protected(
     base: &Oid,
     commit: &Oid,
 ) -> Result<Vec<TreePath>, GitError> {
-    let policy = config.delivery_policy().map_err(|error| GitError::Io {
+    let (before, after) = (repo.list(base)?, repo.list(commit)?);
+    let links = Links::of(repo.read_links(&before)?);
+    let policy = config.delivery_policy(links).map_err(|error| GitError::Io {
         doing: "use the settings' protected paths".to_owned(),
         source: std::io::Error::other(error),
     })?;
-    let (before, after) = (repo.list(base)?, repo.list(commit)?);
     let differ = |path: &&TreePath| before.get(*path) != after.get(*path);
     let is_module = |entry: Option<&TreeEntry>| entry.is_some_and(|e| e.mode == Mode::Submodule);
     let mut touched: Vec<TreePath> = before
@@ -1152,6 +1154,26 @@ esac
             bench.bundle(&[("refs/heads/factory/20261120-091500-0001", &one)]);
             bench.check_refused(&bench.report(Outcome::Converged, &[(&one, 0.9)]), at);
         }
+    }
+
+    #[test]
+    fn commits_that_touch_what_a_protected_link_leads_to_are_refused() {
+        let mut bench = Bench::new();
+        let repo = &bench.made.repo;
+        let tree = bench.made.tree(&[("a", "0"), ("scenarios/s.md", "s"), ("ci/x.yaml", "0")]);
+        let oid = repo.write_blobs(&[b"../../ci/x.yaml".as_slice()]).unwrap().remove(0);
+        let path = TreePath::parse(".github/workflows/x.yaml").unwrap();
+        let link = crate::git::Change::Set { path, mode: Mode::Symlink, oid };
+        let tree = repo.write_tree(Some(&tree), std::slice::from_ref(&link)).unwrap();
+        bench.base = bench.made.commit(&tree, &[&bench.base]);
+        git(&bench.path("repo"), &["reset", "--quiet", "--hard", bench.base.as_str()]);
+        git(&bench.path("repo"), &["push", "--quiet", "../remote.git", "HEAD:main"]);
+        git(&bench.path("checkout"), &["pull", "--quiet"]);
+        let tree = bench.made.tree(&[("a", "0"), ("scenarios/s.md", "s"), ("ci/x.yaml", "1")]);
+        let tree = bench.made.repo.write_tree(Some(&tree), &[link]).unwrap();
+        let one = bench.made.commit(&tree, &[&bench.base]);
+        bench.bundle(&[("refs/heads/factory/20261120-091500-0001", &one)]);
+        bench.check_refused(&bench.report(Outcome::Converged, &[(&one, 0.9)]), "ci/x.yaml");
     }
 
     #[test]

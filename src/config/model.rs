@@ -133,14 +133,18 @@ impl Config {
         globs
     }
 
-    /// Returns what an agent may write, by these settings.
+    /// Returns what an agent may write, by these settings, in a tree whose base has these links.
     ///
     /// # Errors
     /// A pattern can't be used.
-    pub fn delivery_policy(&self) -> Result<delivery::Policy, delivery::PolicyError> {
+    pub fn delivery_policy(
+        &self,
+        links: delivery::Links,
+    ) -> Result<delivery::Policy, delivery::PolicyError> {
         let protected = self.protected_globs();
         let limits = self.delivery.limits();
         delivery::Policy::new(self.write.as_deref(), &protected, &self.scenarios.dir, limits)
+            .map(|policy| policy.with_links(links))
     }
 
     /// The files that define the default gates.

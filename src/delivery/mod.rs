@@ -3,10 +3,12 @@
 //! Values in, values out: scanning the workspace is `wall`'s, writing the commit is `git`'s.
 
 mod fit;
+mod links;
 mod outcome;
 mod policy;
 mod scan;
 
+pub use links::Links;
 pub use outcome::{Delivery, DropReason, Dropped, Refusal};
 pub use policy::{Candidate, Limits, Policy, PolicyError, decide};
 pub use scan::{Found, OtherKind, Scan, What};

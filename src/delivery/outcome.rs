@@ -126,6 +126,11 @@ pub enum DropReason {
         /// The path that stays: a file, a link or a submodule.
         by: TreePath,
     },
+    /// The path lies in a submodule: its files are another repository's.
+    InSubmodule {
+        /// The submodule.
+        module: TreePath,
+    },
     /// A symbolic link that leads out of the tree.
     LinkOutOfTree {
         /// What the link says.
@@ -180,6 +185,7 @@ impl DropReason {
             Self::NotAFile { .. } => "not_a_file",
             Self::CaseCollision { .. } => "case_collision",
             Self::Blocked { .. } => "blocked",
+            Self::InSubmodule { .. } => "in_submodule",
             Self::LinkOutOfTree { .. } => "link_out_of_tree",
             Self::LinkToProtected { .. } => "link_to_protected",
             Self::WindingLink { .. } => "winding_link",
@@ -214,6 +220,11 @@ impl DropReason {
             }
             Self::Blocked { .. } => {
                 "A file stands in the way of the other, and both can't exist; choose another path."
+                    .to_owned()
+            }
+            Self::InSubmodule { .. } => {
+                "The path lies in a submodule, which is a repository of its own and not delivered; \
+                 do without the change, or ask a person for it in `QUESTION.md`."
                     .to_owned()
             }
             Self::LinkOutOfTree { .. } => {
@@ -278,6 +289,7 @@ impl DropReason {
             Self::CaseCollision { with: other } | Self::Blocked { by: other } => {
                 Some(format!("`{other}` stays."))
             }
+            Self::InSubmodule { module } => Some(format!("The submodule is `{module}`.")),
             Self::LinkOutOfTree { target }
             | Self::LinkToProtected { target }
             | Self::WindingLink { target } => Some(format!("It leads to `{}`.", shown(target))),

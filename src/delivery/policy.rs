@@ -12,6 +12,7 @@ use std::path::Path;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::fit::fit;
+use super::links::{Links, OtherNames, Way};
 use super::{Delivery, DropReason, Dropped, Found, Refusal, Scan, What};
 use crate::text::TreePath;
 
@@ -58,6 +59,12 @@ pub struct Policy {
     /// Directories above protected places, folded: a file or link in their stead would displace
     /// what is protected, or lead around it.
     holders: BTreeSet<Vec<u8>>,
+    /// By which other names the base's links show a path, folded.
+    names: OtherNames,
+    /// Links that protected places are reached by, folded.
+    on_the_way: BTreeSet<Vec<u8>>,
+    /// The base's links.
+    links: Links,
     limits: Limits,
 }
 
@@ -115,7 +122,61 @@ impl Policy {
         }
         let write = write.map(write_list).transpose()?;
         let protected = build(&set)?;
-        Ok(Self { write, protected, holders, limits })
+        Ok(Self {
+            write,
+            protected,
+            holders,
+            names: OtherNames::default(),
+            on_the_way: BTreeSet::new(),
+            links: Links::default(),
+            limits,
+        })
+    }
+
+    /// Lets what is protected be protected where the base's links lead, too: else the file behind a
+    /// protected link could be changed, or one of the links on the way to it.
+    #[must_use]
+    pub fn with_links(mut self, links: Links) -> Self {
+        let ways: Vec<_> =
+            links.all().filter_map(|(at, _)| Some((fold(at), links.way(at)?))).collect();
+        let ends = |ways: &[(Vec<u8>, Way)]| {
+            OtherNames::of(ways.iter().map(|(at, way)| (at.clone(), fold(&way.end))))
+        };
+        let (to_root, mut ways): (Vec<_>, Vec<_>) =
+            ways.into_iter().partition(|(_, way)| way.end.is_empty());
+        self.names = ends(&ways);
+        // One to the root would protect all that there is, and leave an agent nothing to write.
+        ways.extend(to_root.into_iter().filter(|(at, _)| !self.protects(at)));
+        self.names = ends(&ways);
+        // A place may be protected by the link on the way to a link: until nothing is added.
+        loop {
+            let before = (self.holders.len(), self.on_the_way.len());
+            for (at, way) in &ways {
+                let holds = self.holds_protected(at);
+                if !holds && !self.protects(at) {
+                    continue;
+                }
+                self.on_the_way.extend(way.links.iter().map(|link| fold(link)));
+                let end = fold(&way.end);
+                self.holders.extend(parents(&end));
+                if holds {
+                    self.holders.insert(end);
+                }
+            }
+            if before == (self.holders.len(), self.on_the_way.len()) {
+                break;
+            }
+        }
+        self.links = links;
+        self
+    }
+
+    /// Returns where protected links of the base lead, sorted.
+    pub fn led_to(&self) -> Vec<TreePath> {
+        let links = self.links.all().filter_map(|(at, _)| TreePath::parse(at).ok());
+        let ends = links.filter(|at| self.is_protected(at));
+        let ends: BTreeSet<TreePath> = ends.filter_map(|at| self.links.leads_to(&at)).collect();
+        ends.into_iter().collect()
     }
 
     /// Returns whether no agent may write, remove or replace `path`.
@@ -126,6 +187,15 @@ impl Policy {
     }
 
     fn protects(&self, folded: &[u8]) -> bool {
+        let trimmed = trimmed(folded);
+        self.protects_by_name(folded)
+            || [folded, &trimmed].into_iter().any(|place| {
+                self.on_the_way.contains(place)
+                    || self.names.of_path(place).iter().any(|name| self.protects_by_name(name))
+            })
+    }
+
+    fn protects_by_name(&self, folded: &[u8]) -> bool {
         let matches = |bytes: &[u8]| self.protected.is_match(Path::new(OsStr::from_bytes(bytes)));
         matches(folded) || matches(&trimmed(folded))
     }
@@ -141,12 +211,15 @@ impl Policy {
     }
 
     /// Decides about one path by itself: none to keep it, or why it is dropped.
-    fn reason(&self, found: &Found, large: &BTreeSet<TreePath>) -> Option<DropReason> {
+    fn reason(&self, found: &Found, candidate: &Candidate) -> Option<DropReason> {
         let path = &found.path;
         let folded = fold(path.as_bytes());
         let placed = matches!(found.what, What::File { .. } | What::Symlink { .. });
         if is_git(&folded) {
             return Some(DropReason::GitInternals);
+        }
+        if let Some(module) = candidate.submodules.iter().rfind(|module| path.is_within(module)) {
+            return Some(DropReason::InSubmodule { module: module.clone() });
         }
         if self.protects(&folded) || (placed && self.holds_protected(&folded)) {
             return Some(DropReason::Protected);
@@ -161,18 +234,21 @@ impl Policy {
             What::File { bytes, .. } if *bytes > self.limits.file_bytes => {
                 Some(DropReason::TooLarge { bytes: *bytes, limit: self.limits.file_bytes })
             }
-            What::File { .. } | What::Symlink { .. } if large.contains(path) => {
+            What::File { .. } | What::Symlink { .. } if candidate.large.contains(path) => {
                 Some(DropReason::LargeFileStorage)
             }
             What::Symlink { target, .. } => match lead(path, target) {
                 Lead::Out => Some(DropReason::LinkOutOfTree { target: target.clone() }),
                 Lead::Winding => Some(DropReason::WindingLink { target: target.clone() }),
                 Lead::To(place) => {
+                    // Where the base's own links take it from there.
+                    let end = self.links.way(&place).map_or_else(Vec::new, |way| fold(&way.end));
                     let place = fold(&place);
-                    (place.is_empty()
+                    (end.is_empty()
                         || is_git(&place)
-                        || self.protects(&place)
-                        || self.holds_protected(&place))
+                        || [&place, &end]
+                            .into_iter()
+                            .any(|place| self.protects(place) || self.holds_protected(place)))
                     .then(|| DropReason::LinkToProtected { target: target.clone() })
                 }
             },
@@ -191,6 +267,8 @@ pub struct Candidate {
     pub paths: BTreeSet<TreePath>,
     /// Those that it keeps in large file storage.
     pub large: BTreeSet<TreePath>,
+    /// Where it has commits of other repositories.
+    pub submodules: Vec<TreePath>,
 }
 
 /// Decides what of `scan` becomes the next candidate.
@@ -204,7 +282,7 @@ pub fn decide(policy: &Policy, scan: &Scan, candidate: &Candidate) -> Delivery {
     let mut dropped = Vec::new();
     let mut kept = Vec::new();
     for one in found {
-        match policy.reason(one, &candidate.large) {
+        match policy.reason(one, candidate) {
             Some(reason) => dropped.push(Dropped { path: one.path.clone(), reason }),
             None => kept.push(one),
         }
@@ -411,6 +489,12 @@ fn literal_parents(base: &str) -> Vec<Vec<u8>> {
     let literal = base.split('/').take_while(|part| !is_glob(part)).collect::<Vec<_>>();
     let all = base.split('/').count();
     (1..=literal.len().min(all - 1)).map(|n| literal[..n].join("/").into_bytes()).collect()
+}
+
+/// Returns the directories above a path.
+fn parents(path: &[u8]) -> Vec<Vec<u8>> {
+    let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    slashes.map(|(at, _)| path[..at].to_vec()).collect()
 }
 
 fn is_glob(part: &str) -> bool {
@@ -643,7 +727,11 @@ mod tests {
         let scan =
             Scan { found: vec![Found { path: path("a.bin"), what: file(1) }], ..Scan::default() };
         let large = BTreeSet::from([path("a.bin")]);
-        let delivery = decide(&policy(), &scan, &Candidate { paths: large.clone(), large });
+        let delivery = decide(
+            &policy(),
+            &scan,
+            &Candidate { paths: large.clone(), large, ..Candidate::default() },
+        );
         assert_eq!(delivery.dropped()[0].reason, DropReason::LargeFileStorage);
     }
 
@@ -670,6 +758,82 @@ mod tests {
     #[test]
     fn files_in_a_submodule_are_blocked_by_it() {
         assert_eq!(class_in(&policy(), b"vendor/lib/a.c", file(1), &["vendor/lib"]), "blocked");
+    }
+
+    #[test]
+    fn what_lies_in_a_submodule_is_named_with_the_submodule() {
+        let what = [file(1), What::Removed];
+        let found = ["vendor/lib/a.c", "vendor/lib/in/b.c"].into_iter().zip(what);
+        let found = found.map(|(at, what)| Found { path: path(at), what }).collect();
+        let scan = Scan { found, ..Scan::default() };
+        let submodules = vec![path("vendor/lib"), path("vendor/lib/in")];
+        let candidate = Candidate { submodules, ..Candidate::default() };
+        let delivery = decide(&policy(), &scan, &candidate);
+        let of = |at: usize| &delivery.dropped()[at].reason;
+        assert_eq!(of(0), &DropReason::InSubmodule { module: path("vendor/lib") });
+        assert_eq!(of(1), &DropReason::InSubmodule { module: path("vendor/lib/in") });
+    }
+
+    fn linked(protected: &[&str], links: &[(&str, &str)]) -> Policy {
+        let links = links.iter().map(|(at, target)| (path(*at), target.as_bytes().to_vec()));
+        policy_with(None, protected).with_links(Links::of(links))
+    }
+
+    #[test]
+    fn what_a_protected_link_of_the_base_leads_to_is_protected() {
+        let policy = linked(
+            &[".github/**", "specs/**", "dark-factory.yaml"],
+            &[
+                (".github/workflows/ci.yaml", "../../ci/main.yaml"),
+                ("specs", "docs/book"),
+                ("docs/book", "../text"),
+                ("dark-factory.yaml", "conf/factory.yaml"),
+                ("CLAUDE.md", "README.md"),
+                ("src/link", "other"),
+            ],
+        );
+        for at in [
+            "ci/main.yaml",
+            "CI/Main.yaml",
+            // Through two links, with what lies below, and the link between.
+            "text/a.md",
+            "docs/book",
+            "conf/factory.yaml",
+            "README.md",
+        ] {
+            assert_eq!(class_in(&policy, at.as_bytes(), file(1), &[]), "protected", "{at}");
+        }
+        // A file or link in place of a directory on the way would lead elsewhere.
+        assert_eq!(class_in(&policy, b"ci", link(b"src"), &[]), "protected");
+        assert_eq!(class_in(&policy, b"x", link(b"text/a.md"), &[]), "link_to_protected");
+        for at in ["ci/other.yaml", "docs/a.md", "src/other", "conf/b"] {
+            assert_eq!(class_in(&policy, at.as_bytes(), file(1), &[]), "accepted", "{at}");
+        }
+        let led: Vec<String> = policy.led_to().iter().map(ToString::to_string).collect();
+        assert_eq!(led, ["README.md", "ci/main.yaml", "conf/factory.yaml", "text"]);
+    }
+
+    #[test]
+    fn a_directory_above_what_is_protected_may_be_a_link() {
+        let policy = linked(
+            &["deploy/prod/**", "**/golden/*.txt"],
+            &[("deploy", "ops/deploy"), ("t/golden", "../data")],
+        );
+        for at in ["ops/deploy/prod/a", "data/a.txt"] {
+            assert_eq!(class_in(&policy, at.as_bytes(), file(1), &[]), "protected", "{at}");
+        }
+        for at in ["ops/deploy/test/a", "data/a.bin", "ops/a"] {
+            assert_eq!(class_in(&policy, at.as_bytes(), file(1), &[]), "accepted", "{at}");
+        }
+        assert_eq!(class_in(&policy, b"ops/deploy/prod", link(b"x"), &[]), "protected");
+    }
+
+    #[test]
+    fn a_circle_of_links_ends() {
+        let policy = linked(&["specs/**"], &[("specs", "a"), ("a", "b/c"), ("b", "a")]);
+        assert_eq!(class_in(&policy, b"src/x", file(1), &[]), "accepted");
+        let inner = linked(&["specs/**"], &[("specs/in", "../specs"), ("top", "specs/in")]);
+        assert_eq!(class_in(&inner, b"src/x", file(1), &[]), "accepted");
     }
 
     #[test]
@@ -783,7 +947,50 @@ mod tests {
                 .any(|p| matches!(p.as_str(), ".git" | "git~1" | "claude.md" | ".claude"))
     }
 
+    fn any_links() -> impl Strategy<Value = Links> {
+        let target =
+            prop::collection::vec(prop_oneof![3 => component(), 1 => Just(b"..".to_vec())], 1..4);
+        let one = (any_path(), target.prop_map(|parts| parts.join(&b'/')));
+        // A tree has nothing below a link.
+        prop::collection::vec(one, 0..6).prop_map(|all| {
+            let mut links: BTreeMap<TreePath, Vec<u8>> = BTreeMap::new();
+            for (at, target) in all {
+                if !links.keys().any(|other| at.is_within(other) || other.is_within(&at)) {
+                    links.insert(at, target);
+                }
+            }
+            Links::of(links)
+        })
+    }
+
     proptest! {
+        #[test]
+        fn nothing_that_a_protected_place_leads_to_is_ever_accepted(
+            links in any_links(),
+            protected in any_path(),
+            found in prop::collection::vec((any_path(), any_what()), 0..12),
+        ) {
+            let policy = policy().with_links(links.clone());
+            let mut found: Vec<Found> =
+                found.into_iter().map(|(path, what)| Found { path, what }).collect();
+            // And what lies there, as the agent would find it.
+            let end = links.leads_to(&protected);
+            found.extend(end.map(|path| Found { path, what: file(1) }));
+            let scan = Scan { found, ..Scan::default() };
+            let delivery = decide(&policy, &scan, &Candidate::default());
+            let all = |(at, _): (&[u8], &[u8])| {
+                links.way(at).is_some_and(|way| way.end.is_empty())
+            };
+            let to_root = links.all().any(all);
+            if let Some(end) =
+                links.leads_to(&protected).filter(|_| forbidden(&protected) && !to_root)
+            {
+                for change in delivery.changes() {
+                    prop_assert!(change.path != end, "{protected:?} -> {end:?}");
+                }
+            }
+        }
+
         #[test]
         fn nothing_protected_is_ever_accepted(
             found in prop::collection::vec((any_path(), any_what()), 0..12),

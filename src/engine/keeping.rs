@@ -6,12 +6,12 @@
 use std::collections::BTreeSet;
 
 use crate::delivery::{Delivery, DropReason, Found, What};
-use crate::engine::run::git;
+use crate::engine::run::{git, tree_failure};
 use crate::engine::{Halt, Run};
 use crate::event::{BlobRef, Label};
 use crate::git::{Change, Mode, Oid, Repo};
 use crate::text::{TreePath, one_line, show_count, visible};
-use crate::wall::ManagedTree;
+use crate::wall::{ManagedTree, files_of_submodules};
 
 /// The most bytes of files that a patch holds.
 const PATCH_BYTES: u64 = 10_000_000;
@@ -19,6 +19,9 @@ const PATCH_BYTES: u64 = 10_000_000;
 const PATCH_LIMIT: usize = 40_000_000;
 /// How many of the paths that a patch leaves out it names.
 const NAMED: usize = 50;
+
+/// What git is asked for here.
+const KEEPING: &str = "keeping what is not taken";
 
 /// What was kept.
 pub(super) struct Kept {
@@ -55,10 +58,26 @@ pub(super) fn keep(
     wanted.sort_by_key(|one| (!taken.contains(&one.path), !before.contains_key(&one.path)));
 
     let repo = run.versioned()?.repo.clone();
+    let modules = workspace.submodules();
+    let in_modules: Vec<TreePath> = wanted
+        .iter()
+        .filter(|one| modules.iter().any(|module| one.path.is_within(module)))
+        .map(|one| one.path.clone())
+        .collect();
+    let theirs =
+        files_of_submodules(&repo, &before, &in_modules).map_err(tree_failure("the submodules"))?;
     let mut part = Part::default();
     let mut room = PATCH_BYTES;
     for one in wanted {
         let old = before.get(&one.path).filter(|entry| entry.mode != Mode::Submodule);
+        let old = match (old, theirs.get(&one.path)) {
+            (Some(old), _) => Some((old.mode, old.oid.clone())),
+            (None, Some((mode, bytes))) => {
+                let oids = repo.write_blobs(&[bytes.as_slice()]).map_err(git(KEEPING))?;
+                oids.into_iter().next().map(|oid| (*mode, oid))
+            }
+            (None, None) => None,
+        };
         // What the agent was not given it does not replace either: the patch would show it.
         if old.is_some() && !workspace.was_given(&one.path) {
             part.leave_out(one);
@@ -80,20 +99,19 @@ pub(super) fn keep(
             }
         };
         room = room.saturating_sub(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64));
-        let old = old.map(|old| (old.mode, old.oid.clone()));
         part.files.push(File { path: one.path.clone(), old, mode, bytes });
     }
     if part.files.is_empty() {
         return Ok(Kept { patch: None, left_out: part.left_out });
     }
-    let mut patch = part.patch(&repo).map_err(git("keeping what is not taken"))?;
+    let mut patch = part.patch(&repo).map_err(git(KEEPING))?;
     if patch.len() > PATCH_LIMIT {
         // What is long is what stood there before.
         for file in part.files.extract_if(.., |file| file.old.is_some()) {
             part.left_out += 1;
             part.named.push(file.path);
         }
-        patch = part.patch(&repo).map_err(git("keeping what is not taken"))?;
+        patch = part.patch(&repo).map_err(git(KEEPING))?;
     }
     let holdout = run.frozen.holdout();
     let is_exam = |file: &File| file.bytes.as_ref().is_some_and(|b| holdout.find(b).is_some());

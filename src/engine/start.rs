@@ -18,7 +18,7 @@ use crate::process::Cancel;
 use crate::report::Reporter;
 use crate::text::{Redaction, TreePath, plural};
 use crate::wall::broker::{AllowError, Policy};
-use crate::wall::{ManagedTree, TreeError};
+use crate::wall::{ManagedTree, TreeError, missing_submodules};
 
 use super::frozen::{read_earlier, read_specs};
 use super::keys::check_keys;
@@ -728,7 +728,11 @@ fn notices(
     in_place: bool,
 ) -> Result<Vec<String>, StartError> {
     let mut notices = Vec::new();
-    let (Some(repo), Some(head), false) = (repo, head, in_place) else { return Ok(notices) };
+    let (Some(repo), Some(head)) = (repo, head) else { return Ok(notices) };
+    notices.extend(missing_submodules(repo, &repo.list(head)?)?);
+    if in_place {
+        return Ok(notices);
+    }
     if branch.is_none() {
         notices.push(format!(
             "HEAD is detached at {}; the run works from there, and `factory apply` will need a branch",

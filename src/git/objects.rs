@@ -7,8 +7,9 @@ use std::thread;
 use super::command::{answer, failed, fed, output};
 use super::repo::{oid_line, unread};
 use super::tree::parse_listing;
-use super::{Change, GitError, Oid, Repo, Tree};
+use super::{Change, GitError, Mode, Oid, Repo, Tree};
 use crate::process::Piped;
+use crate::text::TreePath;
 
 impl Repo {
     /// Returns the tree of a commit.
@@ -188,6 +189,21 @@ impl Repo {
             }
         }
         info
+    }
+
+    /// Returns what the symbolic links of `tree` say, each with where it is.
+    ///
+    /// # Errors
+    /// A link's blob is missing, or git failed.
+    pub fn read_links(&self, tree: &Tree) -> Result<Vec<(TreePath, Vec<u8>)>, GitError> {
+        let links: Vec<_> = tree.iter().filter(|(_, entry)| entry.mode == Mode::Symlink).collect();
+        let mut found = Vec::with_capacity(links.len());
+        let oids = links.iter().map(|(_, entry)| entry.oid.clone());
+        self.read_blobs(oids, &mut |index, bytes| {
+            found.push((links[index].0.clone(), bytes.to_vec()));
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// Returns the names of submodules by their paths, from the `.gitmodules` file that `blob` is.

@@ -13,4 +13,6 @@ pub mod way_out;
 pub use alias::{forget_short_name, short_name};
 pub use at::remove_tree;
 pub use copy::{CopyReport, copy_entry, copy_tree};
-pub use tree::{ManagedTree, ScanLimits, SyncReport, TreeError};
+pub use tree::{
+    ManagedTree, ScanLimits, SyncReport, TreeError, files_of_submodules, missing_submodules,
+};

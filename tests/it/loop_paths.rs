@@ -249,6 +249,85 @@ fn what_is_not_taken_is_kept_though_the_run_stops_before_its_delivery() {
     assert!(patch.contains("#   scenarios/two.md"), "{patch}");
 }
 
+/// Adds a submodule `lib` with a file to a product, and commits it.
+fn with_submodule(product: Product) -> Product {
+    let lib = product.base().join("lib").display().to_string();
+    product.git(&["init", "-q", &lib]);
+    fs::write(format!("{lib}/answer.txt"), "one\n").unwrap();
+    product.git(&["-C", &lib, "add", "-A"]);
+    product.git(&["-C", &lib, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "lib"]);
+    let add = ["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", &lib, "lib"];
+    product.git(&add);
+    product.committed()
+}
+
+#[test]
+fn what_an_agent_changes_in_a_submodule_is_named_and_kept() {
+    let turn = "cat lib/answer.txt > words.txt; echo two >> words.txt; echo two > lib/answer.txt; \
+                echo new > lib/new.txt";
+    let product = with_submodule(wants(
+        agent(&[turn, "echo three >> words.txt"]),
+        "",
+        &["one", "two", "three"],
+    ));
+    product
+        .iterate(&[])
+        .code(0)
+        .says("dropped lib/answer.txt: The submodule is `lib`. The path lies in a submodule")
+        .says("dropped lib/new.txt");
+    let told = feedback(&product, 1);
+    assert!(told.contains("`lib/answer.txt`") && told.contains("lies in a submodule"), "{told}");
+    let report: Value = serde_json::from_str(&product.factory(&["show", "--json"]).stdout).unwrap();
+    let patch = report["iterations"][1]["details"]["patch"].as_str().unwrap();
+    let patch = fs::read_to_string(patch).unwrap();
+    assert!(patch.contains("-one\n+two\n") && patch.contains("b/lib/new.txt"), "{patch}");
+}
+
+#[test]
+fn a_submodule_that_is_not_there_is_said() {
+    let product = with_submodule(wants(agent(&[]), "", &["one"]));
+    product.iterate(&["--no-agent"]).code(0);
+    product.git(&["submodule", "--quiet", "deinit", "-f", "lib"]);
+    fs::remove_dir_all(product.path(".git/modules")).unwrap();
+    let said = "submodule `lib` is empty";
+    product.iterate(&["--no-agent"]).code(0).says(said).says("git submodule update --init");
+    product.factory(&["doctor"]).says(said).says("git submodule update --init --recursive");
+}
+
+#[test]
+fn the_file_behind_a_protected_link_is_protected() {
+    let turn = "echo evil > ci/main.yaml; ls .github/workflows > seen.txt; echo two >> words.txt; \
+                cp $1 prompt.txt";
+    let product = agent(&[turn]).file("ci/main.yaml", "good\n");
+    fs::create_dir_all(product.path(".github/workflows")).unwrap();
+    let link = |target: &str, at: &str| {
+        std::os::unix::fs::symlink(target, product.path(at)).unwrap();
+    };
+    link("../../ci/main.yaml", ".github/workflows/ci.yaml");
+    let product = wants(product, "", &["one", "two"]);
+    product.iterate(&[]).code(0).says("dropped ci/main.yaml: The path is protected");
+    let branch = product.branch();
+    assert_eq!(product.git(&["show", &format!("{branch}:ci/main.yaml")]), "good");
+    assert_eq!(product.git(&["show", &format!("{branch}:seen.txt")]), "ci.yaml");
+    let prompt = product.git(&["show", &format!("{branch}:prompt.txt")]);
+    assert!(prompt.contains("ci/main.yaml"), "{prompt}");
+}
+
+#[test]
+fn scenarios_behind_a_link_are_kept_from_the_agent() {
+    let turn = "find . -name '*.md' > seen.txt; echo two >> words.txt; mkdir -p exam; echo x > \
+                exam/one.md; exit 0";
+    let product = wants(agent(&[turn]), "", &["one", "two"]);
+    fs::rename(product.path("scenarios"), product.path("exam")).unwrap();
+    std::os::unix::fs::symlink("exam", product.path("scenarios")).unwrap();
+    let product = product.committed();
+    product.iterate(&[]).code(0).says("dropped exam/one.md: The path is protected");
+    let branch = product.branch();
+    let seen = product.git(&["show", &format!("{branch}:seen.txt")]);
+    assert!(!seen.contains("one.md") && !seen.contains("two.md"), "{seen}");
+    assert!(product.git(&["show", &format!("{branch}:exam/one.md")]).contains("# Scenario"));
+}
+
 #[test]
 fn turns_of_which_nothing_was_taken_do_not_blame_the_specs() {
     let turn = "echo 'one more' > CLAUDE.md";

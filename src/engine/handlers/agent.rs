@@ -10,8 +10,9 @@ use crate::agent::{
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::{Access, AgentSettings};
 use crate::convergence::{After, Crash, Fund, Patience, TurnAllowance, TurnClass, may_begin};
-use crate::delivery::Policy;
-use crate::engine::handlers::deliver::workspace_patch;
+use crate::delivery::Links;
+use crate::engine::frozen::Frozen;
+use crate::engine::handlers::deliver::{base_links, policy, workspace_patch};
 use crate::engine::handlers::feedback::feedback_path;
 use crate::engine::handlers::prepare::place_in_workspace;
 use crate::engine::keys::PLACEHOLDER;
@@ -493,9 +494,14 @@ fn set_up_workspace(node: &Node, run: &mut Run) -> Result<(usize, usize, usize),
     insert_feedback(run, &mut tree)?;
     let frozen = run.frozen.clone();
     let dir = TreePath::parse(frozen.config.scenarios.dir.trim_end_matches('/')).ok();
+    let behind = match &dir {
+        Some(dir) => behind_links(&base_links(run)?, dir, &frozen),
+        None => Vec::new(),
+    };
     let is_exam = |path: &TreePath| {
         let within = dir.as_ref().is_some_and(|dir| path.is_within(dir));
-        within && !frozen.is_public_scenario(&path.to_string())
+        (within && !frozen.is_public_scenario(&path.to_string()))
+            || behind.iter().any(|place| path.is_within(place))
     };
     tree.retain(|path, _| !is_exam(path));
     let withheld = run.leave_out_copies(&mut tree)?;
@@ -519,6 +525,16 @@ fn set_up_workspace(node: &Node, run: &mut Run) -> Result<(usize, usize, usize),
         RunEvent::WorkspaceChecked { files, withheld: withheld.len(), paths },
     )?;
     Ok((files, withheld.len(), of_base))
+}
+
+/// Returns where the directory of the scenarios leads, and each link in it but those of public
+/// scenarios: what lies there is the exam by another name.
+fn behind_links(links: &Links, dir: &TreePath, frozen: &Frozen) -> Vec<TreePath> {
+    let mut places: Vec<TreePath> = links.leads_to(dir).into_iter().collect();
+    let within = links.within(dir).into_iter();
+    let withheld = within.filter(|at| !frozen.is_public_scenario(&at.to_string()));
+    places.extend(withheld.filter_map(|at| links.leads_to(&at)));
+    places
 }
 
 /// Puts the run's feedback files into the tree, where they are not committed on the branch.
@@ -548,12 +564,14 @@ fn render_prompt(run: &mut Run, turn: u32, paths: &TurnPaths) -> Result<String, 
         }
         None => None,
     };
+    let mut protected = frozen.config.protected_globs();
+    protected.extend(policy(run)?.led_to().iter().map(ToString::to_string));
     let context = PromptContext {
         iteration: run.summary().started.first_iteration + turn,
         turns_left: run.summary().max_iterations.saturating_sub(turn),
         feedback_file: feedback_path(run.summary().iteration()),
         specs: frozen.specs.iter().map(|(path, _)| path.clone()).collect(),
-        protected: frozen.config.protected_globs(),
+        protected,
         write: frozen.config.write.clone(),
         workspace: paths.workspace.display().to_string(),
         answer,

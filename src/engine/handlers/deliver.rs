@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::convergence::TurnClass;
-use crate::delivery::{Candidate, Delivery, Dropped, Found, Policy, Refusal, Scan, What, decide};
+use crate::delivery::{
+    Candidate, Delivery, Dropped, Found, Links, Policy, Refusal, Scan, What, decide,
+};
 use crate::engine::handlers::agent::turn_paths;
 use crate::engine::keeping::{Kept, keep};
 use crate::engine::receipt;
@@ -55,7 +57,7 @@ fn deliver(node: &Node, run: &mut Run, turn: u32) -> Result<TurnDelivery, Halt> 
         return not_taken(node, run, turn);
     }
     let scan = scan(run, &workspace)?;
-    let decided = decided(run, &scan)?;
+    let decided = decided(run, &workspace, &scan)?;
     let contents = contents(&workspace, decided.changes())?;
     let contaminated = end_receipt(node, run, &contents)?;
     let kept = keep(run, &workspace, &scan.found, &decided, contaminated)?;
@@ -199,21 +201,33 @@ fn take_question(
 }
 
 /// Returns what the settings say of what the workspace holds.
-fn decided(run: &mut Run, scan: &Scan) -> Result<Delivery, Halt> {
+fn decided(run: &mut Run, workspace: &ManagedTree, scan: &Scan) -> Result<Delivery, Halt> {
     let tip = run.summary().tip.clone();
     let paths: BTreeSet<TreePath> = run.files_of(&tip)?.keys().cloned().collect();
     let large = large_files(run, scan)?;
-    let policy = run
-        .frozen
-        .config
-        .delivery_policy()
-        .map_err(|error| Failure::of("settings", "the delivery policy can't be made", error))?;
-    Ok(decide(&policy, scan, &Candidate { paths, large }))
+    let policy = policy(run)?;
+    let submodules = workspace.submodules();
+    Ok(decide(&policy, scan, &Candidate { paths, large, submodules }))
 }
 
-/// Returns what the workspace holds beyond the branch's tip: without what lies in a submodule,
-/// which is another repository's, and without the outputs of set-up commands, which the factory
-/// itself put there.
+/// Returns what the agent may write, by the settings and the links of the base.
+pub(super) fn policy(run: &mut Run) -> Result<Policy, Halt> {
+    let links = base_links(run)?;
+    let policy = run.frozen.config.delivery_policy(links);
+    policy
+        .map_err(|error| Failure::of("settings", "the delivery policy can't be made", error).into())
+}
+
+/// Returns the links of the commit that the run began from.
+pub(super) fn base_links(run: &mut Run) -> Result<Links, Halt> {
+    let base = run.summary().started.base.clone();
+    let tree = run.files_of(&base)?;
+    let links = run.versioned()?.repo.read_links(&tree);
+    links.map(Links::of).map_err(git("reading the links of the base"))
+}
+
+/// Returns what the workspace holds beyond the branch's tip, without the outputs of set-up commands,
+/// which the factory itself put there.
 fn scan(run: &mut Run, workspace: &ManagedTree) -> Result<Scan, Halt> {
     let limits = run.frozen.config.delivery.limits();
     let least = ScanLimits::default();
@@ -228,8 +242,6 @@ fn scan(run: &mut Run, workspace: &ManagedTree) -> Result<Scan, Halt> {
     let mut scan = workspace
         .scan(&run.versioned()?.repo, limits)
         .map_err(tree_failure("reading the agent's workspace"))?;
-    let submodules = workspace.submodules();
-    scan.found.retain(|found| !submodules.iter().any(|module| found.path.is_within(module)));
     let outputs = run.frozen.outputs();
     let is_output = |path: &TreePath| outputs.iter().any(|output| path.is_within(output));
     scan.found.retain(|found| !is_output(&found.path));
@@ -365,6 +377,6 @@ fn to_changes(
 pub(super) fn workspace_patch(run: &mut Run) -> Result<Kept, Halt> {
     let workspace = open_workspace(run)?;
     let Ok(scan) = scan(run, &workspace) else { return Ok(Kept { patch: None, left_out: 0 }) };
-    let decided = decided(run, &scan)?;
+    let decided = decided(run, &workspace, &scan)?;
     keep(run, &workspace, &scan.found, &decided, true)
 }

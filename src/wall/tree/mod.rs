@@ -26,6 +26,7 @@ use crate::journal::make_private_dir;
 use crate::text::TreePath;
 
 pub use scan::ScanLimits;
+pub use source::{files_of_submodules, missing_submodules};
 pub use sync::SyncReport;
 
 /// A directory whose tracked files are those of a git tree.

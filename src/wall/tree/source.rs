@@ -1,7 +1,7 @@
 //! What has to be on disk for a tree: its own files, those of its submodules, and large files that
 //! it only points to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
@@ -66,6 +66,48 @@ impl Wants {
             || self.empty.holds_below(prefix)
             || self.empty.find(&prefix[..prefix.len() - 1]).is_some()
     }
+}
+
+/// Returns a sentence for each submodule of `tree` that is not on this machine: with what to do. The
+/// trees that are set to `tree` have nothing in its place.
+///
+/// # Errors
+/// An object is missing, or git failed.
+pub fn missing_submodules(repo: &Repo, tree: &Tree) -> Result<Vec<String>, TreeError> {
+    if !tree.values().any(|entry| entry.mode == Mode::Submodule) {
+        return Ok(Vec::new());
+    }
+    Wants::gather(repo, tree).map(|wants| wants.notices)
+}
+
+/// Returns what the submodules of `tree` have at `paths`, which need not be sorted: for each that
+/// is there its mode and bytes.
+///
+/// # Errors
+/// An object is missing, or git failed.
+pub fn files_of_submodules(
+    repo: &Repo,
+    tree: &Tree,
+    paths: &[TreePath],
+) -> Result<BTreeMap<TreePath, (Mode, Vec<u8>)>, TreeError> {
+    let mut files = BTreeMap::new();
+    if paths.is_empty() {
+        return Ok(files);
+    }
+    let wants = Wants::gather(repo, tree)?;
+    for path in paths {
+        let Some(at) = wants.files.find(path.as_bytes()) else { continue };
+        let wanted = &wants.files.0[at].1;
+        // The first source is the repository itself.
+        if wanted.source == 0 {
+            continue;
+        }
+        wants.sources[wanted.source].read_blobs([wanted.oid.clone()], &mut |_, bytes| {
+            files.insert(path.clone(), (wanted.mode, bytes.to_vec()));
+            Ok(())
+        })?;
+    }
+    Ok(files)
 }
 
 struct Gathering {
