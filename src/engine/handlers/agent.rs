@@ -10,7 +10,7 @@ use crate::agent::{
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::{Access, AgentSettings};
 use crate::convergence::{After, Crash, Fund, Patience, TurnAllowance, TurnClass, may_begin};
-use crate::delivery::Links;
+use crate::delivery::{Links, Policy};
 use crate::engine::frozen::Frozen;
 use crate::engine::handlers::deliver::{base_links, policy, workspace_patch};
 use crate::engine::handlers::feedback::feedback_path;
@@ -161,7 +161,7 @@ fn crashes_again(run: &mut Run, last: &Turn) -> Result<bool, Halt> {
     };
     // A question that it left goes to a person.
     let asks = run.versioned()?.paths.workspace.join(Policy::QUESTION).symlink_metadata().is_ok();
-    let changed = asks || workspace_patch(run)?.is_some_and(|patch| !patch.is_empty());
+    let changed = asks || workspace_patch(run)?.patch.is_some();
     let (words, words_before) = (last_words(run, last)?, last_words(run, &before)?);
     let crash = Crash { agent: last.agent, exit: last.exit, words: words.as_deref(), changed };
     Ok(crash.repeats(&Crash {
