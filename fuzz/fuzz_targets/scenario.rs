@@ -3,6 +3,7 @@
 #![no_main]
 
 use dark_factory::scenario::{Scenario, lint, parse};
+use dark_factory::text::Redaction;
 use dark_factory::verdict::criteria::{Found, Observed, unmet};
 use libfuzzer_sys::fuzz_target;
 
@@ -48,7 +49,15 @@ fn judge(scenario: &Scenario, output: &[u8]) {
                 _ => Found::File { bytes: output.to_vec(), cut },
             }
         };
-        let observed = Observed { stdout, stdout_cut: cut, stderr, stderr_cut: cut, file: &file };
+        let redaction = Redaction::none();
+        let observed = Observed {
+            stdout,
+            stdout_cut: cut,
+            stderr,
+            stderr_cut: cut,
+            file: &file,
+            redaction: &redaction,
+        };
         for unmet in unmet(&scenario.criteria, &observed) {
             for text in [&unmet.criterion, &unmet.expected, &unmet.actual] {
                 assert!(!text.is_empty() && text.len() < 10_000, "{unmet:?}");

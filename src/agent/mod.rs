@@ -37,6 +37,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{AgentSettings, Environment};
 use crate::convergence::TurnClass;
+use crate::text::Redaction;
 use crate::wall::confine::Confined;
 
 pub use crate::event::{Activity, Trouble, Usage};
@@ -119,7 +120,7 @@ pub struct Turn<'a> {
     pub confined: bool,
 }
 
-/// How an agent is started. Holds no secret: those stand in the environment alone.
+/// How an agent is started. The secrets that it gets stand in the environment alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {
     /// The backend that reads the stream.
@@ -147,6 +148,8 @@ pub struct Launch {
     pub way_out: Option<crate::wall::way_out::WayOut>,
     /// Files that hold secrets, which are kept out of what is stored of it; likewise.
     pub secret_files: Vec<PathBuf>,
+    /// Secrets that it is not given, which are kept out likewise.
+    pub secrets: Redaction,
 }
 
 /// What an agent reads on its standard input.
@@ -256,6 +259,7 @@ impl Launch {
             confined: None,
             way_out: None,
             secret_files: Vec::new(),
+            secrets: Redaction::default(),
         }
     }
 }

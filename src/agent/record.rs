@@ -44,6 +44,9 @@ pub(super) struct Spec {
     /// Files that hold secrets and may change while the turn goes on.
     #[serde(default)]
     pub(super) secret_files: Vec<OsString>,
+    /// Secrets that it is not given, and what stands in their place, see `text::Redaction::secrets`.
+    #[serde(default)]
+    pub(super) secrets: Vec<(String, String)>,
 }
 
 /// Who supervises the turn.
@@ -185,6 +188,7 @@ mod tests {
             confined: None,
             way_out: None,
             secret_files: Vec::new(),
+            secrets: Vec::new(),
         };
         let path = dir.path().join("spec.json");
         write_record(&path, &spec).unwrap();

@@ -1,12 +1,11 @@
 //! Replaces the values of secret variables in a stream, over the boundaries of its chunks.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt as _;
 
-/// What stands in a secret's place.
-const MASK: &[u8] = b"[redacted]";
+use crate::text::{RedactedStream, Redaction, SHORTEST_SECRET};
+
 /// Shorter values are as likely to be something else.
-pub(super) const SHORTEST: usize = 8;
+pub(super) const SHORTEST: usize = SHORTEST_SECRET;
 /// Parts of the names of variables that hold secrets.
 const TELLING: [&str; 6] = ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"];
 
@@ -18,44 +17,25 @@ pub fn is_secret(name: &str) -> bool {
 
 /// Replaces secrets in the bytes that are pushed through it.
 #[derive(Debug)]
-pub(super) struct Redactor {
-    /// The values, longest first, so that one that holds another goes whole.
-    secrets: Vec<Vec<u8>>,
-    /// The end of what was pushed, which may be the beginning of a secret.
-    held: Vec<u8>,
-}
+pub(super) struct Redactor(RedactedStream);
 
 impl Redactor {
-    /// Makes one for the secrets of `env`: the values of the variables whose names say so, as they
-    /// are and as JSON writes them.
-    pub(super) fn of(env: &[(OsString, OsString)]) -> Self {
+    /// Makes one for the secrets of `env`, the values of the variables whose names say so, and for those of
+    /// `product`.
+    pub(super) fn of(env: &[(OsString, OsString)], product: &Redaction) -> Self {
         let named = env.iter().filter(|(name, _)| is_secret(&name.to_string_lossy()));
-        let mut redactor = Self { secrets: Vec::new(), held: Vec::new() };
-        redactor.learn(named.map(|(_, value)| value.as_os_str()));
-        redactor
+        let values = named.map(|(_, value)| value.to_string_lossy().into_owned());
+        Self(Redaction::new(values).with(product).stream())
     }
 
     /// Makes one for these secrets.
     pub(super) fn of_values(values: &[String]) -> Self {
-        let mut redactor = Self { secrets: Vec::new(), held: Vec::new() };
-        redactor.learn(values.iter().map(OsStr::new));
-        redactor
+        Self(Redaction::new(values.iter().cloned()).stream())
     }
 
-    /// From now on keeps out these values too, as they are and as JSON writes them.
+    /// From now on keeps out these values too.
     pub(super) fn learn<'a>(&mut self, values: impl Iterator<Item = &'a OsStr>) {
-        self.secrets.extend(
-            values
-                .flat_map(|value| {
-                    let plain = value.as_bytes().to_vec();
-                    let json = serde_json::to_string(&value.to_string_lossy()).unwrap_or_default();
-                    let json = json.trim_matches('"').as_bytes().to_vec();
-                    [plain, json]
-                })
-                .filter(|value| value.len() >= SHORTEST),
-        );
-        self.secrets.sort_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
-        self.secrets.dedup();
+        self.0.learn(values.map(|value| value.to_string_lossy().into_owned()));
     }
 
     /// Returns `bytes` without the secrets; nothing else is pushed meanwhile.
@@ -67,28 +47,12 @@ impl Redactor {
 
     /// Takes `bytes` and returns what may be written by now.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
-        self.held.extend_from_slice(bytes);
-        let mut out = Vec::with_capacity(self.held.len());
-        let mut at = 0;
-        while at < self.held.len() {
-            let rest = &self.held[at..];
-            if let Some(secret) = self.secrets.iter().find(|secret| rest.starts_with(secret)) {
-                out.extend_from_slice(MASK);
-                at += secret.len();
-            } else if self.secrets.iter().any(|secret| secret.starts_with(rest)) {
-                break;
-            } else {
-                out.push(rest[0]);
-                at += 1;
-            }
-        }
-        self.held.drain(..at);
-        out
+        self.0.push(bytes)
     }
 
     /// Returns what was still held.
     pub(super) fn finish(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.held)
+        self.0.finish()
     }
 }
 
@@ -104,7 +68,7 @@ mod tests {
             ("PLAIN", "not-a-secret"),
         ]
         .map(|(name, value)| (name.into(), value.into()));
-        let mut redactor = Redactor::of(&env);
+        let mut redactor = Redactor::of(&env, &Redaction::default());
         let mut out: Vec<u8> = chunks.iter().flat_map(|chunk| redactor.push(chunk)).collect();
         out.extend(redactor.finish());
         String::from_utf8(out).unwrap()

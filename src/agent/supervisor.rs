@@ -25,7 +25,7 @@ use crate::process::survivors;
 use crate::process::{
     Call, Cancel, Keep, Signal, Stdin, Stream, Variables, closing, inherited, run,
 };
-use crate::text::one_line;
+use crate::text::{Redaction, one_line};
 use crate::verdict::Ending;
 use crate::wall::way_out::{self, Exit};
 
@@ -265,10 +265,11 @@ fn watched<T>(watch: &Watch<'_>, run: impl FnOnce() -> T) -> T {
     })
 }
 
-/// Returns what takes the turn's secrets out: those in the agent's variables, and the key that it does not
-/// hold, which shall not be found in what it prints either.
+/// Returns what takes the turn's secrets out: those in the agent's variables, and the key and the secrets of
+/// the product that it does not hold, which shall not be found in what it prints either.
 fn redactor(spec: &Spec) -> Redactor {
-    let mut redactor = Redactor::of(&spec.env);
+    let product = Redaction::of_secrets(spec.secrets.iter().cloned());
+    let mut redactor = Redactor::of(&spec.env, &product);
     let keyed = spec.way_out.as_ref().and_then(|way_out| way_out.keyed.as_ref());
     redactor.learn(keyed.into_iter().map(|keyed| OsStr::new(keyed.key())));
     redactor

@@ -43,6 +43,7 @@ fn stage(script: &str) -> Stage {
         confined: None,
         way_out: None,
         secret_files: Vec::new(),
+        secrets: Vec::new(),
     };
     Stage { dir, spec }
 }

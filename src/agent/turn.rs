@@ -263,6 +263,7 @@ fn spec(
         confined: launch.confined.clone(),
         way_out: launch.way_out.clone(),
         secret_files: launch.secret_files.iter().cloned().map(Into::into).collect(),
+        secrets: launch.secrets.secrets().to_vec(),
     })
 }
 

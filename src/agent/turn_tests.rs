@@ -37,6 +37,7 @@ fn stage() -> Stage {
         confined: None,
         way_out: None,
         secret_files: Vec::new(),
+        secrets: crate::text::Redaction::default(),
     };
     Stage { dir, paths, launch }
 }

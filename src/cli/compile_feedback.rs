@@ -12,7 +12,7 @@ use clap::{Parser, ValueEnum};
 use globset::{GlobBuilder, GlobSetBuilder};
 use regex::Regex;
 
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, redaction_of};
 use crate::feedback::{Disclosure, Input, Limits, Mask, Point, compile, read_point};
 use crate::id::ScenarioId;
 use crate::judge::{self, DiscoverError, makefile};
@@ -162,15 +162,17 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
         limits: Limits::default(),
     });
 
+    // Results and log are those of whoever judged, and of any version.
+    let markdown = redaction_of(env, &config.env).apply_to(&feedback.markdown);
     let mut output = Output::stdout(env.no_color());
     if args.stdout {
         // Failures are remembered, and told by `finish`.
-        let _ = output.write_all(feedback.markdown.as_bytes());
+        let _ = output.write_all(markdown.as_bytes());
         output.finish().context("can't write to standard output")?;
         return Ok(Exit::Satisfied);
     }
     let path = named(&args.output, &format!("feedback_iter_{iteration}.md"));
-    write_atomically(&path, feedback.markdown.as_bytes())?;
+    write_atomically(&path, markdown.as_bytes())?;
     if sum.is_some() {
         let ids = judged.iter().filter(|one| one.is_satisfied()).map(|one| one.id.clone());
         satisfied.insert(iteration, ids.collect());

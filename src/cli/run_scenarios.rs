@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::Parser;
 
 use crate::clock::{self, Clock as _, Instant, SystemClock};
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, redaction_of};
 use crate::engine::keep_out_of_git;
 use crate::event::Tier;
 use crate::id::ScenarioId;
@@ -278,6 +278,7 @@ fn judge(
     if args.prepare {
         setting_up::run(root, config, env, cancel)?;
     }
+    let place = place.redacting(redaction_of(env, &config.env));
     let entries: Vec<&Entry> = set.entries.iter().collect();
     let reports = args.reports.plan(args.format, args.quiet, env)?;
     let path = match &args.output {

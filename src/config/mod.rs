@@ -6,6 +6,7 @@ mod agents;
 mod environment;
 mod load;
 mod model;
+mod secrets;
 
 pub use agents::{AGENTS, KnownAgent, agent_names, unknown_effort};
 pub use environment::{ALLOWED, Audience, Environment, EnvironmentError, PROXIES, Variables};
@@ -16,3 +17,4 @@ pub use model::{
     PerDay, PerTurn, PrepareSettings, ReadyPort, ReadySettings, SatisfactionSettings,
     ScenarioSettings, Size, Span, WithoutProgress,
 };
+pub use secrets::redaction_of;

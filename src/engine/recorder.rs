@@ -95,8 +95,12 @@ impl Recorder {
     /// # Errors
     /// The journal could not take it.
     pub fn put_json<T: serde::Serialize>(&self, label: Label, value: &T) -> Result<BlobRef, Halt> {
-        let bytes = serde_json::to_vec(value).map_err(|error| store(StoreError::Json(error)))?;
-        self.put(label, bytes)
+        self.journal.put_json(label, value).map_err(store)
+    }
+
+    /// Returns a text without the secrets that are kept out of what is recorded.
+    pub fn without_secrets(&self, text: &str) -> String {
+        self.journal.without_secrets(text)
     }
 
     /// From now on keeps these values out of what is recorded.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::agent::CrashPoint;
 use crate::clock::{Clock as _, Instant, SystemClock, Timestamp};
-use crate::config::Environment;
+use crate::config::{Environment, redaction_of};
 use crate::convergence::Totals;
 use crate::event::{BlobRef, RunEvent, Summary, Tier};
 use crate::git::{GitError, Oid, Repo, Signature, Tree};
@@ -18,6 +18,7 @@ use crate::judge::{EvidenceDir, Fixtures, Judging, Place};
 use crate::pipeline::{Next, Phase, Walk};
 use crate::process::survivors::{self, Process, Search};
 use crate::process::{Cancel, Limited, mark};
+use crate::text::Redaction;
 use crate::wall::{ManagedTree, TreeError, short_name};
 
 use super::state::Lock;
@@ -135,7 +136,7 @@ impl Run {
     pub fn place(&mut self) -> Result<Place, Halt> {
         if self.versioned.is_none() {
             let env = self.env.for_product(&self.frozen.config.env, &self.root, None, None);
-            return Ok(Place::open(&self.root, env));
+            return Ok(Place::open(&self.root, env).redacting(self.secrets_of_product()));
         }
         self.sync_judge()?;
         let names = self.frozen.config.env.clone();
@@ -149,7 +150,13 @@ impl Run {
         let vars = env.for_product(&names, &seen, Some(&paths.judge_home), Some(&tmp));
         let root = paths.judge.clone();
         let confined = self.judging(&vars)?;
-        Ok(Place { confined, seen, ..Place::open(root, vars) })
+        let place = Place { confined, seen, ..Place::open(root, vars) };
+        Ok(place.redacting(self.secrets_of_product()))
+    }
+
+    /// Returns what keeps the secrets among the product's variables out of texts.
+    pub(super) fn secrets_of_product(&self) -> Redaction {
+        redaction_of(&self.env, &self.frozen.config.env)
     }
 
     /// Returns the fixtures of the run, which live in `place`.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::agent::{self, AgentError, DEFAULT_PROMPT, LoginError, PromptContext, PromptError};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Environment, EnvironmentError, Isolation};
+use crate::config::{Config, Environment, EnvironmentError, Isolation, redaction_of};
 use crate::convergence::{Decision, Limits, PriceTable, Raise, Totals};
 use crate::event::{Ended, Label, RunEvent, RunStarted, Summary};
 use crate::git::{GitError, Head, Oid, Repo};
@@ -279,8 +279,9 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
     let elsewhere = elsewhere(&limits, &runs, &id)?;
     let store = Box::new(DirStore::open(&runs.run(&id))?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let redaction = secrets(&frozen, &request.env);
-    let mut journal = Journal::begin(store, id.clone(), clock, redaction);
+    let of_agent = secrets(&frozen, &request.env);
+    let of_product = redaction_of(&request.env, &frozen.config.env);
+    let journal = Journal::begin(store, id.clone(), clock, of_agent.clone());
     let tree = match (&repo, &head) {
         (Some(repo), Some(head)) => repo.tree_of(head)?.as_str().to_owned(),
         _ => String::new(),
@@ -288,6 +289,8 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
     let frozen_blob = serde_json::to_vec(&frozen)
         .map_err(StoreError::from)
         .and_then(|bytes| journal.put(Label::Holdout, bytes))?;
+    // From here on: what was frozen is what the repository holds, and is judged by as it is.
+    let mut journal = journal.with_redaction(of_agent.with(&of_product));
     let first = next_iteration(&root);
     let started = RunEvent::RunStarted(Box::new(RunStarted {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -383,7 +386,8 @@ pub fn resume(request: Request, asked: &Resume) -> Result<Started, StartError> {
         serde_json::from_slice(&journal.get(&summary.started.frozen)?).map_err(StoreError::from)?;
     // What a killed turn had renewed of its login.
     agent::settle_logins(&request.env)?;
-    let journal = journal.with_redaction(secrets(&frozen, &request.env));
+    let of_product = redaction_of(&request.env, &frozen.config.env);
+    let journal = journal.with_redaction(secrets(&frozen, &request.env).with(&of_product));
     let from = where_to_go_on(&summary, asked)?;
     if summary.started.agent.is_some() {
         check_agent(&frozen, &request.env)?;
@@ -601,8 +605,8 @@ fn check_agent(frozen: &Frozen, env: &Environment) -> Result<String, StartError>
     Ok(backend.name().to_owned())
 }
 
-/// Returns the values that may not be written: those of the variables and files that an agent logs in
-/// with.
+/// Returns the values that may not be written because the agent logs in with them, of variables and
+/// of files.
 fn secrets(frozen: &Frozen, env: &Environment) -> Redaction {
     let agents = (0..).map_while(|number| frozen.config.agent.of(number));
     let mut values = Vec::new();

@@ -210,6 +210,41 @@ impl Journal {
         self.store.put(label, &self.redaction.apply(bytes))
     }
 
+    /// Returns a text without the secrets.
+    pub fn without_secrets(&self, text: &str) -> String {
+        self.redaction.apply_to(text)
+    }
+
+    /// Keeps a value as a blob of JSON, secrets taken out of its texts first: in JSON as it is written, what
+    /// is replaced could be a part of its own signs.
+    ///
+    /// # Errors
+    /// The store could not take it.
+    pub fn put_json<T: serde::Serialize>(
+        &self,
+        label: Label,
+        value: &T,
+    ) -> Result<BlobRef, StoreError> {
+        if self.redaction.is_empty() {
+            return self.store.put(label, &serde_json::to_vec(value)?);
+        }
+        let mut value = serde_json::to_value(value)?;
+        self.redact(&mut value);
+        self.store.put(label, &serde_json::to_vec(&value)?)
+    }
+
+    /// Takes the secrets out of the texts of a value.
+    fn redact(&self, value: &mut serde_json::Value) {
+        use serde_json::Value;
+        match value {
+            _ if self.redaction.is_empty() => {}
+            Value::String(text) => *text = self.redaction.apply_to(text),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.redact(item)),
+            Value::Object(fields) => fields.values_mut().for_each(|field| self.redact(field)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
     /// Returns the bytes of a blob.
     ///
     /// # Errors
@@ -317,5 +352,17 @@ mod tests {
         let journal = Journal::begin(store, RunId::parse("r").unwrap(), clock(), redaction);
         let blob = journal.put(Label::Internal, b"key sk-12345678.".to_vec()).unwrap();
         assert_eq!(journal.get(&blob).unwrap(), b"key [redacted].");
+    }
+
+    #[test]
+    fn json_without_a_secret_is_json() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Box::new(DirStore::open(dir.path()).unwrap());
+        let redaction = Redaction::new(["says-it\"".to_owned()]);
+        let journal = Journal::begin(store, RunId::parse("r").unwrap(), clock(), redaction);
+        let value = serde_json::json!({"a": ["it says-it", "it says-it\""], "n": 1.5});
+        let blob = journal.put_json(Label::Internal, &value).unwrap();
+        let kept: serde_json::Value = serde_json::from_slice(&journal.get(&blob).unwrap()).unwrap();
+        assert_eq!(kept, serde_json::json!({"a": ["it says-it", "it [redacted]"], "n": 1.5}));
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 
 use crate::process::{self, Call, Cancel, Finished, Keep, Stream, Variables, find_program};
+use crate::text::Redaction;
 use crate::verdict::Ending;
 use crate::wall::confine::Network;
 
@@ -31,13 +32,22 @@ pub struct Place {
     pub env: Arc<Variables>,
     /// What confines the commands; none runs them as they are.
     pub confined: Option<Arc<Judging>>,
+    /// The secrets among its variables, which go into nothing that is told or kept of what commands write.
+    pub redaction: Redaction,
 }
 
 impl Place {
-    /// Returns a place whose commands nothing confines.
+    /// Returns a place whose commands nothing confines, and which knows of no secret.
     pub fn open(root: impl Into<PathBuf>, env: impl Into<Arc<Variables>>) -> Self {
         let root = root.into();
-        Self { seen: root.clone(), root, env: env.into(), confined: None }
+        let redaction = Redaction::default();
+        Self { seen: root.clone(), root, env: env.into(), confined: None, redaction }
+    }
+
+    /// Returns it, these secrets being kept out of what is told and kept of its commands.
+    #[must_use]
+    pub fn redacting(self, redaction: Redaction) -> Self {
+        Self { redaction, ..self }
     }
 
     /// Runs `script` to its end, with `extra` set over the place's own environment.

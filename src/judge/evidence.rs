@@ -15,7 +15,10 @@ use globset::{GlobBuilder, GlobMatcher};
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, openat};
 use rustix::io::Errno;
 
+use crate::text::Redaction;
 use crate::verdict::Evidence;
+
+use super::Place;
 
 /// The most bytes of one file that are copied, from its beginning.
 const LARGEST: u64 = 10 << 20;
@@ -25,10 +28,14 @@ const MOST_BYTES: u64 = 50 << 20;
 const MOST_FILES: usize = 100;
 /// The most entries that are looked at for one glob.
 const MOST_LOOKED_AT: usize = 100_000;
+/// How much is read at a time.
+const CHUNK: usize = 64 * 1024;
 
 /// Copies what `wanted` names below `root` into `to`, whose old content is dropped, and returns what
-/// became of each. `shown` is `to` as results name it.
-pub(super) fn collect(root: &Path, wanted: &[&str], to: &Path, shown: &str) -> Vec<Evidence> {
+/// became of each. `shown` is `to` as results name it. Text is copied without the place's secrets; what
+/// holds a NUL is no text.
+pub(super) fn collect(place: &Place, wanted: &[&str], to: &Path, shown: &str) -> Vec<Evidence> {
+    let root = place.root.as_path();
     // Evidence of an earlier judgement would be taken for this one's.
     let _ = fs::remove_dir_all(to);
     let mut left = MOST_BYTES;
@@ -43,7 +50,7 @@ pub(super) fn collect(root: &Path, wanted: &[&str], to: &Path, shown: &str) -> V
                     evidence.missing = format!("{more} more files, only {MOST_FILES} are kept");
                 }
                 for path in found.iter().take(MOST_FILES) {
-                    match copy(root, path, to, &mut left) {
+                    match copy(place, path, to, &mut left) {
                         Ok(is_whole) => {
                             evidence.files.push(format!("{shown}/{}", path.display()));
                             if !is_whole {
@@ -145,8 +152,8 @@ impl Search {
 }
 
 /// Copies one file; returns whether all of it was taken.
-fn copy(root: &Path, path: &Path, to: &Path, left: &mut u64) -> io::Result<bool> {
-    let file = open(root, path)?;
+fn copy(place: &Place, path: &Path, to: &Path, left: &mut u64) -> io::Result<bool> {
+    let file = open(&place.root, path)?;
     if !is(&file, FileType::RegularFile) {
         return Err(io::Error::other("it is no regular file"));
     }
@@ -160,10 +167,44 @@ fn copy(root: &Path, path: &Path, to: &Path, left: &mut u64) -> io::Result<bool>
     }
     let mut source = File::from(file);
     let mut copy = File::create(&target)?;
-    let copied = io::copy(&mut (&mut source).take(most), &mut copy)?;
+    let mut some = (&mut source).take(most);
+    let copied = if place.redaction.is_empty() {
+        io::copy(&mut some, &mut copy)?
+    } else {
+        copy_without(&mut some, &place.redaction, &mut copy)?
+    };
     copy.flush()?;
     *left -= copied;
     Ok(source.read(&mut [0])? == 0)
+}
+
+/// Copies a text without the secrets in it, and anything else as it is; returns how much was read.
+fn copy_without(
+    source: &mut impl io::Read,
+    redaction: &Redaction,
+    copy: &mut File,
+) -> io::Result<u64> {
+    let mut chunk = vec![0; CHUNK];
+    let mut stream = redaction.stream();
+    let (mut copied, mut is_text) = (0, true);
+    loop {
+        let length = source.read(&mut chunk)?;
+        if length == 0 {
+            break;
+        }
+        copied += length as u64;
+        let bytes = &chunk[..length];
+        if is_text && bytes.contains(&0) {
+            is_text = false;
+            copy.write_all(&stream.finish())?;
+        }
+        match is_text {
+            true => copy.write_all(&stream.push(bytes))?,
+            false => copy.write_all(bytes)?,
+        }
+    }
+    copy.write_all(&stream.finish())?;
+    Ok(copied)
 }
 
 fn is(file: &OwnedFd, kind: FileType) -> bool {
@@ -212,7 +253,8 @@ mod tests {
         }
 
         fn collect(&self, wanted: &str) -> Evidence {
-            collect(&self.root(), &[wanted], &self.kept(), "e/a").remove(0)
+            let place = Place::open(self.root(), crate::process::Variables::new());
+            collect(&place, &[wanted], &self.kept(), "e/a").remove(0)
         }
 
         #[track_caller]

@@ -93,7 +93,10 @@ fn run_gate(
     let limits = Limits { time: gate.timeout.0, grace: GRACE, keep, network, shown: Vec::new() };
     let mut kept: Vec<u8> = Vec::new();
     let mut written = Ok(());
-    let mut live = |_: Stream, bytes: &[u8]| {
+    let mut take = |bytes: &[u8]| {
+        if bytes.is_empty() {
+            return;
+        }
         kept.extend_from_slice(bytes);
         if kept.len() > 2 * KEPT_BYTES {
             kept.drain(..kept.len() - KEPT_BYTES);
@@ -103,7 +106,12 @@ fn run_gate(
         }
         progress(GateProgress::Output(gate, bytes));
     };
+    let mut streams = [place.redaction.stream(), place.redaction.stream()];
+    let mut live = |stream: Stream, bytes: &[u8]| take(&streams[stream as usize].push(bytes));
     let finished = place.bash(&gate.run, &BTreeMap::new(), limits, cancel, &mut live);
+    for stream in &mut streams {
+        take(&stream.finish());
+    }
     written?;
     if kept.last().is_some_and(|last| *last != b'\n') {
         writeln!(log)?;

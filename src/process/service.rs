@@ -18,6 +18,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group};
 
 use crate::clock::Instant;
+use crate::text::{RedactedStream, Redaction};
 use crate::verdict::Ending;
 
 use super::leader::{How, ending_of, exit_descriptor, nothing, start_child, wait};
@@ -81,7 +82,8 @@ impl Service {
         drop(input);
         let mut service =
             Self { exit: exit_descriptor(pid), pid, mark, reading: None, over: false };
-        let reader = Reader { output, stop, log: log.clone(), live };
+        let clean = log.redaction.stream();
+        let reader = Reader { output, stop, log: log.clone(), clean, live };
         let thread = std::thread::Builder::new().name("log".to_owned()).spawn(|| reader.run())?;
         service.reading = Some((stopper, thread));
         Ok(service)
@@ -212,6 +214,7 @@ fn adopted(seen: &[Process]) {
 pub(crate) struct Log {
     path: PathBuf,
     file: Arc<Mutex<LogFile>>,
+    redaction: Redaction,
 }
 
 impl Log {
@@ -222,7 +225,12 @@ impl Log {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let file = File::options().read(true).write(true).create_new(true).open(path)?;
         let file = Arc::new(Mutex::new(LogFile { file, length: 0, total: 0 }));
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), file, redaction: Redaction::none() })
+    }
+
+    /// Returns it, these secrets being kept out of what is written to it from now on.
+    pub(crate) fn redacting(self, redaction: &Redaction) -> Self {
+        Self { redaction: redaction.clone(), ..self }
     }
 
     /// Returns where it is.
@@ -287,18 +295,25 @@ struct Reader {
     /// At its end once the service has been stopped.
     stop: PipeReader,
     log: Log,
+    /// Keeps the secrets out of the log.
+    clean: RedactedStream,
     live: Live,
 }
 
 impl Reader {
     fn run(mut self) {
+        self.read();
+        self.log.push(&self.clean.finish());
+    }
+
+    fn read(&mut self) {
         let mut chunk = vec![0; CHUNK];
         let mut stopped: Option<Instant> = None;
         loop {
             match self.output.read(&mut chunk) {
                 Ok(0) => return,
                 Ok(length) => {
-                    self.log.push(&chunk[..length]);
+                    self.log.push(&self.clean.push(&chunk[..length]));
                     (self.live)(&chunk[..length]);
                     if stopped.is_some_and(|since| since.left(DRAIN).is_zero()) {
                         return;

@@ -14,7 +14,7 @@ pub use base64::base64;
 pub use cut::{first_line, head, listed, one_line, plural, single_spaced, tail, visible};
 pub use nearest::nearest;
 pub use place::{Lines, line_column, line_span};
-pub use redact::Redaction;
+pub use redact::{Cut, RedactedStream, Redaction, SHORTEST_SECRET};
 pub use regex::why_no_regex;
 pub use size::{parse_size, show_count, show_size};
 pub use tree_path::{TreePath, TreePathError};

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Unmet;
 use crate::scenario::{Criterion, CriterionCheck, JsonStep, Subject, TextTest, regex_of};
-use crate::text::{one_line, plural, visible};
+use crate::text::{Cut, Redaction, one_line, plural, visible};
 
 /// The most characters of a text that was expected or found.
 const FRAGMENT: usize = 160;
@@ -33,6 +33,8 @@ pub struct Observed<'a> {
     /// Looks at a path, relative to the root of the tree and without `..`. Links out of the tree
     /// are for it to refuse.
     pub file: &'a dyn Fn(&str) -> Found,
+    /// What is kept out of what is said of it; it is checked as it is.
+    pub redaction: &'a Redaction,
 }
 
 /// What stands at a path.
@@ -72,14 +74,44 @@ pub fn unmet(criteria: &[Criterion], observed: &Observed<'_>) -> Vec<Unmet> {
     criteria
         .iter()
         .filter_map(|criterion| {
-            let miss = streams.miss(criterion.check.as_ref()?)?;
+            let check = criterion.check.as_ref()?;
+            let miss = streams.miss(check)?;
             Some(Unmet {
                 criterion: one_line(&criterion.text, 2 * FRAGMENT),
                 expected: miss.expected,
-                actual: miss.actual,
+                actual: told(check, &streams, observed.redaction, miss.actual),
             })
         })
         .collect()
+}
+
+/// Returns what is told of what was found: `actual`, or where secrets are known, what would be said had
+/// their placeholders been written, since a fragment may hold a part of one.
+fn told(
+    check: &CriterionCheck,
+    streams: &Streams<'_>,
+    redaction: &Redaction,
+    actual: String,
+) -> String {
+    if redaction.is_empty() {
+        return actual;
+    }
+    let clean =
+        |text: &Text<'_>| Text { text: Cow::Owned(redaction.apply_to(&text.text)), cut: text.cut };
+    let file = |path: &str| match (streams.file)(path) {
+        Found::File { bytes, cut } => {
+            let at = Cut { start: false, end: cut };
+            Found::File { bytes: redaction.apply_cut(bytes, at), cut }
+        }
+        other => other,
+    };
+    let clean =
+        Streams { stdout: clean(&streams.stdout), stderr: clean(&streams.stderr), file: &file };
+    match clean.miss(check) {
+        Some(miss) => redaction.apply_to(&miss.actual),
+        // It is the secret itself that is wrong.
+        None => "what was found holds a secret, and is not shown".to_owned(),
+    }
 }
 
 /// What was asked for, and what was found.
@@ -491,6 +523,8 @@ fn cut(text: &str, limit: usize) -> String {
 mod tests {
     use proptest::prelude::*;
 
+    static NOTHING: Redaction = Redaction::none();
+
     use super::*;
     use crate::scenario::parse;
 
@@ -502,7 +536,14 @@ mod tests {
     }
 
     fn observed<'a>(stdout: &'a [u8], file: &'a dyn Fn(&str) -> Found) -> Observed<'a> {
-        Observed { stdout, stdout_cut: false, stderr: b"warning: x\n", stderr_cut: false, file }
+        Observed {
+            stdout,
+            stdout_cut: false,
+            stderr: b"warning: x\n",
+            stderr_cut: false,
+            file,
+            redaction: &NOTHING,
+        }
     }
 
     fn files(path: &str) -> Found {
@@ -528,6 +569,27 @@ mod tests {
         let found: Vec<_> =
             found.iter().map(|unmet| (unmet.expected.as_str(), unmet.actual.as_str())).collect();
         assert_eq!(found, [(expected, actual)], "{item}");
+    }
+
+    #[test]
+    fn what_is_checked_has_the_secret_and_what_is_told_has_not() {
+        let secret = "long-secret-1".repeat(20);
+        let redaction = Redaction::of_variables([("K".to_owned(), secret.clone())]);
+        let text = format!("key {secret} end\n");
+        let check = |item: &str, expected: &[&str]| {
+            let observed = Observed { redaction: &redaction, ..observed(text.as_bytes(), &files) };
+            let found = unmet(&criteria(item), &observed);
+            let found: Vec<&str> = found.iter().map(|unmet| unmet.actual.as_str()).collect();
+            assert_eq!(found, expected, "{item}");
+        };
+        check("stdout contains \"-secret-1 end\"", &[]);
+        check("stdout equals \"x\"", &["line 1 is \"key [K] end\""]);
+        // Of what makes it fail, no part is told.
+        check(
+            "stdout does not contain \"secret-1 end\"",
+            &["what was found holds a secret, and is not shown"],
+        );
+        check("stdout does not contain \"end\"", &["line 1: \"key [K] end\""]);
     }
 
     const TASKS: &[u8] = b"1 Buy milk\n2 call mum\n\n";
@@ -727,7 +789,7 @@ mod tests {
             ]),
         ) {
             let file = |_: &str| Found::File { bytes: stdout.clone(), cut };
-            let observed = Observed { stdout: &stdout, stdout_cut: cut, stderr: &stdout, stderr_cut: cut, file: &file };
+            let observed = Observed { stdout: &stdout, stdout_cut: cut, stderr: &stdout, stderr_cut: cut, file: &file, redaction: &NOTHING };
             for unmet in unmet(&criteria(item), &observed) {
                 prop_assert!(!unmet.expected.is_empty() && !unmet.actual.is_empty());
                 let commands = unmet.actual.contains('\u{1b}');

@@ -30,6 +30,7 @@ mod private;
 mod receipts;
 mod repository;
 mod runner;
+mod secrets;
 mod selecting;
 mod shuffle;
 mod support;

@@ -350,6 +350,7 @@ fn take_turn(
         .map_err(agent_failure)?;
     launch.furnish(&paths.home).map_err(agent_failure)?;
     launch.secret_files = run.secret_files(settings, &paths, login.as_ref());
+    launch.secrets = run.secrets_of_product();
     let mut names = agent::variables(chosen, settings, &run.env);
     if let Some(kept) = &kept {
         names.retain(|name| name != kept.variable);

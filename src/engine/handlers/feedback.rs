@@ -37,6 +37,7 @@ impl Handler<Run> for Feedback {
 pub(super) fn write(node: &Node, run: &mut Run, publish: bool) -> Result<(), Halt> {
     let iteration = run.summary().iteration();
     let (markdown, masked) = compile_now(run)?;
+    let markdown = run.recorder.without_secrets(&markdown);
     let blob = run.recorder.put(Label::Public, markdown.clone())?;
     if run.versioned.is_none() {
         write_in_place(run, iteration, &markdown)?;

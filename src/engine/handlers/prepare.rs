@@ -18,7 +18,7 @@ use crate::git::Tree;
 use crate::id::Digest;
 use crate::journal::write_durably;
 use crate::pipeline::{Node, NodeOutcome, Status};
-use crate::process::{self, Call, Keep};
+use crate::process::{self, Call, Keep, Stream};
 use crate::verdict::{Ending, GateResult, GateStatus};
 use crate::wall::confine::hand_over;
 use crate::wall::way_out::{self, Exit};
@@ -94,11 +94,13 @@ fn prepare(
         .limit(step.timeout.0)
         .keep(Keep { head: 0, tail: 20_000 });
     let mut output = Vec::new();
-    let mut live = |_, bytes: &[u8]| {
+    let mut take = |bytes: &[u8]| {
         output.extend_from_slice(bytes);
         let excess = output.len().saturating_sub(20_000);
         output.drain(..excess);
     };
+    let mut streams = [place.redaction.stream(), place.redaction.stream()];
+    let mut live = |stream: Stream, bytes: &[u8]| take(&streams[stream as usize].push(bytes));
     let changed = inputs_changed(run, step, tree)?;
     let asked = match (run.frozen.config.network.prepare, changed) {
         (Some(asked), _) => asked,
@@ -137,6 +139,7 @@ fn prepare(
         None => process::run(&call, &run.cancel, &mut live),
     };
     run.check_cancel()?;
+    streams.iter_mut().for_each(|stream| take(&stream.finish()));
     let mut text = String::from_utf8_lossy(&output).into_owned();
     let ms = u64::try_from(done.duration.as_millis()).unwrap_or(u64::MAX);
     if done.ending.is_success() {

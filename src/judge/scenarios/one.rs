@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::process::{Cancel, Captured, Finished, Keep, Stream};
 use crate::scenario::{Diagnostic, Entry, Scenario, Visibility, canary};
-use crate::text::head;
+use crate::text::{Cut, Redaction, head};
 use crate::verdict::criteria::{Observed, unmet};
 use crate::verdict::{
     Attempt, Ending, Evidence, Judged, Miss, Obstacle, Unmet, Verdict, of_attempt, of_attempts,
@@ -127,13 +127,24 @@ impl Judge<'_> {
         let repeat = self.settings.repeat.max(1) as usize;
         let mut attempts: Vec<Attempt> = Vec::new();
         loop {
+            let redaction = &self.work.place.redaction;
+            let mut streams = [redaction.stream(), redaction.stream()];
+            let tell = |stream, bytes: Vec<u8>| {
+                if !bytes.is_empty() {
+                    listener.tell(Progress::Output(entry, stream, bytes));
+                }
+            };
             let finished = self.run(&script, scenario, variables, &mut |stream, bytes| {
                 if self.settings.live {
-                    listener.tell(Progress::Output(entry, stream, bytes.to_vec()));
+                    tell(stream, streams[stream as usize].push(bytes));
                 }
             });
+            for stream in [Stream::Stdout, Stream::Stderr] {
+                tell(stream, streams[stream as usize].finish());
+            }
+            // What is checked is what was written; what is told of it knows no secret.
             let unmet = self.unmet(scenario, &finished);
-            let attempt = Attempt { unmet, ..attempt_of(finished) };
+            let attempt = Attempt { unmet, ..attempt_of(finished, redaction) };
             let verdict = of_attempt(&attempt);
             attempts.push(attempt);
             let made = attempts.len();
@@ -164,6 +175,7 @@ impl Judge<'_> {
             stderr: &stderr,
             stderr_cut: finished.stderr.is_cut(),
             file: &|path| look_at(&self.work.place.root, path),
+            redaction: &self.work.place.redaction,
         };
         unmet(&scenario.criteria, &observed)
     }
@@ -176,7 +188,7 @@ impl Judge<'_> {
             return Vec::new();
         }
         let id = entry.id.as_str();
-        collect(&self.work.place.root, &wanted, &path.join(id), &format!("{shown}/{id}"))
+        collect(self.work.place, &wanted, &path.join(id), &format!("{shown}/{id}"))
     }
 
     fn run(
@@ -222,9 +234,10 @@ fn kept(captured: &Captured) -> Vec<u8> {
     [captured.head.as_slice(), between, captured.tail.as_slice()].concat()
 }
 
-fn attempt_of(finished: Finished) -> Attempt {
+fn attempt_of(finished: Finished, redaction: &Redaction) -> Attempt {
     let Finished { ending, stdout, stderr, duration, leaked, stopped } = finished;
-    let ((stdout_head, stdout_end), (stderr_head, stderr_end)) = (ends(&stdout), ends(&stderr));
+    let ((stdout_head, stdout_end), (stderr_head, stderr_end)) =
+        (ends(&stdout, redaction), ends(&stderr, redaction));
     Attempt {
         stdout_head,
         stderr_head,
@@ -237,7 +250,10 @@ fn attempt_of(finished: Finished) -> Attempt {
 }
 
 /// Returns the beginning and the end of a stream; all of it is the end where it is not much.
-fn ends(captured: &Captured) -> (String, String) {
+/// Secrets are replaced before anything is cut.
+fn ends(captured: &Captured, redaction: &Redaction) -> (String, String) {
+    let clean = if redaction.is_empty() { None } else { Some(without(captured, redaction)) };
+    let captured = clean.as_ref().unwrap_or(captured);
     let length = captured.head.len() + captured.tail.len();
     if !captured.is_cut() && length <= MUCH {
         return (String::new(), captured.text());
@@ -250,6 +266,20 @@ fn ends(captured: &Captured) -> (String, String) {
     };
     let beginning = String::from_utf8_lossy(&bytes[..length.min(4 * HEAD)]);
     (head(&beginning, HEAD).to_owned(), end.tail_text())
+}
+
+/// Returns what was kept of a stream without the secrets in it, nor what a cut has left of one.
+fn without(captured: &Captured, redaction: &Redaction) -> Captured {
+    let left_out =
+        captured.total.saturating_sub((captured.head.len() + captured.tail.len()) as u64);
+    if left_out == 0 {
+        let tail = redaction.apply(captured.bytes());
+        return Captured { total: tail.len() as u64, head: Vec::new(), tail };
+    }
+    let head = redaction.apply_cut(captured.head.clone(), Cut { start: false, end: true });
+    let tail = redaction.apply_cut(captured.tail.clone(), Cut { start: true, end: false });
+    let total = left_out + (head.len() + tail.len()) as u64;
+    Captured { head, tail, total }
 }
 
 /// Returns what is wrong with a scenario, with its line where it is about one.
