@@ -154,6 +154,14 @@ pub const CHECKS: &[Check] = &[
         "A symbolic link to a directory is not followed, so no scenario below it is judged. Make it \
          a directory, or name its target with `scenarios.dir`.",
     ),
+    error(
+        "S025",
+        "setting outside of the front matter",
+        "Front matter is YAML between two lines of `---` at the head of the file, behind nothing but \
+         blank lines and comments. Between other marks (`+++`, `----`, a fence), indented, below the \
+         title or without marks, a setting such as `critical: true` would be passed over. Put it there; \
+         what is no setting goes below the title.",
+    ),
     warning(
         "S030",
         "evaluation ends in `|| true`",

@@ -3,6 +3,7 @@
 
 mod checks;
 mod criteria;
+mod front;
 mod history;
 mod holdout;
 mod lint;
@@ -29,6 +30,6 @@ pub use parse::{MAX_BYTES, Parsed, parse};
 pub use select::{
     Expression, ExpressionError, ExpressionProblem, MAX_DEPTH, Selection, Slip, Wanted,
 };
-pub use set::from_files;
 pub(crate) use set::{FileRead, read_file, set_of};
+pub use set::from_files;
 pub use shard::{Shard, ShardError};

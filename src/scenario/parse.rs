@@ -9,6 +9,7 @@ use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, T
 
 use super::checks::check_of;
 use super::criteria::{self, Reading};
+use super::front;
 use super::{
     CodeBlock, Criterion, CriterionCheck, Diagnostic, EvidenceItem, FrontMatter, Precondition,
     Scenario, Severity,
@@ -254,6 +255,7 @@ fn read(file: &str, source: &str) -> Parsed {
             warnings: Vec::new(),
         };
     };
+    reader.stray_setting(body);
     let outline = outline(source, body);
     let (title, name) = title(&outline.headings).unzip();
     let name = name.filter(|name| !name.is_empty());
@@ -491,25 +493,16 @@ impl Reader<'_> {
     /// no end.
     fn front_matter(&mut self) -> Option<(FrontMatter, usize)> {
         let source = self.source;
-        let start = if source.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-        let mut lines = source[start..].split_inclusive('\n');
-        let first = lines.next().unwrap_or("");
-        if first.trim_end() != "---" {
-            return Some((FrontMatter::default(), start));
-        }
-        let yaml = start + first.len();
-        let mut end = yaml;
-        let Some(closing) = lines.find(|line| {
-            let closes = matches!(line.trim_end(), "---" | "...");
-            end += if closes { 0 } else { line.len() };
-            closes
-        }) else {
-            let help = "end it with a line of `---`";
-            self.report("S009", Some(start..start + 3), "the front matter has no end", help);
-            return None;
+        let (mark, yaml, body) = match front::place(source) {
+            front::Place::None { body } => return Some((FrontMatter::default(), body)),
+            front::Place::Open { mark } => {
+                let help = "end it with a line of `---`";
+                self.report("S009", Some(mark), "the front matter has no end", help);
+                return None;
+            }
+            front::Place::Between { mark, yaml, body } => (mark, yaml, body),
         };
-        let body = end + closing.len();
-        let text = &source[yaml..end];
+        let (text, yaml) = (&source[yaml.clone()], yaml.start);
         let front = match yaml::read::<FrontMatter>(text) {
             Ok(front) => {
                 self.check_front(&front, text, yaml);
@@ -518,12 +511,22 @@ impl Reader<'_> {
             Err(problem) => {
                 let code = if problem.unknown_key.is_some() { "S010" } else { "S009" };
                 let span = problem.span.map(|span| yaml + span.start..yaml + span.end);
-                let span = span.unwrap_or(start..start + 3);
-                self.report(code, Some(span), problem.message, problem.help);
+                self.report(code, Some(span.unwrap_or(mark)), problem.message, problem.help);
                 FrontMatter::default()
             }
         };
         Some((front, body))
+    }
+
+    /// Reports a setting that somebody meant and nobody would read.
+    fn stray_setting(&mut self, body: usize) {
+        let is_section = |heading: &str| Section::named(heading).is_some();
+        if let Some(front::Stray { key, span }) = front::stray(self.source, body, is_section) {
+            let message =
+                format!("`{key}` stands outside of the front matter, and is not read there");
+            let help = "put settings as YAML between two lines of `---` at the head of the file";
+            self.report("S025", Some(span), message, help);
+        }
     }
 
     fn check_front(&mut self, front: &FrontMatter, text: &str, yaml: usize) {

@@ -205,3 +205,22 @@ fn what_the_factory_judged_in_place_is_known_the_next_time() {
     product.iterate(&["--no-agent", "--in-place"]).code(1);
     check(&product, &["--failed", "--category", "web"], &["01_login"]);
 }
+
+#[test]
+fn settings_that_would_not_be_read_make_a_scenario_invalid() {
+    let text = scenario("critical: true", "A", "web", 0);
+    let product = Product::new()
+        .file("scenarios/blank.md", format!("\n<!-- licence -->\n{text}"))
+        .file("scenarios/toml.md", text.replace("---", "+++").replace(": true", " = true"))
+        .file(
+            "scenarios/rule.md",
+            text.replace("---\ncritical: true\n---\n", "").replace("## Cat", "---\n\n## Cat"),
+        )
+        .committed();
+    check(&product, &["-E", "critical()"], &["blank"]);
+    let ran = product.run_scenarios(&["--check"]).code(2);
+    let found = "error[S025]: `critical` stands outside of the front matter, and is not read there\n --> \
+                 scenarios/toml.md:2:1";
+    assert!(ran.stdout.contains(found), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("blank.md") && !ran.stdout.contains("rule.md"), "{}", ran.stdout);
+}
