@@ -26,6 +26,9 @@ pub enum IdError {
     },
 }
 
+/// How many digits of a digest tell names apart that are the same in ASCII.
+const MARK: usize = 8;
+
 fn check(kind: &'static str, text: &str) -> Result<(), IdError> {
     if text.is_empty() {
         return Err(IdError::Empty { kind });
@@ -103,13 +106,17 @@ impl ScenarioId {
     /// Makes the id of the scenario in `file`, a path relative to the scenarios' directory.
     ///
     /// The path without `.md`, in lower case, each run of other characters than a-z, 0-9 and `_`
-    /// made one `-`. Two files can come to the same id; [`ScenarioId::distinguished`] tells them
-    /// apart.
-    pub fn for_file(file: &str) -> Self {
-        let lower = file.to_lowercase();
-        let stem = lower.strip_suffix(".md").unwrap_or(&lower);
+    /// made one `-`. Where the path has others than those of ASCII, a digest of it is appended, since what
+    /// is left of such names is soon the same. Whatever other files there are, it stays what it is;
+    /// two files can come to the same id.
+    pub fn for_file(file: impl AsRef<[u8]>) -> Self {
+        let file = file.as_ref();
+        let stem = match file.len().checked_sub(3) {
+            Some(end) if file[end..].eq_ignore_ascii_case(b".md") => &file[..end],
+            _ => file,
+        };
         let mut id = String::new();
-        for c in stem.chars() {
+        for c in String::from_utf8_lossy(stem).to_lowercase().chars() {
             if c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' {
                 id.push(c);
             } else if !id.is_empty() && !id.ends_with('-') {
@@ -117,12 +124,11 @@ impl ScenarioId {
             }
         }
         let id = id.trim_end_matches('-');
-        Self(if id.is_empty() { "scenario".to_owned() } else { id.to_owned() })
-    }
-
-    /// Returns the id with a mark of `file` appended, for a file whose plain id is taken.
-    pub fn distinguished(&self, file: &[u8]) -> Self {
-        Self(format!("{}-{}", self.0, &Digest::of(file).as_str()[..6]))
+        let id = if id.is_empty() { "scenario" } else { id };
+        Self(match stem.is_ascii() {
+            true => id.to_owned(),
+            false => format!("{id}-{}", &Digest::of(stem).as_str()[..MARK]),
+        })
     }
 }
 
@@ -179,9 +185,25 @@ mod tests {
     #[test]
     fn a_file_name_becomes_an_id() {
         for (file, id) in
-            [("01_Log In.md", "01_log-in"), ("sub/dir/É!.md", "sub-dir"), ("….md", "scenario")]
+            [("01_Log In.md", "01_log-in"), ("sub/dir/E!.MD", "sub-dir-e"), ("!.md", "scenario")]
         {
             assert_eq!(ScenarioId::for_file(file).as_str(), id, "{file}");
         }
+    }
+
+    #[test]
+    fn a_name_beyond_ascii_has_an_id_of_its_own() {
+        let id = |file: &str| ScenarioId::for_file(file).to_string();
+        assert_eq!(
+            id("登录.md"),
+            format!("scenario-{}", &Digest::of("登录".as_bytes()).as_str()[..8])
+        );
+        assert!(id("sub/übung.md").starts_with("sub-bung-"));
+        let ids: std::collections::BTreeSet<String> =
+            ["登录", "退出", "🚀", "🎉", "übung", "öbung", "Übung"]
+                .map(|name| id(&format!("{name}.md")))
+                .into();
+        assert_eq!(ids.len(), 7);
+        assert_ne!(ScenarioId::for_file(b"\xff.md"), ScenarioId::for_file(b"\xfe.md"));
     }
 }

@@ -209,7 +209,9 @@ fn scenarios(
     let set = match &args.scenarios_dir {
         None => match judge::discover(root, &config.scenarios.dir) {
             Err(error @ DiscoverError::Missing { .. }) => Err(error).or_exit(Exit::Nothing),
-            Err(error @ DiscoverError::NoDirectory { .. }) => Err(error).or_exit(Exit::Usage),
+            Err(error @ (DiscoverError::NoDirectory { .. } | DiscoverError::SameId { .. })) => {
+                Err(error).or_exit(Exit::Usage)
+            }
             other => other.or_exit(Exit::Broken),
         },
         Some(dir) => {

@@ -280,6 +280,10 @@ impl<'a> Doctor<'a> {
             Ok(set) => set,
             Err(error) => {
                 let next = format!("write one in {dir}/; `factory lint --explain S002` shows how");
+                let next = match error {
+                    DiscoverError::SameId { .. } => "rename one of them".to_owned(),
+                    _ => next,
+                };
                 let found = match error {
                     DiscoverError::NoDirectory { .. } => format!("there is no directory {dir}/"),
                     other => other.to_string(),

@@ -299,7 +299,9 @@ fn start_failure(error: StartError) -> anyhow::Error {
         StartError::NoScenarios { .. } | StartError::Discover(DiscoverError::Missing { .. }) => {
             Exit::Nothing
         }
-        StartError::Discover(DiscoverError::NoDirectory { .. }) => Exit::Usage,
+        StartError::Discover(DiscoverError::NoDirectory { .. } | DiscoverError::SameId { .. }) => {
+            Exit::Usage
+        }
         StartError::Discover(DiscoverError::Unreadable { .. }) => Exit::Broken,
         StartError::Isolation { .. } | StartError::Keys { .. } => Exit::Isolation,
         StartError::Agent(agent) if !agent.is_request() => Exit::Broken,

@@ -7,7 +7,7 @@ use crate::judge::{CutShort, meet_cut_short, read_history, remember};
 use crate::process::end_orphans;
 use crate::report::Output;
 use crate::report::results::{Results, ResultsError};
-use crate::scenario::History;
+use crate::scenario::{Entry, History};
 use crate::text::plural;
 use crate::verdict::Judged;
 
@@ -52,20 +52,38 @@ fn note(one: &CutShort, root: &Path) -> String {
     )
 }
 
-/// Returns what came of the scenarios of the product at `root` the last time; nothing where they
-/// were never judged.
+/// Returns what came of the scenarios of the product at `root` the last time, of which `entries` are those
+/// that there are; nothing where they were never judged.
 ///
 /// # Errors
 /// There is a record, and it can't be read.
-pub(super) fn history(root: &Path) -> anyhow::Result<History> {
-    if let Some(history) = read_history(&root.join(STATE)).or_exit(Exit::Usage)? {
+pub(super) fn history(root: &Path, entries: &[Entry]) -> anyhow::Result<History> {
+    if let Some(mut history) = read_history(&root.join(STATE)).or_exit(Exit::Usage)? {
+        let is_new = |entry: &&Entry| !entry.file.is_ascii() && history.past(&entry.id).is_none();
+        let new: Vec<&Entry> = entries.iter().filter(is_new).collect();
+        // Earlier versions gave other ids to such names; their results name the file, too.
+        if !new.is_empty()
+            && let Ok(results) = Results::read(&root.join(RESULTS))
+        {
+            for judged in results.judged() {
+                if let Some(entry) = new.iter().find(|entry| entry.file == judged.file) {
+                    history.record(entry.id.clone(), judged.past());
+                }
+            }
+        }
         return Ok(history);
     }
     // Another program's results, or those of an earlier version.
     match Results::read(&root.join(RESULTS)) {
         Ok(results) => {
             let past = |judged: &Judged| (judged.id.clone(), judged.past());
-            Ok(results.judged().iter().map(past).collect())
+            let mut judged = results.judged();
+            for one in &mut judged {
+                if let Some(entry) = entries.iter().find(|entry| entry.file == one.file) {
+                    one.id = entry.id.clone();
+                }
+            }
+            Ok(judged.iter().map(past).collect())
         }
         Err(ResultsError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
             Ok(History::default())

@@ -195,7 +195,9 @@ fn scenarios(
                 Ok((set, root.to_owned()))
             }
             Err(error @ DiscoverError::Missing { .. }) => Err(error).or_exit(Exit::Nothing),
-            Err(error @ DiscoverError::NoDirectory { .. }) => Err(error).or_exit(Exit::Usage),
+            Err(error @ (DiscoverError::NoDirectory { .. } | DiscoverError::SameId { .. })) => {
+                Err(error).or_exit(Exit::Usage)
+            }
             Err(error @ DiscoverError::Unreadable { .. }) => Err(error).or_exit(Exit::Broken),
         };
     };
@@ -224,7 +226,7 @@ fn scenarios(
 
 fn list(args: &Args, output: &mut Output, set: &ScenarioSet, root: &Path) -> anyhow::Result<Exit> {
     match args.format {
-        Format::Json => output.line(Listed::json(&set.entries, &history(root)?)),
+        Format::Json => output.line(Listed::json(&set.entries, &history(root, &set.entries)?)),
         _ => Listed::lines(&set.entries).iter().for_each(|line| output.line(line)),
     }
     Ok(Exit::Satisfied)
@@ -291,7 +293,7 @@ fn judge(
     let record = begin_record(args, env, root, &ids)?;
     let settings = settings(args, config, root, &record);
     // Only an order and an estimate hang on it.
-    let past = history(root).unwrap_or_default();
+    let past = history(root, &set.entries).unwrap_or_default();
     let logs = record.dir().join("fixtures");
     let fixtures = Fixtures::new(&config.fixtures, &place, &logs, cancel).or_exit(Exit::Usage)?;
     let work = Work {

@@ -154,8 +154,11 @@ impl SelectionArgs {
             let more = plural(slips.len() - SLIPS, "more pattern");
             stderr.line(format_args!("warning: nothing is matched by {more}"));
         }
-        let history =
-            if selection.asks_for_history() { history(root)? } else { History::default() };
+        let history = if selection.asks_for_history() {
+            history(root, &set.entries)?
+        } else {
+            History::default()
+        };
         let never = set.entries.iter().filter(|entry| history.past(&entry.id).is_none()).count();
         if self.failed && never == set.entries.len() {
             let message = "nothing was judged here before, so that nothing is known to have \

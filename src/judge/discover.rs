@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::id::ScenarioId;
 use crate::scenario::{
-    Diagnostic, Entry, FileRead, MAX_BYTES, ScenarioSet, Severity, read_file, set_of,
+    Diagnostic, Entry, FileRead, MAX_BYTES, ScenarioSet, Severity, of_one_id, read_file, set_of,
 };
 use crate::text::{TreePath, visible};
 
@@ -50,6 +50,16 @@ pub enum DiscoverError {
         /// What the system said.
         source: io::Error,
     },
+    /// What is known of the one would be taken for the other's.
+    #[error(
+        "{files} have one id, `{id}`; rename one of them, so that they differ in more than case and punctuation"
+    )]
+    SameId {
+        /// The id.
+        id: ScenarioId,
+        /// The files, as a fragment.
+        files: String,
+    },
 }
 
 /// Finds and reads the scenarios in the directory `dir` of the tree at `root`, in the order of
@@ -62,7 +72,7 @@ pub enum DiscoverError {
 /// absent; a directory that can't be listed is one as well.
 ///
 /// # Errors
-/// There is no such directory, or it can't be listed.
+/// There is no such directory, it can't be listed, or two of its files have one id.
 pub fn discover(root: &Path, dir: &str) -> Result<ScenarioSet, DiscoverError> {
     let path = root.join(dir);
     match fs::metadata(&path) {
@@ -81,7 +91,12 @@ pub fn discover(root: &Path, dir: &str) -> Result<ScenarioSet, DiscoverError> {
         linked: Vec::new(),
     };
     walk.everything(&path, dir).map_err(|source| DiscoverError::Unreadable { path, source })?;
-    Ok(walk.into_set(dir))
+    let set = walk.into_set(dir);
+    if let Some((id, files)) = of_one_id(&set) {
+        let files = files.iter().map(|file| format!("`{file}`")).collect::<Vec<_>>().join(" and ");
+        return Err(DiscoverError::SameId { id: id.clone(), files });
+    }
+    Ok(set)
 }
 
 /// What a walk has found, each with its path relative to the directory.
@@ -245,10 +260,7 @@ impl Walk {
             });
         }
         for (path, broken) in self.broken {
-            let mut id = ScenarioId::for_file(&String::from_utf8_lossy(&path));
-            while set.entries.iter().any(|entry| entry.id == id) {
-                id = id.distinguished(&path);
-            }
+            let id = ScenarioId::for_file(&path);
             let at = paths.partition_point(|other| *other < path);
             let entry = invalid(id, dir, &path, broken);
             paths.insert(at, path);
@@ -470,14 +482,27 @@ mod tests {
     #[test]
     fn names_of_any_bytes_are_found_and_ids_are_unique() {
         let tree = Tree::new();
-        for name in [b"a b.md".as_slice(), b"a\nb.md", b"\xff.md", b"-a-b.md"] {
+        for name in [b"a b.md".as_slice(), b"a\nc.md", b"\xff.md", b"\xfe.md"] {
             fs::write(tree.path("scenarios").join(OsStr::from_bytes(name)), SCENARIO).unwrap();
         }
         symlink("nowhere", tree.path("scenarios/a_b.md")).unwrap();
-        symlink("nowhere", tree.path("scenarios/a+b.md")).unwrap();
+        symlink("nowhere", tree.path("scenarios/a+d.md")).unwrap();
         let set = discover(&tree.path(""), "scenarios").unwrap();
         let ids: std::collections::BTreeSet<_> = set.entries.iter().map(|e| &e.id).collect();
         assert_eq!((set.entries.len(), ids.len()), (6, 6));
+    }
+
+    #[test]
+    fn two_files_of_one_id_are_named() {
+        let tree = Tree::new();
+        tree.file("scenarios/a b.md");
+        symlink("nowhere", tree.path("scenarios/A-b.md")).unwrap();
+        let error = discover(&tree.path(""), "scenarios").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`scenarios/A-b.md` and `scenarios/a b.md` have one id, `a-b`; rename one of them, so that they \
+             differ in more than case and punctuation"
+        );
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub struct Known {
     pub id: ScenarioId,
     /// Its name.
     pub name: String,
+    /// Its file; empty where that is not known.
+    pub file: String,
     /// What came of it.
     pub verdict: PublishedVerdict,
     /// As in the results.
@@ -142,6 +144,7 @@ impl Known {
         Self {
             id: judged.id.clone(),
             name: result.name,
+            file: judged.file.clone(),
             verdict: PublishedVerdict::of(&judged.verdict),
             exit_code: result.exit_code,
             why: result.error_summary,
@@ -183,6 +186,7 @@ impl From<Line> for Known {
             duration: Duration::try_from_secs_f64(line.duration_seconds.unwrap_or(0.0))
                 .unwrap_or_default(),
             name: line.name,
+            file,
         }
     }
 }
@@ -284,9 +288,14 @@ pub fn compare(old: &Outline, new: &Outline) -> Comparison {
     let before: BTreeMap<&ScenarioId, &Known> =
         old.scenarios.iter().map(|one| (&one.id, one)).collect();
     let now: BTreeSet<&ScenarioId> = new.scenarios.iter().map(|one| &one.id).collect();
+    // The same file under another id, as an earlier version gave it.
+    let renamed = old.scenarios.iter().filter(|one| !one.file.is_empty() && !now.contains(&one.id));
+    let renamed: BTreeMap<&str, &Known> = renamed.map(|one| (one.file.as_str(), one)).collect();
+    let mut found = BTreeSet::new();
     let mut differences = Vec::new();
     for one in &new.scenarios {
-        match before.get(&one.id) {
+        let same_file = || renamed.get(one.file.as_str()).inspect(|old| _ = found.insert(&old.id));
+        match before.get(&one.id).or_else(same_file) {
             None => differences.push(difference(Change::OnlyNew, None, Some(one))),
             Some(old) => {
                 if let Some(change) = change(old, one) {
@@ -296,7 +305,8 @@ pub fn compare(old: &Outline, new: &Outline) -> Comparison {
         }
     }
     let same = new.scenarios.len() - differences.len();
-    let gone = old.scenarios.iter().filter(|one| !now.contains(&one.id));
+    let is_gone = |one: &&Known| !now.contains(&one.id) && !found.contains(&one.id);
+    let gone = old.scenarios.iter().filter(is_gone);
     differences.extend(gone.map(|one| difference(Change::OnlyOld, Some(one), None)));
     differences.sort_by(|a, b| (a.change, &a.id).cmp(&(b.change, &b.id)));
     Comparison { conditions: conditions(old, new, &differences), differences, same }
@@ -453,6 +463,18 @@ mod tests {
         let comparison = compare(&outline(from_ref(old)), &outline(from_ref(new)));
         assert_eq!(comparison.differences.first().map(|one| one.change), expected);
         assert_eq!(comparison.same, usize::from(expected.is_none()));
+    }
+
+    #[test]
+    fn a_file_that_has_another_id_now_is_the_same_scenario() {
+        let (old, new) = (exited("scenario", 1), exited("scenario-0123abcd", 0));
+        check(&old, &Judged { file: old.file.clone(), ..new }, Some(Change::NewlyPassing));
+        // Where another one has the old id, that is this.
+        let other = Judged { file: "scenarios/other.md".into(), ..exited("scenario", 1) };
+        let new = Judged { file: old.file.clone(), ..exited("scenario-0123abcd", 0) };
+        let found = compare(&outline(&[old]), &outline(&[other, new]));
+        assert_eq!(found.differences.len(), 1);
+        assert_eq!(found.differences[0].change, Change::OnlyNew);
     }
 
     #[test]

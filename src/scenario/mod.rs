@@ -31,5 +31,5 @@ pub use select::{
     Expression, ExpressionError, ExpressionProblem, MAX_DEPTH, Selection, Slip, Wanted,
 };
 pub(crate) use set::{FileRead, read_file, set_of};
-pub use set::from_files;
+pub use set::{from_files, of_one_id};
 pub use shard::{Shard, ShardError};

@@ -1,6 +1,6 @@
 //! Makes the set of a run from the files of a directory.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Diagnostic, Entry, Parsed, ScenarioSet, lint, parse};
@@ -21,7 +21,8 @@ pub(crate) struct FileRead {
 
 /// Reads the scenarios among `files`, pairs of a path relative to the directory `dir` and what
 /// the file holds: those whose names end in `.md`, whatever the case, in the order of their
-/// paths' bytes. `dir` is the directory as people see it: `scenarios`.
+/// paths' bytes. `dir` is the directory as people see it: `scenarios`. See [`of_one_id`] for what has
+/// to be looked at then.
 pub fn from_files(dir: &str, files: Vec<(Vec<u8>, Vec<u8>)>) -> ScenarioSet {
     let scenarios = files.into_iter().filter(|(path, _)| is_markdown(path));
     set_of(scenarios.map(|(path, bytes)| read_file(dir, path, &bytes)).collect())
@@ -47,12 +48,8 @@ pub(crate) fn read_file(dir: &str, path: Vec<u8>, bytes: &[u8]) -> FileRead {
 pub(crate) fn set_of(mut files: Vec<FileRead>) -> ScenarioSet {
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let mut set = ScenarioSet::default();
-    let mut taken = BTreeSet::new();
     for FileRead { path, shown, file, parsed, warnings } in files {
-        let mut id = ScenarioId::for_file(&String::from_utf8_lossy(&path));
-        while !taken.insert(id.clone()) {
-            id = id.distinguished(&path);
-        }
+        let id = ScenarioId::for_file(&path);
         set.diagnostics.extend(warnings);
         let name = parsed.name.unwrap_or_else(|| stem(&shown).to_owned());
         set.entries.push(Entry {
@@ -64,6 +61,18 @@ pub(crate) fn set_of(mut files: Vec<FileRead>) -> ScenarioSet {
         });
     }
     set
+}
+
+/// Returns the first id that several files of a set have, and these files; none where each has its own.
+///
+/// To tell them apart by a number or a mark would give the one the other's id once a file comes or goes,
+/// and with it its history: a person has to rename one.
+pub fn of_one_id(set: &ScenarioSet) -> Option<(&ScenarioId, Vec<&str>)> {
+    let mut files: BTreeMap<&ScenarioId, Vec<&str>> = BTreeMap::new();
+    for entry in &set.entries {
+        files.entry(&entry.id).or_default().push(&entry.file);
+    }
+    files.into_iter().find(|(_, files)| files.len() > 1)
 }
 
 fn is_markdown(path: &[u8]) -> bool {
@@ -100,32 +109,27 @@ mod tests {
     #[test]
     fn files_come_in_the_order_of_their_bytes() {
         check(
-            &[b"b.md", b"a/z.md", b"B.MD", b"notes.txt", b".md"],
-            &[
-                ("b", "scenarios/B.MD"),
-                ("a-z", "scenarios/a/z.md"),
-                (&format!("b-{}", &crate::id::Digest::of(b"b.md").as_str()[..6]), "scenarios/b.md"),
-            ],
+            &[b"b.md", b"a/z.md", b"C.MD", b"notes.txt", b".md"],
+            &[("c", "scenarios/C.MD"), ("a-z", "scenarios/a/z.md"), ("b", "scenarios/b.md")],
         );
     }
 
     #[test]
-    fn ids_are_unique_even_against_a_file_that_looks_distinguished() {
-        let mark = crate::id::Digest::of(b"a.md").as_str()[..6].to_owned();
-        let upper = format!("A-{mark}.md");
-        let set = from_files(
-            "s",
-            [b"A.md".as_slice(), upper.as_bytes(), b"a.md", b"a .md"]
-                .map(|path| (path.to_vec(), Vec::new()))
-                .to_vec(),
+    fn files_of_one_id_are_found_and_keep_it() {
+        let set = check(
+            &[b"A.md", b"a.md", b"b.md"],
+            &[("a", "scenarios/A.md"), ("a", "scenarios/a.md"), ("b", "scenarios/b.md")],
         );
-        let ids: BTreeSet<_> = set.entries.iter().map(|entry| entry.id.clone()).collect();
-        assert_eq!(ids.len(), 4);
+        let (id, files) = of_one_id(&set).unwrap();
+        assert_eq!((id.as_str(), files), ("a", vec!["scenarios/A.md", "scenarios/a.md"]));
+        let set = check(&[b"b.md"], &[("b", "scenarios/b.md")]);
+        assert_eq!(of_one_id(&set), None);
     }
 
     #[test]
     fn a_name_that_is_no_text_is_shown_escaped() {
-        check(&[b"\xff\n.md"], &[("scenario", "scenarios/\\xff\\n.md")]);
+        let id = ScenarioId::for_file(b"\xff\n.md");
+        check(&[b"\xff\n.md"], &[(id.as_str(), "scenarios/\\xff\\n.md")]);
     }
 
     #[test]

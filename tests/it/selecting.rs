@@ -207,6 +207,56 @@ fn what_the_factory_judged_in_place_is_known_the_next_time() {
 }
 
 #[test]
+fn a_new_file_takes_nothing_of_an_old_one() {
+    let product = Product::new()
+        .file("scenarios/登录.md", scenario("weight: 1", "登录", "web", 1))
+        .file("scenarios/退出.md", scenario("weight: 1", "退出", "web", 0))
+        .committed();
+    product.run_scenarios(&["-q"]).code(1);
+    let files = |args: &[&str]| -> Vec<String> {
+        let args = [&["--list", "--format=json"], args].concat();
+        let shown = json(&product.run_scenarios(&args).code(0).stdout);
+        let all = shown["scenarios"].as_array().unwrap().clone();
+        all.iter().map(|one| one["file_path"].as_str().unwrap().to_owned()).collect()
+    };
+    // It sorts before both.
+    product.write("scenarios/保存.md", scenario("weight: 1", "保存", "web", 0));
+    assert_eq!(files(&["--failed"]), ["scenarios/登录.md"]);
+    assert_eq!(files(&["-E", "last(none)"]), ["scenarios/保存.md"]);
+    // As an earlier version had named them.
+    let results = json(&product.read(RESULTS));
+    let ids: Vec<&str> = results["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["id"].as_str().unwrap())
+        .collect();
+    for file in [RESULTS, "artifacts/factory/history.json"] {
+        let text = product.read(file);
+        product.write(file, text.replace(ids[0], "scenario").replace(ids[1], "scenario-0b1c2d"));
+    }
+    assert_eq!(files(&["--failed"]), ["scenarios/登录.md"]);
+    assert_eq!(files(&["-E", "last(none)"]), ["scenarios/保存.md"]);
+}
+
+#[test]
+fn two_files_of_one_id_are_refused_by_name() {
+    let product = Product::new()
+        .file("scenarios/login.md", scenario("weight: 1", "Log in", "web", 0))
+        .file("scenarios/a/b.md", scenario("weight: 1", "B", "web", 0))
+        .committed();
+    product.run_scenarios(&["-q"]).code(0);
+    product.write("scenarios/Login.md", scenario("weight: 1", "Log in again", "web", 1));
+    let both = "`scenarios/Login.md` and `scenarios/login.md` have one id, `login`; rename one";
+    for args in [&[][..], &["--list"], &["--check"], &["login"]] {
+        refused(&product, args, 2, both);
+    }
+    product.iterate(&["--no-agent"]).code(2).says(both);
+    product.compile_feedback(&[]).code(2).says(both);
+    product.factory(&["lint"]).code(2).says(both);
+}
+
+#[test]
 fn settings_that_would_not_be_read_make_a_scenario_invalid() {
     let text = scenario("critical: true", "A", "web", 0);
     let product = Product::new()
