@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::config::{Config, Environment, GateSettings, PrepareSettings};
+use crate::config::{Config, Environment, GateSettings, PrepareSettings, redaction_of};
 use crate::judge::{Place, run_gates, said};
 use crate::process::Cancel;
 use crate::report::Output;
@@ -28,6 +28,7 @@ pub(super) fn run(
 ) -> anyhow::Result<()> {
     let is_there = |output: &String| root.join(output).symlink_metadata().is_ok();
     let place = Place::open(root, env.for_product(&config.env, root, None, None));
+    let place = place.redacting(redaction_of(env, &config.env));
     let mut output = Output::stderr(env.no_color());
     for step in &config.prepare {
         let there: Vec<&String> = step.outputs.iter().filter(|output| is_there(output)).collect();
