@@ -57,6 +57,12 @@ pub enum AgentError {
         /// How to get it.
         hint: &'static str,
     },
+    /// The agent's program is there, and is no program for this user.
+    #[error("the agent's program can't be started: {why}")]
+    NotExecutable {
+        /// What keeps it, with the file.
+        why: String,
+    },
     /// The agent has no login.
     #[error(
         "agent `{backend}` has no login: {}{}let the agent read its own login with \

@@ -37,6 +37,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{AgentSettings, Environment};
 use crate::convergence::TurnClass;
+use crate::process::not_found;
 use crate::text::Redaction;
 use crate::wall::confine::Confined;
 
@@ -441,7 +442,15 @@ fn check_installed(program: &str, hint: &'static str, env: &Environment) -> Resu
         _ if program.contains('/') => true,
         _ => env.find_program(program).is_some(),
     };
-    if found { Ok(()) } else { Err(AgentError::NotInstalled { program: program.to_owned(), hint }) }
+    if found {
+        return Ok(());
+    }
+    Err(match not_found(program.as_ref(), &env.for_tools()) {
+        error if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            AgentError::NotExecutable { why: error.to_string() }
+        }
+        _ => AgentError::NotInstalled { program: program.to_owned(), hint },
+    })
 }
 
 /// Checks that one of the variables that the agent gets is set, that it gets something of the person's

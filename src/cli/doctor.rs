@@ -20,8 +20,8 @@ use crate::agent::{
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::{AgentSettings, Config, Environment, PROXIES};
 use crate::convergence::{Billing, PriceTable};
-use crate::engine::preflight::{LITTLE_ROOM, executes_nothing, rooms, version};
-use crate::engine::{RepoState, StartError, Walls, blind};
+use crate::engine::preflight::{LITTLE_ROOM, executes_nothing, rooms, temporary_files, version};
+use crate::engine::{BRANCHES, RepoState, StartError, Walls, blind};
 use crate::event::Tier;
 use crate::git::{self, GitError, Head, Repo};
 use crate::judge::{DiscoverError, check_needs, discover, makefile};
@@ -184,8 +184,9 @@ impl<'a> Doctor<'a> {
         let version = match git::version(&self.env.for_tools()) {
             Ok(version) => version,
             Err(error) => {
-                let next = "install git 2.30 or later, for example `sudo apt-get install git`";
-                self.note("git", Mark::Fail, one_line(&error.to_string(), 200), Some(next));
+                let is_missing = matches!(&error, GitError::NotStarted { is_missing: true, .. });
+                let next = is_missing.then_some("for example `sudo apt-get install git`");
+                self.note("git", Mark::Fail, one_line(&error.to_string(), 300), next);
                 return None;
             }
         };
@@ -222,7 +223,13 @@ impl<'a> Doctor<'a> {
             }
             Err(error) => one_line(&error.to_string(), 200),
         };
-        self.note("git", Mark::Ok, format!("{version}; {at}; {dirty}"), None);
+        let found = format!("{version}; {at}; {dirty}");
+        match in_the_way(&repo) {
+            None => self.note("git", Mark::Ok, found, None),
+            Some((mark, more, next)) => {
+                self.note("git", mark, format!("{found}; {more}"), Some(&next));
+            }
+        }
         Some(repo)
     }
 
@@ -408,6 +415,17 @@ impl<'a> Doctor<'a> {
                         self.note(name, Mark::Warn, format!("{place}; {why}"), install);
                     }
                 }
+            }
+            (Some(_), None)
+                if let Err(error @ AgentError::NotExecutable { .. }) =
+                    backend.check(settings, self.env) =>
+            {
+                self.note(
+                    name,
+                    Mark::Fail,
+                    error.to_string(),
+                    Some("make it a program that you may execute"),
+                );
             }
             (Some(found), None) => {
                 let place = format!("{what}: no `{}` on PATH", found.program);
@@ -665,6 +683,12 @@ impl<'a> Doctor<'a> {
             (None, Ok(dir)) => dir,
             (None, Err(_)) => self.root.clone(),
         };
+        if let Err(error) = temporary_files(self.env) {
+            let temp = self.env.temp_dir();
+            let found = format!("no temporary file can be made in {}: {error}", temp.display());
+            let next = "export TMPDIR=/some/directory that can be written";
+            return self.note("disk", Mark::Fail, found, Some(next));
+        }
         let rooms = rooms(&dir, self.env);
         let words = rooms
             .iter()
@@ -710,6 +734,51 @@ impl<'a> Doctor<'a> {
             }
         }
     }
+}
+
+/// Returns what of the repository a run would fail by or should be known before, how bad that is, and what to do:
+/// a branch in the place of the runs' own, objects that a partial clone lacks. None where there is nothing.
+fn in_the_way(repo: &Repo) -> Option<(Mark, String, String)> {
+    const WHOLE: &str = "git fetch --refetch --no-filter";
+    if let Err(GitError::InTheWay { name }) = repo.has_room_for(BRANCHES) {
+        let found = format!("a branch `{name}` is in the way of the runs' branches `{name}/...`");
+        return Some((Mark::Fail, found, format!("git branch -m {name} old-{name}")));
+    }
+    let head = repo.head().ok()?;
+    let missing = repo.missing_of(head.commit()?).ok()?;
+    if let Some(first) = missing.first() {
+        let objects = plural(missing.len(), "object");
+        let Some(remote) = repo.promisor().ok()? else {
+            let found = format!("{objects} of the commit are not here, {first} for one");
+            return Some((Mark::Fail, found, "git fsck".to_owned()));
+        };
+        return Some(match repo.reaches(&remote) {
+            Ok(Ok(())) => {
+                let found =
+                    format!("a partial clone: {objects} of the commit are still at `{remote}`");
+                let next = format!("nothing: a run fetches them; `{WHOLE}` fetches all");
+                (Mark::Warn, found, next)
+            }
+            Ok(Err(why)) => {
+                let found = format!(
+                    "a partial clone: {objects} of the commit are still at `{remote}`, which can't be reached: {why}"
+                );
+                (Mark::Fail, found, format!("see that it can be reached, or `{WHOLE}`"))
+            }
+            Err(error) => {
+                let found = format!(
+                    "a partial clone: {objects} of the commit are still at `{remote}`, which does not answer: {error}"
+                );
+                (Mark::Fail, found, format!("see that it can be reached, or `{WHOLE}`"))
+            }
+        });
+    }
+    let remotes = repo.remotes_with(BRANCHES).ok()?;
+    let remote = remotes.first()?;
+    let found = format!(
+        "`{remote}` has a branch `{BRANCHES}`, beside which `factory publish` can push none"
+    );
+    Some((Mark::Warn, found, "rename that branch at the remote".to_owned()))
 }
 
 /// Returns whether a word of a command sets a variable.

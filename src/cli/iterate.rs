@@ -11,7 +11,7 @@ use crate::clock::{Clock as _, SystemClock, parse_moment};
 use crate::config::{Config, Environment, Span, agent_names, unknown_effort};
 use crate::convergence::{Billing, Raise};
 use crate::engine::{
-    Finish, Request, Resume, RunSettings, StartError, Started, begin, chain, drive, resume,
+    Finish, Halt, Request, Resume, RunSettings, StartError, Started, begin, chain, drive, resume,
 };
 use crate::event::{Summary, Tier};
 use crate::judge::DiscoverError;
@@ -304,6 +304,7 @@ fn start_failure(error: StartError) -> anyhow::Error {
         }
         StartError::Discover(DiscoverError::Unreadable { .. }) => Exit::Broken,
         StartError::Isolation { .. } | StartError::Keys { .. } => Exit::Isolation,
+        StartError::Halt(Halt::Interrupted(signal)) => Exit::Interrupted(*signal),
         StartError::Agent(agent) if !agent.is_request() => Exit::Broken,
         StartError::Git(git) if !git.is_request() => Exit::Broken,
         StartError::Git(_)
@@ -327,6 +328,7 @@ fn start_failure(error: StartError) -> anyhow::Error {
         | StartError::Store(_)
         | StartError::Tree(_)
         | StartError::Disk { .. }
+        | StartError::NoTemporary { .. }
         | StartError::NoExec { .. }
         | StartError::Halt(_) => Exit::Broken,
     };

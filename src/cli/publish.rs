@@ -18,6 +18,7 @@ use serde_json::json;
 
 use crate::config::{Config, Environment};
 use crate::delivery::Links;
+use crate::engine::BRANCHES;
 use crate::git::{GitError, Mode, Oid, Remote, Repo, Server, TreeEntry};
 use crate::process::{self, Call, Cancel, Stdin, Variables};
 use crate::report::github::{Level, annotation, harmless, write_job_files};
@@ -126,6 +127,15 @@ fn run_to(
     repo.push(&place.remote(), &commit, claim.branch)
         .map_err(|error| match error {
             GitError::NotStarted { .. } => anyhow::Error::new(error),
+            // The server's words; they choose a message and decide nothing.
+            GitError::Failed { ref stderr, .. }
+                if stderr.contains(&format!("'refs/heads/{BRANCHES}' exists")) =>
+            {
+                anyhow::Error::new(error).context(format!(
+                    "the branch {} was not pushed: the branch `{BRANCHES}` of the remote is in its way; rename that one there, and publish again",
+                    claim.branch
+                ))
+            }
             _ => anyhow::Error::new(error).context(format!(
                 "the branch {} was not pushed; the token has to write contents, and nobody else may have pushed to the branch",
                 claim.branch
@@ -1246,8 +1256,11 @@ esac
         let hook = bench.path("remote.git");
         git(&hook, &["fetch", "--quiet", "../repo", other.as_str()]);
         git(&hook, &["update-ref", &format!("refs/heads/{BRANCH}"), other.as_str()]);
-        fails(&[], "was not pushed");
+        fails(&[], "was not pushed; the token");
         assert_eq!(bench.pushed(), other.as_str());
+        git(&hook, &["update-ref", "-d", &format!("refs/heads/{BRANCH}")]);
+        git(&hook, &["update-ref", "refs/heads/factory", other.as_str()]);
+        fails(&[], "the branch `factory` of the remote is in its way; rename");
     }
 
     #[test]

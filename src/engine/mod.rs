@@ -33,7 +33,7 @@ pub use recorder::Recorder;
 pub use results::trajectory;
 pub use run::{Run, RunSettings, Versioned};
 pub use spending::{blind, ledger_of, model_of};
-pub use start::{Request, Resume, StartError, Started, begin, keep_out_of_git, resume};
+pub use start::{BRANCHES, Request, Resume, StartError, Started, begin, keep_out_of_git, resume};
 pub use state::{Held, Lock, RepoState, RunPaths};
 pub use walls::Walls;
 

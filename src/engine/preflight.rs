@@ -50,6 +50,14 @@ pub fn version(found: &Found, env: &Environment, limit: Duration) -> Option<Vers
     })
 }
 
+/// Tries whether temporary files can be made.
+///
+/// # Errors
+/// Their directory is not there, or can't be written.
+pub fn temporary_files(env: &Environment) -> std::io::Result<()> {
+    tempfile::tempfile_in(env.temp_dir()).map(drop)
+}
+
 /// Returns whether the system executes nothing that lies in `state`, or will once that is made.
 pub fn executes_nothing(state: &Path) -> bool {
     let there = state.ancestors().find(|path| path.exists());

@@ -28,6 +28,9 @@ use super::spending::{between_turns, blind, spent_elsewhere};
 use super::state::{Held, Lock, RepoState};
 use super::{Frozen, FrozenError, Halt, Recorder, Run, Walls};
 
+/// The directory of the branches of runs.
+pub const BRANCHES: &str = "factory";
+
 /// What is asked for when a run begins.
 pub struct Request {
     /// The root of the product.
@@ -158,6 +161,14 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// There is no place for temporary files.
+    #[error("no temporary file can be made in {}; make it a directory that can be written, or name another one with TMPDIR", dir.display())]
+    NoTemporary {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// No program of the product could be executed in the factory's trees.
     #[error(
         "the factory's trees are made in {}, where the system executes no program (it is mounted `noexec`): every gate and scenario would fail by that; name another place with XDG_STATE_HOME",
@@ -222,9 +233,18 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
         Err(error) => return Err(error.into()),
     };
     let root = repo.as_ref().map_or(request.root.clone(), |repo| repo.root().to_owned());
+    has_temporary_files(&request.env)?;
     let (head, branch) = match &repo {
         Some(repo) => head_of(repo, in_place)?,
         None => (None, None),
+    };
+    let mut notices = match (&repo, &head) {
+        (Some(repo), Some(head)) if !in_place => {
+            repo.has_room_for(BRANCHES)?;
+            let sent = fetched(repo, head, &request.cancel)?;
+            sent.into_iter().chain(in_the_way_of_a_push(repo)?).collect()
+        }
+        _ => Vec::new(),
     };
     let frozen = freeze(&root, request.config, repo.as_ref(), head.as_ref(), in_place)?;
     if frozen.set.entries.is_empty() {
@@ -246,7 +266,7 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
     let state = repo_state(&request.env, &root, repo.as_ref())?;
     let lock = lock(&state, &id)?;
 
-    let mut notices = notices(repo.as_ref(), head.as_ref(), branch.as_deref(), in_place)?;
+    notices.extend(of_the_checkout(repo.as_ref(), head.as_ref(), branch.as_deref(), in_place)?);
     let walls = if in_place {
         Walls::none()
     } else {
@@ -298,7 +318,7 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
         base: head.as_ref().map(|oid| oid.as_str().to_owned()).unwrap_or_default(),
         tree,
         base_branch: branch,
-        branch: if in_place { String::new() } else { format!("factory/{id}") },
+        branch: if in_place { String::new() } else { format!("{BRANCHES}/{id}") },
         first_iteration: first,
         threshold: frozen.config.satisfaction.threshold,
         stalled_after: frozen.config.satisfaction.stalled_after,
@@ -392,6 +412,8 @@ pub fn resume(request: Request, asked: &Resume) -> Result<Started, StartError> {
     if summary.started.agent.is_some() {
         check_agent(&frozen, &request.env)?;
     }
+    has_temporary_files(&request.env)?;
+    repo.has_room_for(BRANCHES)?;
     let mut notices = base_moved(&repo, &summary)?;
     // What was in force stays in force: a run does not go on with less.
     let isolation = Isolation {
@@ -725,7 +747,41 @@ fn write_from(staging: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> 
     file.persist(path).map(|_| ()).map_err(|error| error.error)
 }
 
-fn notices(
+/// Has the objects of the base sent that a partial clone left at its remote, and says so.
+fn fetched(repo: &Repo, head: &Oid, cancel: &Cancel) -> Result<Option<String>, StartError> {
+    let sent = match repo.fetch_promised(head, cancel) {
+        Ok(sent) => sent,
+        Err(error) => match cancel.tripped() {
+            Some(signal) => return Err(Halt::Interrupted(signal).into()),
+            None => return Err(error.into()),
+        },
+    };
+    Ok(sent.map(|(count, remote)| {
+        format!(
+            "{} of commit {} came from the remote `{remote}`, for this is a partial clone",
+            plural(count, "object"),
+            head.short()
+        )
+    }))
+}
+
+/// Says which remote has a branch in whose place the run's could not be pushed.
+fn in_the_way_of_a_push(repo: &Repo) -> Result<Option<String>, StartError> {
+    let remotes = repo.remotes_with(BRANCHES)?;
+    Ok(remotes.first().map(|remote| {
+        format!(
+            "the remote `{remote}` has a branch `{BRANCHES}`, beside which no run's branch `{BRANCHES}/...` can be pushed; rename it there before `factory publish`"
+        )
+    }))
+}
+
+/// Checks that temporary files can be made, as git and scenarios need them.
+fn has_temporary_files(env: &Environment) -> Result<(), StartError> {
+    preflight::temporary_files(env)
+        .map_err(|source| StartError::NoTemporary { dir: env.temp_dir(), source })
+}
+
+fn of_the_checkout(
     repo: Option<&Repo>,
     head: Option<&Oid>,
     branch: Option<&str>,

@@ -1,6 +1,7 @@
 //! One call of git: which variables and settings it gets, and how its ending is read.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -100,12 +101,29 @@ fn is_overridden(name: &OsStr) -> bool {
 
 /// Runs `call` to its exit, whatever the code.
 pub(super) fn answer(call: &Call, command: &str) -> Result<Answer, GitError> {
-    let finished = process::run(call, &Cancel::never(), &mut |_, _| {});
+    answer_until(call, command, &Cancel::never())
+}
+
+/// Runs `call` to its exit, whatever the code, unless a signal comes before.
+pub(super) fn answer_until(
+    call: &Call,
+    command: &str,
+    cancel: &Cancel,
+) -> Result<Answer, GitError> {
+    let finished = process::run(call, cancel, &mut |_, _| {});
     let stderr = finished.stderr.text();
     match finished.ending {
         Ending::Exited { code } => Ok(Answer { code, stdout: finished.stdout.bytes(), stderr }),
+        Ending::CouldNotStart { why } => Err(not_started(call, why)),
         ending => Err(failed(command, &ending, &stderr)),
     }
+}
+
+/// Says why git could not be started by `call`. Only one that is not there is to be installed.
+pub(super) fn not_started(call: &Call, why: String) -> GitError {
+    let is_missing = process::resolve(&call.program, &call.dir, &call.env).is_none()
+        && process::not_found(&call.program, &call.env).kind() == io::ErrorKind::NotFound;
+    GitError::NotStarted { why, is_missing }
 }
 
 /// Runs `call` and returns what it printed.
@@ -117,7 +135,9 @@ pub(super) fn output(call: &Call, command: &str) -> Result<Vec<u8>, GitError> {
 /// Says why a call failed, from how it ended.
 pub(super) fn failed(command: &str, ending: &Ending, stderr: &str) -> GitError {
     let ending = match ending {
-        Ending::CouldNotStart { why } => return GitError::NotStarted { why: why.clone() },
+        Ending::CouldNotStart { why } => {
+            return GitError::NotStarted { why: why.clone(), is_missing: false };
+        }
         Ending::Exited { code: 0 } => "did not do all that it was asked".to_owned(),
         Ending::Exited { code } => format!("exited with {code}"),
         Ending::Signalled { signal } => format!("was ended by signal {signal}"),

@@ -4,15 +4,18 @@ use std::io;
 use std::path::PathBuf;
 
 use super::Oid;
+use crate::text::plural;
 
 /// Why git did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
     /// git itself could not be started.
-    #[error("git could not be started: {why}; install git 2.31 or newer")]
+    #[error("git could not be started: {why}{}", if *is_missing { "; install git 2.31 or newer" } else { "" })]
     NotStarted {
         /// What the system said.
         why: String,
+        /// Whether there is no git, rather than something that keeps it from starting.
+        is_missing: bool,
     },
     /// The directory lies in no repository.
     #[error("`{}` is not in a git repository; go to the product's checkout, or run `git init`", dir.display())]
@@ -46,11 +49,35 @@ pub enum GitError {
     },
     /// An object is not there: a shallow or partial clone, or a damaged repository.
     #[error(
-        "object {oid} is not in this repository; fetch it whole with `git fetch --unshallow` or `git fetch --refetch`, or look with `git fsck`"
+        "object {oid} is not in this repository; a partial clone is made whole by `git fetch --refetch --no-filter`, a shallow one by `git fetch --unshallow`, and `git fsck` tells of damage"
     )]
     Missing {
         /// The object.
         oid: String,
+    },
+    /// Objects of a partial clone could not be had from where they are.
+    #[error(
+        "{} of commit {commit} {} still at the remote `{remote}`, for this is a partial clone, and can't be fetched from there: {why}; fetch everything with `git fetch --refetch --no-filter`",
+        plural(*count, "object"),
+        if *count == 1 { "is" } else { "are" }
+    )]
+    Promised {
+        /// How many.
+        count: usize,
+        /// The commit, shortened.
+        commit: String,
+        /// Where they are.
+        remote: String,
+        /// What git said.
+        why: String,
+    },
+    /// A branch has the name of a directory of branches.
+    #[error(
+        "the branch `{name}` is in the way of `{name}/...`, the branches of runs; rename it, for example with `git branch -m {name} old-{name}`"
+    )]
+    InTheWay {
+        /// The branch.
+        name: &'static str,
     },
     /// A ref is not where it was expected, and was left alone.
     #[error(
@@ -88,7 +115,10 @@ pub enum GitError {
 impl GitError {
     /// Returns whether what was asked for makes no sense, rather than git or the disk failing.
     pub fn is_request(&self) -> bool {
-        matches!(self, Self::NotARepository { .. } | Self::NoCheckout { .. })
+        matches!(
+            self,
+            Self::NotARepository { .. } | Self::NoCheckout { .. } | Self::InTheWay { .. }
+        )
     }
 }
 

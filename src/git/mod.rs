@@ -7,7 +7,8 @@
 //! ignored files are what it says. So does a push to a remote of the checkout, which needs the
 //! person's login.
 //!
-//! The module does not fetch. [`Repo::push`] alone talks to a network.
+//! Two operations talk to a network: [`Repo::push`], and [`Repo::fetch_promised`], which has what a partial
+//! clone left at its remote sent, and moves no ref. Both are the person's, in their checkout.
 
 mod apart;
 mod checkout;
@@ -16,6 +17,7 @@ mod error;
 mod history;
 mod objects;
 mod oid;
+mod partial;
 mod push;
 mod repo;
 mod tree;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::thread;
 
-use super::command::{answer, failed, fed, output};
+use super::command::{answer, failed, fed, not_started, output};
 use super::repo::{oid_line, unread};
 use super::tree::parse_listing;
 use super::{Change, GitError, Mode, Oid, Repo, Tree};
@@ -85,7 +85,7 @@ impl Repo {
         }
         let call = self.plumbing("cat-file").args(["--batch", "--buffer"]);
         let mut piped =
-            Piped::open(&call).map_err(|error| GitError::NotStarted { why: error.to_string() })?;
+            Piped::open(&call).map_err(|error| not_started(&call, error.to_string()))?;
         let mut stdin = piped.stdin.take();
         thread::scope(|scope| {
             // Requests and blobs go at their own pace: writing all requests first would deadlock

@@ -238,6 +238,31 @@ impl Repo {
             .collect()
     }
 
+    /// Checks that a branch `name/...` could be made: that there is no branch `name`.
+    ///
+    /// # Errors
+    /// [`GitError::InTheWay`] where there is one; otherwise git failed.
+    pub fn has_room_for(&self, name: &'static str) -> Result<(), GitError> {
+        let branch = format!("refs/heads/{name}");
+        match self.refs(&branch)?.iter().any(|(found, _)| *found == branch) {
+            true => Err(GitError::InTheWay { name }),
+            false => Ok(()),
+        }
+    }
+
+    /// Returns the remotes of which this repository knows a branch `name`, sorted.
+    ///
+    /// # Errors
+    /// git failed.
+    pub fn remotes_with(&self, name: &str) -> Result<Vec<String>, GitError> {
+        let end = format!("/{name}");
+        let refs = self.refs(&format!("refs/remotes/*/{name}"))?;
+        let names = refs.iter().filter_map(|(found, _)| {
+            found.strip_prefix("refs/remotes/")?.strip_suffix(end.as_str())
+        });
+        Ok(names.map(str::to_owned).collect())
+    }
+
     /// Opens the repository whose git directory is `git_dir`, to read objects only: a submodule's,
     /// for which there may be no checkout. It gets this repository's environment.
     ///
@@ -391,7 +416,8 @@ mod tests {
         assert!(refused(&dir.path().join("plain/.git")).contains("git directory"));
         let nowhere = [("PATH".into(), dir.path().into())].into();
         let error = Repo::discover(&dir.path().join("plain"), nowhere).unwrap_err();
-        assert!(matches!(error, GitError::NotStarted { .. }), "{error}");
+        assert!(matches!(error, GitError::NotStarted { is_missing: true, .. }), "{error}");
+        assert!(error.to_string().ends_with("install git 2.31 or newer"), "{error}");
     }
 
     #[test]
@@ -443,6 +469,35 @@ mod tests {
         repo.delete_ref(name, &second).unwrap();
         let error = repo.delete_ref(name, &second).unwrap_err();
         assert!(matches!(error, GitError::Moved { found: None, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_git_that_may_not_be_executed_is_not_to_be_installed() {
+        let fixture = fixture(ObjectFormat::Sha1);
+        let git = fixture.dir.path().join("git");
+        std::fs::write(&git, "").unwrap();
+        let env = [("PATH".into(), fixture.dir.path().into())].into();
+        let error = Repo::discover(fixture.repo.root(), env).unwrap_err().to_string();
+        assert!(error.contains(git.to_str().unwrap()), "{error}");
+        assert!(!error.contains("install"), "{error}");
+    }
+
+    #[test]
+    fn a_branch_in_the_place_of_those_of_runs_is_found_here_and_at_remotes() {
+        let fixture = fixture(ObjectFormat::Sha1);
+        let (repo, commit) = (&fixture.repo, fixture.head());
+        repo.update_ref("refs/heads/factory/x", &commit, None, "").unwrap();
+        repo.update_ref("refs/heads/other/factory", &commit, None, "").unwrap();
+        repo.has_room_for("factory").unwrap();
+        repo.delete_ref("refs/heads/factory/x", &commit).unwrap();
+        repo.update_ref("refs/heads/factory", &commit, None, "").unwrap();
+        let error = repo.has_room_for("factory").unwrap_err();
+        assert!(error.is_request() && error.to_string().contains("git branch -m factory "));
+        assert!(repo.remotes_with("factory").unwrap().is_empty());
+        for name in ["refs/remotes/origin/factory", "refs/remotes/up/factory/x"] {
+            repo.update_ref(name, &commit, None, "").unwrap();
+        }
+        assert_eq!(repo.remotes_with("factory").unwrap(), ["origin"]);
     }
 
     #[test]

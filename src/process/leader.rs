@@ -210,16 +210,41 @@ pub(super) fn start_child(
 }
 
 fn naming(what: &str, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{what}: {error}"))
+    io::Error::new(error.kind(), format!("{what}: {error}{}", advice(error)))
+}
+
+/// Returns what to do about an error of the system that is about this machine and not about the program, as
+/// the rest of a message; empty where there is nothing to add.
+pub fn advice(error: &io::Error) -> &'static str {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE) => "; raise the limit of open files with `ulimit -n`",
+        Some(Errno::NFILE) => "; the machine has no file descriptor left, raise `fs.file-max`",
+        Some(Errno::AGAIN) => {
+            "; raise the limit of processes with `ulimit -u`, or that of the container"
+        }
+        Some(Errno::NOMEM) => "; the machine, or the container, has no memory left",
+        _ => "",
+    }
 }
 
 /// Finds the program of a call, as an absolute path.
 fn find(call: &Call) -> io::Result<PathBuf> {
-    resolve(&call.program, &call.dir, &call.env).ok_or_else(|| {
-        let name = Path::new(&call.program).display();
-        let message = format!("`{name}` is not installed, or not on PATH");
-        io::Error::new(io::ErrorKind::NotFound, message)
-    })
+    resolve(&call.program, &call.dir, &call.env).ok_or_else(|| not_found(&call.program, &call.env))
+}
+
+/// Returns why [`resolve`] finds no program called `name`: it is nowhere on the `PATH`, or may not be executed.
+pub fn not_found(name: &OsStr, env: &Variables) -> io::Error {
+    let shown = Path::new(name).display();
+    match candidates(name, env).find(|file| file.is_file()) {
+        Some(file) => io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("`{shown}` may not be executed: {}", file.display()),
+        ),
+        None => io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("`{shown}` is not installed, or not on PATH"),
+        ),
+    }
 }
 
 /// Returns the file that is started as `program` in `dir`: a path is taken from there, and need not be
@@ -234,13 +259,17 @@ pub fn resolve(program: &OsStr, dir: &Path, env: &Variables) -> Option<PathBuf> 
 /// Returns the executable file that `name` means on the `PATH` of `env`, the usual places where
 /// there is none. Entries that are no absolute paths are passed over.
 pub fn find_program(name: &OsStr, env: &Variables) -> Option<PathBuf> {
+    candidates(name, env).find(|file| {
+        file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok()
+    })
+}
+
+/// Returns where `name` is looked for, in that order.
+fn candidates(name: &OsStr, env: &Variables) -> impl Iterator<Item = PathBuf> {
     let path = env.get(OsStr::new("PATH")).map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str);
     std::env::split_paths(path)
         .filter(|directory| directory.is_absolute())
-        .map(|directory| directory.join(name))
-        .find(|file| {
-            file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok()
-        })
+        .map(move |directory| directory.join(name))
 }
 
 #[cfg(target_os = "linux")]
@@ -260,4 +289,34 @@ fn group_is_alive(group: Pid) -> bool {
     let table = survivors::table();
     table.is_empty()
         || table.iter().any(|one| one.group == group && one.pid != group && !one.zombie)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_may_not_be_executed_is_not_called_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let env = Variables::from([("PATH".into(), dir.path().into())]);
+        let why = || not_found("tool".as_ref(), &env);
+        assert_eq!(why().kind(), io::ErrorKind::NotFound);
+        let file = dir.path().join("tool");
+        std::fs::write(&file, "").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(why().kind(), io::ErrorKind::PermissionDenied);
+        let said = Leader::start(&Call::new("tool", "/").env(env.clone()), None, How::default());
+        let said = said.unwrap_err().to_string();
+        assert_eq!(said, format!("`tool` may not be executed: {}", file.display()));
+    }
+
+    #[test]
+    fn limits_of_the_machine_come_with_what_to_do() {
+        let said = |error: Errno| naming("can't start `x`", &io::Error::from(error)).to_string();
+        assert!(said(Errno::MFILE).ends_with("`ulimit -n`"), "{}", said(Errno::MFILE));
+        assert!(said(Errno::AGAIN).contains("`ulimit -u`"), "{}", said(Errno::AGAIN));
+        assert!(said(Errno::ACCESS).ends_with("(os error 13)"), "{}", said(Errno::ACCESS));
+    }
 }

@@ -28,7 +28,7 @@ pub use call::{Call, Keep, Stdin, Variables};
 pub use cancel::{Cancel, Signal, is_interrupt_ignored};
 pub use capture::{Captured, Stream};
 pub(crate) use inherited::{closing, inherited};
-pub use leader::{find_program, resolve};
+pub use leader::{advice, find_program, not_found, resolve};
 pub use limited::Limited;
 pub use pause::pause_with_the_terminal;
 pub use piped::Piped;

@@ -36,7 +36,7 @@ impl Piped {
     /// # Errors
     /// The child can't be started, or its error stream has no place to go to.
     pub fn open(call: &Call) -> io::Result<Self> {
-        let stderr = tempfile::tempfile()?;
+        let stderr = tempfile::tempfile().map_err(|error| no_place(&error))?;
         let call = Call { stdin: Stdin::Bytes(Vec::new()), ..call.clone() };
         let started = Instant::now();
         let mut leader = Leader::start(&call, Some(&stderr), How { mark: None, follows: true })?;
@@ -74,6 +74,17 @@ impl Piped {
         stderr.read_to_end(&mut text)?;
         Ok((timed_out.unwrap_or(ending), String::from_utf8_lossy(&text).into_owned()))
     }
+}
+
+/// Says that the directory of temporary files is what keeps a child from being started.
+#[expect(clippy::disallowed_methods, reason = "it names the directory that `tempfile` takes")]
+fn no_place(error: &io::Error) -> io::Error {
+    let dir = std::env::temp_dir();
+    let message = format!(
+        "no temporary file can be made in {}: {error}; name a directory that can be written with TMPDIR",
+        dir.display()
+    );
+    io::Error::new(error.kind(), message)
 }
 
 #[cfg(test)]

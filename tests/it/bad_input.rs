@@ -409,3 +409,75 @@ fn standard_output_that_is_full_is_a_failure() {
         product.start(command).wait().code(3).says("can't write to standard output");
     }
 }
+
+#[test]
+fn a_branch_in_the_place_of_the_runs_is_found_before_anything_is_made() {
+    let product = product();
+    product.git(&["branch", "factory"]);
+    let words = ["`factory` is in the way", "git branch -m factory old-factory"];
+    refused(&product, &["--no-agent"], 2, &words);
+    product
+        .factory(&["doctor"])
+        .code(3)
+        .says("FAIL  git")
+        .says("git branch -m factory old-factory");
+    product.git(&["branch", "-m", "factory", "old-factory"]);
+    product.iterate(&["--no-agent"]).code(0);
+    // At a remote it matters only once the run's branch is to be published.
+    product.git(&["update-ref", "refs/remotes/origin/factory", "HEAD"]);
+    product.iterate(&["--no-agent"]).code(0).says("the remote `origin` has a branch `factory`");
+}
+
+/// Makes the product a partial clone of itself, the whole one at `../server`.
+fn partial(product: &Product, filter: &str) {
+    let server = product.base().join("server");
+    fs::rename(product.root(), &server).unwrap();
+    let server = server.to_str().unwrap();
+    fs::create_dir(product.root()).unwrap();
+    for setting in ["uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"] {
+        product.git(&["-C", server, "config", setting, "true"]);
+    }
+    let (url, filter) = (format!("file://{server}"), format!("--filter={filter}"));
+    product.git(&["clone", "-q", "--no-checkout", "--sparse", &filter, &url, "."]);
+    product.git(&["sparse-checkout", "set", "scenarios"]);
+    product.git(&["checkout", "-q", "main"]);
+}
+
+#[test]
+fn what_a_partial_clone_lacks_is_fetched_before_the_run_and_named_where_it_can_not_be() {
+    for filter in ["blob:none", "tree:0"] {
+        let product = product().file("src/deep/file", "text\n").committed();
+        partial(&product, filter);
+        let (server, away) = (product.base().join("server"), product.base().join("away"));
+        fs::rename(&server, &away).unwrap();
+        let words = ["still at the remote `origin`", "`git fetch --refetch --no-filter`"];
+        refused(&product, &["--no-agent"], 3, &words);
+        product.factory(&["doctor"]).code(3).says("can't be reached");
+        fs::rename(&away, &server).unwrap();
+        product.factory(&["doctor"]).says("warn  git").says("a run fetches them");
+        let before = product.git(&["for-each-ref"]);
+        product.iterate(&["--no-agent"]).code(0).says("came from the remote `origin`");
+        let after = product.git(&["for-each-ref"]);
+        assert!(before.lines().all(|line| after.contains(line)), "{filter}: {after}");
+        let again = product.iterate(&["--no-agent"]).code(0);
+        assert!(!again.stderr.contains("origin"), "{}", again.stderr);
+    }
+}
+
+#[test]
+fn what_keeps_a_program_from_starting_is_named_and_is_not_that_it_is_missing() {
+    let product = product();
+    let none = product.base().join("none/tmp");
+    let mut command = product.clean(ITERATE);
+    command.arg("--no-agent").env("TMPDIR", &none);
+    let ran = product.start(command).wait().code(3).says("TMPDIR").says(none.to_str().unwrap());
+    assert!(!ran.stderr.contains("install"), "{}", ran.stderr);
+    let mut command = product.clean(env!("CARGO_BIN_EXE_factory"));
+    command.arg("doctor").env("TMPDIR", &none);
+    let ran = product.start(command).wait().code(3).says("FAIL  disk");
+    assert!(ran.stdout.contains("TMPDIR"), "{}", ran.stdout);
+    let mut command = product.clean("bash");
+    command.args(["-c", "ulimit -n 16; exec \"$0\" --no-agent", ITERATE]);
+    let ran = product.start(command).wait().code(3).says("open files").says("`ulimit -n`");
+    assert!(!ran.stderr.contains("install"), "{}", ran.stderr);
+}

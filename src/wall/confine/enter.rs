@@ -30,7 +30,7 @@ use super::spec::{self, Network, Report, Spec, Start, Step};
 use super::view::Use;
 use super::{KEYED, WAY_OUT, steers_the_loader};
 use super::{bubblewrap, filter, selftest};
-use crate::process::{closing, inherited};
+use crate::process::{advice, closing, inherited};
 use crate::wall::broker::{forward, open_door};
 
 /// The hidden subcommand by which the launcher is started.
@@ -65,14 +65,12 @@ pub fn launch(args: &[OsString]) -> u8 {
     match result {
         Ok(code) => code,
         Err(error) => {
-            if let Ok(file) = report {
-                write_report(
-                    &file,
-                    &Report { failed: Some(error.to_string()), ..Report::default() },
-                );
-            }
+            let why = format!("{error}{}", advice(&error));
             // For whoever reads a log, and no report.
-            let _ = writeln!(io::stderr(), "dark-factory: it can't be confined: {error}");
+            let _ = writeln!(io::stderr(), "dark-factory: it can't be confined: {why}");
+            if let Ok(file) = report {
+                write_report(&file, &Report { failed: Some(why), ..Report::default() });
+            }
             FAILED
         }
     }

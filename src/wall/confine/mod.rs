@@ -47,7 +47,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::process::{Call, Finished, find_program, resolve};
+use crate::process::{Call, Finished, find_program, not_found, resolve};
 use crate::verdict::Ending;
 
 pub use choose::{Chosen, NoneHolds, strongest};
@@ -184,11 +184,7 @@ impl Confined {
         let program = match resolve(&call.program, &call.dir, &call.env) {
             Some(program) => program.into_os_string(),
             None if call.program == enter::SELF_TEST => call.program.clone(),
-            None => {
-                let name = Path::new(&call.program).display();
-                let message = format!("`{name}` is not installed, or not on PATH");
-                return Err(io::Error::new(io::ErrorKind::NotFound, message));
-            }
+            None => return Err(not_found(&call.program, &call.env)),
         };
         let mut start = Start {
             report: self.report.clone(),
