@@ -427,6 +427,12 @@ pub fn own_login(
     goes.then_some(kept)
 }
 
+/// Returns whether a provider that the factory knows of is paid for one of the agents.
+pub fn is_paid(settings: &AgentSettings) -> bool {
+    let agents = (0..).map_while(|number| settings.of(number));
+    agents.filter_map(|one| backend(&one).ok()).any(|backend| !backend.hosts().is_empty())
+}
+
 /// Checks that a backend's own program can be found.
 fn check_tool(backend: &dyn Backend, env: &Environment) -> Result<(), AgentError> {
     match backend.tool() {

@@ -21,7 +21,9 @@ use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::{AgentSettings, Config, Environment, PROXIES};
 use crate::convergence::{Billing, PriceTable};
 use crate::engine::preflight::{LITTLE_ROOM, executes_nothing, rooms, temporary_files, version};
-use crate::engine::{BRANCHES, RepoState, StartError, Walls, blind};
+use crate::engine::{
+    BRANCHES, Base, Differences, RepoState, StartError, Walls, blind, read_specs, without_a_spec,
+};
 use crate::event::Tier;
 use crate::git::{self, GitError, Head, Repo};
 use crate::judge::{DiscoverError, check_needs, discover, makefile};
@@ -117,14 +119,16 @@ struct Doctor<'a> {
     with_agent: bool,
     /// Its backend; none where it is the one that the settings name.
     backend: Option<&'a str>,
+    /// Where a run would read what judges and steers it.
+    base: Base,
     checks: Vec<Check>,
     exit: Exit,
 }
 
 impl<'a> Doctor<'a> {
     fn new(env: &'a Environment, root: PathBuf) -> Self {
-        let (checks, exit) = (Vec::new(), Exit::Satisfied);
-        Self { env, root, is_brief: false, with_agent: true, backend: None, checks, exit }
+        let (base, checks, exit) = (Base::lying(&root), Vec::new(), Exit::Satisfied);
+        Self { env, root, is_brief: false, with_agent: true, backend: None, base, checks, exit }
     }
 
     fn examine(&mut self, deep: bool) {
@@ -132,9 +136,14 @@ impl<'a> Doctor<'a> {
         if let Some(repo) = &repo {
             self.submodules(repo);
         }
+        if let Some(Ok(base)) = repo.as_ref().map(Base::look) {
+            self.base = base;
+        }
         let config = self.settings();
         let set = config.as_ref().and_then(|config| self.scenarios(config));
         if let Some(config) = &config {
+            self.specs(config);
+            self.checkout(config);
             self.gates(config, set.as_ref());
             if self.with_agent {
                 self.agents(config);
@@ -261,9 +270,9 @@ impl<'a> Doctor<'a> {
     }
 
     fn settings(&mut self) -> Option<Config> {
-        let there = self.root.join(crate::config::FILE).exists();
-        match crate::config::load(&self.root) {
+        match self.base.settings() {
             Ok(mut config) => {
+                let there = self.inputs(&config)?.join(crate::config::FILE).exists();
                 config.agent.backend = self.backend.map(str::to_owned).or(config.agent.backend);
                 let found = match there {
                     true => crate::config::FILE.to_owned(),
@@ -283,7 +292,19 @@ impl<'a> Doctor<'a> {
 
     fn scenarios(&mut self, config: &Config) -> Option<ScenarioSet> {
         let dir = &config.scenarios.dir;
-        let mut set = match discover(&self.root, dir) {
+        let inputs = self.inputs(config)?;
+        let found = discover(&inputs, dir);
+        let only = match found.as_ref().map_or(true, |set| set.entries.is_empty()) {
+            true => self.base.only_in_checkout(config).len(),
+            false => 0,
+        };
+        if only > 0 {
+            let found = format!("{} in {dir}/, none of them committed", plural(only, "scenario"));
+            let next = format!("git add {dir} && git commit; a run judges what is committed");
+            self.note("scenarios", Mark::Fail, found, Some(&next));
+            return None;
+        }
+        let mut set = match found.map_err(|error| error.at(&self.root.join(dir))) {
             Ok(set) => set,
             Err(error) => {
                 let next = format!("write one in {dir}/; `factory lint --explain S002` shows how");
@@ -299,7 +320,7 @@ impl<'a> Doctor<'a> {
                 return None;
             }
         };
-        check_needs(&mut set, &self.root, &config.fixtures);
+        check_needs(&mut set, &inputs, &config.fixtures);
         let count = set.entries.len();
         let invalid = set.entries.iter().filter(|entry| entry.scenario.is_err()).count();
         match (count, invalid) {
@@ -320,8 +341,55 @@ impl<'a> Doctor<'a> {
         Some(set)
     }
 
+    /// Returns the directory of what a run reads once; says why where it can't be had.
+    fn inputs(&mut self, config: &Config) -> Option<PathBuf> {
+        self.base
+            .inputs(config)
+            .map_err(|error| {
+                let found = one_line(&error.to_string(), 300);
+                self.note("commit", Mark::Fail, found, Some("git fsck"));
+            })
+            .ok()
+    }
+
+    fn specs(&mut self, config: &Config) {
+        let Some(inputs) = self.inputs(config) else { return };
+        let found = read_specs(&inputs, &config.specs);
+        let found =
+            found.and_then(|specs| Ok((specs.len(), without_a_spec(&config.specs, &specs)?)));
+        match found {
+            Ok((0, empty)) if empty.is_empty() => {
+                self.note("specs", Mark::Ok, "none, as `specs: []` says", None);
+            }
+            Ok((count, empty)) if empty.is_empty() => {
+                self.note("specs", Mark::Ok, plural(count, "spec"), None);
+            }
+            Ok((_, empty)) => {
+                let is_paid = self.with_agent && agent::is_paid(&config.agent);
+                let mark = if is_paid { Mark::Fail } else { Mark::Warn };
+                let found = format!("no committed file matches `{}`", empty.join("`, `"));
+                let next =
+                    "commit a spec, correct `specs` in dark-factory.yaml, or write `specs: []`";
+                self.note("specs", mark, found, Some(next));
+            }
+            Err(error) => {
+                self.fails_with(Exit::Usage);
+                let next = "correct `specs` in dark-factory.yaml";
+                self.note("specs", Mark::Fail, error.to_string(), Some(next));
+            }
+        }
+    }
+
+    /// Says what a run would read otherwise than it lies in the checkout; nothing where there is nothing.
+    fn checkout(&mut self, config: &Config) {
+        if let Ok(Differences { read: Some(found), .. }) = self.base.differences(config) {
+            self.note("checkout", Mark::Warn, found, Some("git commit"));
+        }
+    }
+
     fn gates(&mut self, config: &Config, set: Option<&ScenarioSet>) {
-        let text = makefile::makefile_in(&self.root).unwrap_or_default();
+        let text = self.inputs(config).and_then(|inputs| makefile::makefile_in(&inputs));
+        let text = text.unwrap_or_default();
         let gates = config.gates.clone().unwrap_or_else(|| makefile::default_gates(&text));
         let names: Vec<&str> = gates.iter().map(|gate| gate.name.as_str()).collect();
         let mut commands: Vec<&str> = gates.iter().map(|gate| gate.run.as_str()).collect();

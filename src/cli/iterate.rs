@@ -11,7 +11,8 @@ use crate::clock::{Clock as _, SystemClock, parse_moment};
 use crate::config::{Config, Environment, Span, agent_names, unknown_effort};
 use crate::convergence::{Billing, Raise};
 use crate::engine::{
-    Finish, Halt, Request, Resume, RunSettings, StartError, Started, begin, chain, drive, resume,
+    Base, Finish, Halt, Request, Resume, RunSettings, StartError, Started, begin, chain, drive,
+    resume,
 };
 use crate::event::{Summary, Tier};
 use crate::judge::DiscoverError;
@@ -126,7 +127,20 @@ fn parse_tier(text: &str) -> Result<Tier, String> {
 /// The run can't begin or go on, or the factory failed on the way.
 pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
     let root = product_root(args.workdir.as_deref(), env)?;
-    let config = settings(args, &root).map_err(|error| with_doctor(error, args, env, &root))?;
+    let told = |error| with_doctor(error, args, env, &root);
+    let cancel = Cancel::on_signals().context("can't watch for signals")?;
+    // A run that goes on has what it began with in its journal.
+    let mut base = match args.resume {
+        None => match Base::open(&root, env, args.in_place, &cancel) {
+            Ok(base) => base,
+            // What earlier runs took is told without a commit, too.
+            Err(_) if args.estimate => Base::lying(&root),
+            Err(error) => return Err(told(start_failure(error))),
+        },
+        Some(_) => Base::lying(&root),
+    };
+    let config = base.settings().map_err(start_failure).and_then(|config| settings(args, config));
+    let config = config.map_err(told)?;
     let now = SystemClock.now();
     let deadline = match args.deadline.as_deref().map(|text| parse_moment(text, now)) {
         None => None,
@@ -138,7 +152,6 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
     if args.estimate {
         return super::estimate::run(&root, &config, env);
     }
-    let cancel = Cancel::on_signals().context("can't watch for signals")?;
     let plain = env.no_color() || env.is_ci();
     let live = !plain && std::io::stdout().is_terminal();
     let in_job = args.github || env.is_github();
@@ -177,7 +190,7 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
         reporters,
     };
     let begun = match &args.resume {
-        None => begin(request),
+        None => begin(base, request),
         Some(run) => resume(
             request,
             &Resume {
@@ -220,9 +233,8 @@ fn raise(args: &Args) -> Raise {
     args.budget.iter().fold(Raise::default(), |all, one| all.and(*one))
 }
 
-/// Returns the settings of the file with the flags over them.
-fn settings(args: &Args, root: &std::path::Path) -> anyhow::Result<Config> {
-    let mut config = crate::config::load(root).or_exit(Exit::Usage)?;
+/// Returns the settings with the flags over them.
+fn settings(args: &Args, mut config: Config) -> anyhow::Result<Config> {
     if let Some(threshold) = args.threshold {
         config.satisfaction.threshold = threshold;
     }
@@ -294,11 +306,15 @@ fn with_doctor(error: anyhow::Error, args: &Args, env: &Environment, root: &Path
 }
 
 /// Returns a run that could not begin as an error with its exit code.
-fn start_failure(error: StartError) -> anyhow::Error {
+pub(super) fn start_failure(error: StartError) -> anyhow::Error {
+    if let StartError::Settings(error) = error {
+        // By itself, so that the places in the file are shown.
+        return Failure::of(Exit::Usage, error).into();
+    }
     let exit = match &error {
-        StartError::NoScenarios { .. } | StartError::Discover(DiscoverError::Missing { .. }) => {
-            Exit::Nothing
-        }
+        StartError::NoScenarios { .. }
+        | StartError::ScenariosNotCommitted { .. }
+        | StartError::Discover(DiscoverError::Missing { .. }) => Exit::Nothing,
         StartError::Discover(DiscoverError::NoDirectory { .. } | DiscoverError::SameId { .. }) => {
             Exit::Usage
         }
@@ -309,6 +325,8 @@ fn start_failure(error: StartError) -> anyhow::Error {
         StartError::Git(git) if !git.is_request() => Exit::Broken,
         StartError::Git(_)
         | StartError::NoCommit
+        | StartError::Settings(_)
+        | StartError::NoSpecs { .. }
         | StartError::Agent(_)
         | StartError::Prompt(_)
         | StartError::Frozen(_)

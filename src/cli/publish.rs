@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::config::{Config, Environment};
 use crate::delivery::Links;
-use crate::engine::BRANCHES;
+use crate::engine::{BRANCHES, Base};
 use crate::git::{GitError, Mode, Oid, Remote, Repo, Server, TreeEntry};
 use crate::process::{self, Call, Cancel, Stdin, Variables};
 use crate::report::github::{Level, annotation, harmless, write_job_files};
@@ -29,6 +29,7 @@ use crate::text::{TreePath, one_line, plural};
 use crate::verdict::{Ending, show_score};
 
 use super::exit::{Exit, Failure, OrExit as _};
+use super::iterate::start_failure;
 use super::run_scenarios::product_root;
 
 /// The label of a run that converged.
@@ -106,7 +107,7 @@ fn run_to(
     })?;
     let root = product_root(None, env)?;
     let repo = Repo::discover(&root, env.for_tools()).map_err(git_failure)?;
-    let Some(commit) = offer(args, env, &repo, &root, &claim)? else {
+    let Some(commit) = offer(args, env, &repo, &claim)? else {
         let why = format!("No candidate is better than the base. {}", sentence(&claim));
         say.notice("Nothing to publish", &why);
         let page = markdown::page(&report, BODY_BYTES);
@@ -324,7 +325,6 @@ fn offer(
     args: &Args,
     env: &Environment,
     repo: &Repo,
-    root: &Path,
     claim: &Claim<'_>,
 ) -> anyhow::Result<Option<Oid>> {
     let Some(best) = claim.best else { return Ok(None) };
@@ -384,7 +384,8 @@ fn offer(
     if !within {
         return Err(refused(format!("it does not hold {commit}, which the report offers")));
     }
-    let config = crate::config::load(root).or_exit(Exit::Usage)?;
+    let config = Base::at(repo, &base).and_then(|mut base| base.settings());
+    let config = config.map_err(start_failure)?;
     let touched = protected(repo, &config, &base, &commit).map_err(unusable)?;
     if let Some(first) = touched.first() {
         return Err(refused(format!(

@@ -114,14 +114,11 @@ impl Frozen {
     }
 }
 
-/// Reads the files under `root` that the globs name, in the order of their paths.
+/// Returns the globs under `specs` as one set.
 ///
 /// # Errors
-/// A glob is none, or a file can't be read. A file that is no UTF-8 is read leniently.
-pub(super) fn read_specs(
-    root: &Path,
-    globs: &[String],
-) -> Result<Vec<(String, String)>, FrozenError> {
+/// One of them is none.
+pub(super) fn glob_set(globs: &[String]) -> Result<globset::GlobSet, FrozenError> {
     let mut builder = globset::GlobSetBuilder::new();
     for glob in globs {
         let parsed = globset::GlobBuilder::new(glob)
@@ -130,8 +127,33 @@ pub(super) fn read_specs(
             .map_err(|source| FrozenError::Glob { glob: glob.clone(), source })?;
         builder.add(parsed);
     }
-    let set =
-        builder.build().map_err(|source| FrozenError::Glob { glob: globs.join(", "), source })?;
+    builder.build().map_err(|source| FrozenError::Glob { glob: globs.join(", "), source })
+}
+
+/// Returns the globs that match none of the specs that were read.
+///
+/// # Errors
+/// One of them is none.
+pub fn without_a_spec<'g>(
+    globs: &'g [String],
+    specs: &[(String, String)],
+) -> Result<Vec<&'g str>, FrozenError> {
+    let mut empty = Vec::new();
+    for glob in globs {
+        let set = glob_set(std::slice::from_ref(glob))?;
+        if !specs.iter().any(|(file, _)| set.is_match(file)) {
+            empty.push(glob.as_str());
+        }
+    }
+    Ok(empty)
+}
+
+/// Reads the files under `root` that the globs name, in the order of their paths.
+///
+/// # Errors
+/// A glob is none, or a file can't be read. A file that is no UTF-8 is read leniently.
+pub fn read_specs(root: &Path, globs: &[String]) -> Result<Vec<(String, String)>, FrozenError> {
+    let set = glob_set(globs)?;
     let mut specs = Vec::new();
     // Only below the directories that the globs begin with: a product may have 50,000 files.
     let mut starts: BTreeSet<String> = BTreeSet::new();
@@ -197,5 +219,8 @@ mod tests {
         let specs = read_specs(dir.path(), &globs).unwrap();
         let files: Vec<&str> = specs.iter().map(|(file, _)| file.as_str()).collect();
         assert_eq!(files, ["SPEC.md", "specs/b.md", "specs/sub/a.md"]);
+        assert!(without_a_spec(&globs, &specs).unwrap().is_empty());
+        let globs = [globs[0].clone(), "spec/*.md".to_owned()];
+        assert_eq!(without_a_spec(&globs, &specs).unwrap(), ["spec/*.md"]);
     }
 }

@@ -3,6 +3,7 @@
 //! The walk knows nothing of scenarios or agents; a handler knows nothing of the graph. What a run
 //! came to is read from its last decision, never from the node it ended at.
 
+mod base;
 mod drive;
 mod frozen;
 pub mod handlers;
@@ -27,8 +28,9 @@ use crate::id::NodeId;
 use crate::pipeline::{Graph, Next, Node, NodeOutcome, Status, Walk};
 use crate::process::Signal;
 
+pub use base::{Base, Differences, MANUAL_PROMPT};
 pub use drive::{Finish, chain, drive};
-pub use frozen::{Frozen, FrozenError};
+pub use frozen::{Frozen, FrozenError, read_specs, without_a_spec};
 pub use recorder::Recorder;
 pub use results::trajectory;
 pub use run::{Run, RunSettings, Versioned};

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use crate::agent::{self, AgentError, DEFAULT_PROMPT, LoginError, PromptContext, PromptError};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Environment, EnvironmentError, Isolation, redaction_of};
+use crate::config::{
+    AgentSettings, Config, ConfigError, Environment, EnvironmentError, Isolation, redaction_of,
+};
 use crate::convergence::{Decision, Limits, PriceTable, Raise, Totals};
 use crate::event::{Ended, Label, RunEvent, RunStarted, Summary};
 use crate::git::{GitError, Head, Oid, Repo};
@@ -20,7 +22,8 @@ use crate::text::{Redaction, TreePath, plural};
 use crate::wall::broker::{AllowError, Policy};
 use crate::wall::{ManagedTree, TreeError, missing_submodules};
 
-use super::frozen::{read_earlier, read_specs};
+use super::base::{Base, MANUAL_PROMPT};
+use super::frozen::{read_earlier, read_specs, without_a_spec};
 use super::keys::check_keys;
 use super::preflight;
 use super::run::{RunSettings, Versioned};
@@ -92,6 +95,31 @@ pub enum StartError {
     NoScenarios {
         /// Their directory.
         dir: String,
+    },
+    /// They lie in the checkout, and are in no commit.
+    #[error(
+        "{} in {dir}/ {} not committed, and commit {commit} has none; the loop judges what is committed: `git add {dir} && git commit`",
+        plural(*count, "scenario"),
+        if *count == 1 { "is" } else { "are" }
+    )]
+    ScenariosNotCommitted {
+        /// Their directory.
+        dir: String,
+        /// How many there are in the checkout.
+        count: usize,
+        /// The commit, shortened.
+        commit: String,
+    },
+    /// The settings can't be read, or make no sense.
+    #[error(transparent)]
+    Settings(#[from] ConfigError),
+    /// The agent would be told of no spec.
+    #[error(
+        "the agent would be pointed to no spec: {globs} under `specs` matches no file that is committed; commit a spec there, name others under `specs` in dark-factory.yaml, or take the glob out (`specs: []` says that there is none on purpose)"
+    )]
+    NoSpecs {
+        /// The globs that match nothing.
+        globs: String,
     },
     /// The scenarios can't be had.
     #[error(transparent)]
@@ -225,30 +253,14 @@ pub enum StartError {
 ///
 /// # Errors
 /// See [`StartError`]; nothing was begun then.
-pub fn begin(request: Request) -> Result<Started, StartError> {
+pub fn begin(mut base: Base, request: Request) -> Result<Started, StartError> {
     let in_place = request.in_place;
-    let repo = match Repo::discover(&request.root, request.env.for_tools()) {
-        Ok(repo) => Some(repo),
-        Err(GitError::NotARepository { .. }) if in_place => None,
-        Err(error) => return Err(error.into()),
-    };
-    let root = repo.as_ref().map_or(request.root.clone(), |repo| repo.root().to_owned());
-    has_temporary_files(&request.env)?;
-    let (head, branch) = match &repo {
-        Some(repo) => head_of(repo, in_place)?,
-        None => (None, None),
-    };
-    let mut notices = match (&repo, &head) {
-        (Some(repo), Some(head)) if !in_place => {
-            repo.has_room_for(BRANCHES)?;
-            let sent = fetched(repo, head, &request.cancel)?;
-            sent.into_iter().chain(in_the_way_of_a_push(repo)?).collect()
-        }
-        _ => Vec::new(),
-    };
-    let frozen = freeze(&root, request.config, repo.as_ref(), head.as_ref(), in_place)?;
-    if frozen.set.entries.is_empty() {
-        return Err(StartError::NoScenarios { dir: frozen.config.scenarios.dir });
+    let (frozen, said) = freeze(&mut base, request.config, in_place)?;
+    let Base { repo, root, head, branch, notices, .. } = base;
+    let mut notices: Vec<String> = notices.into_iter().chain(said).collect();
+    if let (Some(repo), false) = (&repo, in_place) {
+        repo.has_room_for(BRANCHES)?;
+        notices.extend(in_the_way_of_a_push(repo)?);
     }
     let with_agent = !request.no_agent && !in_place;
     Policy::parse(&frozen.config.network.allow)?;
@@ -266,7 +278,15 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
     let state = repo_state(&request.env, &root, repo.as_ref())?;
     let lock = lock(&state, &id)?;
 
-    notices.extend(of_the_checkout(repo.as_ref(), head.as_ref(), branch.as_deref(), in_place)?);
+    if let (Some(repo), Some(head)) = (&repo, &head) {
+        notices.extend(missing_submodules(repo, &repo.list(head)?)?);
+    }
+    if let (Some(head), None, false) = (&head, &branch, in_place) {
+        notices.push(format!(
+            "HEAD is detached at {}; the run works from there, and `factory apply` will need a branch",
+            head.short()
+        ));
+    }
     let walls = if in_place {
         Walls::none()
     } else {
@@ -285,6 +305,9 @@ pub fn begin(request: Request) -> Result<Started, StartError> {
         check_keys(&frozen.config.network, &walls, &request.env)?;
     }
     let agent = if with_agent { Some(check_agent(&frozen, &request.env)?) } else { None };
+    if with_agent && frozen.config.budget.max_iterations > 0 {
+        notices.extend(specs_are_there(&frozen)?);
+    }
     if with_agent {
         notices.extend(preflight::notices(&frozen.config.agent, &request.env, state.dir()));
     }
@@ -539,7 +562,10 @@ fn lifts(summary: &Summary, raise: &Raise) -> bool {
     }
 }
 
-fn head_of(repo: &Repo, in_place: bool) -> Result<(Option<Oid>, Option<String>), StartError> {
+pub(super) fn head_of(
+    repo: &Repo,
+    in_place: bool,
+) -> Result<(Option<Oid>, Option<String>), StartError> {
     match repo.head()? {
         Head::Branch { name, commit } => {
             let short = name.strip_prefix("refs/heads/").unwrap_or(&name).to_owned();
@@ -551,46 +577,86 @@ fn head_of(repo: &Repo, in_place: bool) -> Result<(Option<Oid>, Option<String>),
     }
 }
 
-/// Reads everything that a run reads once. Scenarios, specs, settings and prompt are taken as they
-/// lie in the checkout, where the person writes them; the gates by default from the base commit.
+/// Reads everything that a run reads once, from where the base has it, and says what a person should know of it.
+/// What earlier iterations came to is the factory's own record, and read from the checkout, where it writes it.
 fn freeze(
-    root: &Path,
+    base: &mut Base,
     config: Config,
-    repo: Option<&Repo>,
-    head: Option<&Oid>,
     in_place: bool,
-) -> Result<Frozen, StartError> {
-    let makefile = match (repo, head) {
-        (Some(repo), Some(head)) if !in_place => makefile_of(repo, head)?,
-        _ => makefile::makefile_in(root),
-    };
-    let text = makefile.unwrap_or_default();
+) -> Result<(Frozen, Vec<String>), StartError> {
+    let differences = base.differences(&config)?;
+    let mut notices: Vec<String> = differences.read.into_iter().chain(differences.others).collect();
+    let inputs = base.inputs(&config)?;
+    let text = makefile::makefile_in(&inputs).unwrap_or_default();
     let gates = config.gates.clone().unwrap_or_else(|| makefile::default_gates(&text));
-    let prompt_file = root.join(&config.agent.prompt);
-    let (prompt, prompt_name) = match std::fs::read_to_string(&prompt_file) {
-        Ok(text) => (text, config.agent.prompt.clone()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            (DEFAULT_PROMPT.to_owned(), "the built-in prompt".to_owned())
+    let (prompt, prompt_name) = match read_prompt(&inputs, &config.agent.prompt)? {
+        Some((text, name)) => {
+            if name != config.agent.prompt {
+                notices
+                    .push(format!("the prompt is {name}, for there is no {}", config.agent.prompt));
+            }
+            (text, name.to_owned())
         }
-        Err(source) => {
-            return Err(FrozenError::Read { file: config.agent.prompt.clone(), source }.into());
-        }
+        None => (DEFAULT_PROMPT.to_owned(), "the built-in prompt".to_owned()),
     };
-    let mut set = discover(root, &config.scenarios.dir)?;
-    check_needs(&mut set, root, &config.fixtures);
+    let found = discover(&inputs, &config.scenarios.dir);
+    if found.as_ref().map_or(true, |set| set.entries.is_empty())
+        && let Some(commit) = base.commit()
+        && let count @ 1.. = base.only_in_checkout(&config).len()
+    {
+        let (dir, commit) = (config.scenarios.dir, commit.to_owned());
+        return Err(StartError::ScenariosNotCommitted { dir, count, commit });
+    }
+    let mut set = found.map_err(|error| error.at(&base.root.join(&config.scenarios.dir)))?;
+    if set.entries.is_empty() {
+        return Err(StartError::NoScenarios { dir: config.scenarios.dir });
+    }
+    check_needs(&mut set, &inputs, &config.fixtures);
     let own = config.budget.prices.clone().unwrap_or_default();
-    Ok(Frozen {
+    let frozen = Frozen {
         prices: PriceTable::built_in().with(&own),
         set,
-        specs: read_specs(root, &config.specs)?,
-        earlier: read_earlier(root),
+        specs: read_specs(&inputs, &config.specs)?,
+        earlier: read_earlier(&base.root),
         targets: makefile::targets(&text),
         gates,
         prompt,
         prompt_name,
         config,
         canary: if in_place { String::new() } else { seed()? },
-    })
+    };
+    Ok((frozen, notices))
+}
+
+/// Reads the prompt's template: the file that the settings name, else the operating manual's where they name none
+/// of their own. None where there is neither.
+fn read_prompt<'a>(
+    inputs: &Path,
+    named: &'a str,
+) -> Result<Option<(String, &'a str)>, FrozenError> {
+    let manual = (named == AgentSettings::default().prompt).then_some(MANUAL_PROMPT);
+    for name in [Some(named), manual].into_iter().flatten() {
+        match std::fs::read_to_string(inputs.join(name)) {
+            Ok(text) => return Ok(Some((text, name))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(FrozenError::Read { file: name.to_owned(), source }),
+        }
+    }
+    Ok(None)
+}
+
+/// Checks that every glob under `specs` finds something before a provider is paid for an agent that would be told
+/// of no spec. An agent that the factory knows no provider of is warned of alone.
+fn specs_are_there(frozen: &Frozen) -> Result<Option<String>, StartError> {
+    let globs = without_a_spec(&frozen.config.specs, &frozen.specs)?;
+    if globs.is_empty() {
+        return Ok(None);
+    }
+    let error = StartError::NoSpecs { globs: format!("`{}`", globs.join("`, `")) };
+    match agent::is_paid(&frozen.config.agent) {
+        true => Err(error),
+        false => Ok(Some(error.to_string())),
+    }
 }
 
 /// Returns what nobody can guess.
@@ -602,18 +668,6 @@ fn seed() -> Result<String, StartError> {
         .and_then(|mut file| file.read_exact(&mut bytes))
         .map_err(|source| StartError::Disk { path: path.to_owned(), source })?;
     Ok(Digest::of(&bytes).as_str().to_owned())
-}
-
-fn makefile_of(repo: &Repo, commit: &Oid) -> Result<Option<String>, GitError> {
-    let tree = repo.list(commit)?;
-    for name in Config::MAKEFILES {
-        let entry = tree.iter().find(|(path, _)| path.as_bytes() == name.as_bytes());
-        if let Some((_, entry)) = entry {
-            let bytes = repo.read_blob(&entry.oid)?;
-            return Ok(Some(String::from_utf8_lossy(&bytes).into_owned()));
-        }
-    }
-    Ok(None)
 }
 
 /// Checks agent and prompt before anything is spent, and returns the backend's name.
@@ -748,7 +802,11 @@ fn write_from(staging: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> 
 }
 
 /// Has the objects of the base sent that a partial clone left at its remote, and says so.
-fn fetched(repo: &Repo, head: &Oid, cancel: &Cancel) -> Result<Option<String>, StartError> {
+pub(super) fn fetched(
+    repo: &Repo,
+    head: &Oid,
+    cancel: &Cancel,
+) -> Result<Option<String>, StartError> {
     let sent = match repo.fetch_promised(head, cancel) {
         Ok(sent) => sent,
         Err(error) => match cancel.tripped() {
@@ -776,42 +834,9 @@ fn in_the_way_of_a_push(repo: &Repo) -> Result<Option<String>, StartError> {
 }
 
 /// Checks that temporary files can be made, as git and scenarios need them.
-fn has_temporary_files(env: &Environment) -> Result<(), StartError> {
+pub(super) fn has_temporary_files(env: &Environment) -> Result<(), StartError> {
     preflight::temporary_files(env)
         .map_err(|source| StartError::NoTemporary { dir: env.temp_dir(), source })
-}
-
-fn of_the_checkout(
-    repo: Option<&Repo>,
-    head: Option<&Oid>,
-    branch: Option<&str>,
-    in_place: bool,
-) -> Result<Vec<String>, StartError> {
-    let mut notices = Vec::new();
-    let (Some(repo), Some(head)) = (repo, head) else { return Ok(notices) };
-    notices.extend(missing_submodules(repo, &repo.list(head)?)?);
-    if in_place {
-        return Ok(notices);
-    }
-    if branch.is_none() {
-        notices.push(format!(
-            "HEAD is detached at {}; the run works from there, and `factory apply` will need a branch",
-            head.short()
-        ));
-    }
-    let dirty = repo.dirty_paths()?;
-    if !dirty.is_empty() {
-        notices.push(format!(
-            "{} in the checkout not committed ({}); the run works from commit {}",
-            match dirty.len() {
-                1 => "1 change is".to_owned(),
-                count => format!("{count} changes are"),
-            },
-            dirty.iter().take(3).map(ToString::to_string).collect::<Vec<_>>().join(", "),
-            head.short()
-        ));
-    }
-    Ok(notices)
 }
 
 fn base_moved(repo: &Repo, summary: &Summary) -> Result<Vec<String>, StartError> {

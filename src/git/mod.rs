@@ -27,7 +27,7 @@ pub use error::GitError;
 pub use history::{Signature, StoredCommit};
 pub use oid::{BlobHasher, ObjectFormat, Oid, OidError, blob_id, blob_id_of};
 pub use push::{Remote, Server};
-pub use repo::{Head, Repo, version};
+pub use repo::{Head, Repo, Scratch, version};
 pub use tree::{Change, Mode, Tree, TreeEntry};
 
 #[cfg(test)]

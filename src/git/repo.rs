@@ -21,6 +21,17 @@ pub struct Repo {
     env: Variables,
 }
 
+/// A directory in the git directory that goes when this is dropped.
+#[derive(Debug)]
+pub struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    /// Returns where it is.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
 /// What a checkout stands on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Head {
@@ -303,6 +314,15 @@ impl Repo {
                     .or_else(|_| std::fs::remove_file(entry.path()));
             }
         }
+    }
+
+    /// Makes a private directory in the git directory, for what lies in the repository anyway. It goes when it is
+    /// dropped, and what a kill leaves [`Repo::remove_leftovers`] removes.
+    ///
+    /// # Errors
+    /// The git directory can't be written.
+    pub fn private_place(&self) -> Result<Scratch, GitError> {
+        self.scratch().map(Scratch)
     }
 
     /// Makes a private directory that goes when it is dropped.

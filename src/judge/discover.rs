@@ -62,6 +62,19 @@ pub enum DiscoverError {
     },
 }
 
+impl DiscoverError {
+    /// Returns itself about `path`, where people have the directory that was searched elsewhere.
+    #[must_use]
+    pub fn at(self, path: &Path) -> Self {
+        let path = path.to_owned();
+        match self {
+            Self::Missing { .. } => Self::Missing { path },
+            Self::NoDirectory { .. } => Self::NoDirectory { path },
+            Self::Unreadable { source, .. } => Self::Unreadable { path, source },
+        }
+    }
+}
+
 /// Finds and reads the scenarios in the directory `dir` of the tree at `root`, in the order of
 /// their paths' bytes.
 ///

@@ -83,6 +83,7 @@ fn tally(agent: &str, script: &Path, more: &str) -> (Product, Model) {
 /// Makes a small product that wants a file `two`, likewise, with a script of its own.
 fn small(agent: &str, script: &str, more: &str) -> (Product, Model) {
     let product = Product::new().scenario("two", "test -e two").file("README.md", "A product.\n");
+    let product = product.file("specs/product.md", "There is a file `two`.\n");
     let path = product.base().join("script.yaml");
     fs::write(&path, script).unwrap();
     let model = Model::serve(&product, &path);

@@ -266,7 +266,7 @@ fn an_agent_that_nobody_knows_is_found_by_lint_doctor_and_run_with_its_line() {
         ),
     ];
     for (text, words) in files {
-        let product = product().config(text);
+        let product = product().config(text).committed();
         for run in [&["lint"][..], &["doctor"], &["run-scenarios"]] {
             let ran = product.factory(run).code(2);
             let said = format!("{}{}", ran.stdout, ran.stderr);
@@ -480,4 +480,120 @@ fn what_keeps_a_program_from_starting_is_named_and_is_not_that_it_is_missing() {
     command.args(["-c", "ulimit -n 16; exec \"$0\" --no-agent", ITERATE]);
     let ran = product.start(command).wait().code(3).says("open files").says("`ulimit -n`");
     assert!(!ran.stderr.contains("install"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_a_run_reads_comes_from_the_commit_and_what_differs_is_named_first() {
+    let product = product().file("specs/product.md", "It says hello.\n").committed();
+    let commit = product.git(&["rev-parse", "--short=10", "HEAD"]);
+    let product = product
+        .config("threshold: nonsense\n")
+        .scenario("readme", "false")
+        .scenario("new", "false")
+        .file("specs/product.md", "It says nothing.\n");
+    let differ = format!(
+        "note: dark-factory.yaml, 2 scenarios and 1 spec differ in the checkout; the run takes them from \
+         commit {commit}; commit them to use them"
+    );
+    product.iterate(&["--no-agent"]).code(0).says(&differ);
+    let ran = product.factory(&["doctor"]);
+    assert!(ran.stdout.contains("1 scenario in scenarios/"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("2 scenarios and 1 spec differ"), "{}", ran.stdout);
+    // In place everything is taken as it lies, and said of nothing.
+    product.write("dark-factory.yaml", "");
+    let ran = product.iterate(&["--no-agent", "--in-place"]).code(1);
+    assert!(!ran.stderr.contains("differ"), "{}", ran.stderr);
+    product.commit("Use it");
+    let ran = product.iterate(&["--no-agent"]).code(1);
+    assert!(!ran.stderr.contains("differ"), "{}", ran.stderr);
+}
+
+#[test]
+fn scenarios_that_no_commit_has_are_to_be_committed_ignored_ones_too() {
+    for ignored in ["", "scenarios/\n"] {
+        let product = Product::new().file(".gitignore", ignored).committed().scenario("a", "true");
+        let words =
+            ["1 scenario in scenarios/ is not committed", "`git add scenarios && git commit`"];
+        let ran = product.iterate(&["--no-agent"]).code(4);
+        words.iter().fold(ran, |ran, word| ran.says(word));
+        assert_eq!(product.runs(), Vec::<PathBuf>::new(), "a run was begun");
+        product.factory(&["doctor"]).says("1 scenario in scenarios/, none of them committed");
+        product.run_scenarios(&[]).code(0);
+        product.iterate(&["--no-agent", "--in-place"]).code(0);
+    }
+}
+
+#[test]
+fn scenarios_behind_links_are_read_from_the_commit() {
+    let product = product()
+        .file("shared/two.md", "# Scenario: Two\n\n## Evaluation Method\n```bash\ntrue\n```\n");
+    symlink("../shared/two.md", product.path("scenarios/two.md")).unwrap();
+    symlink("../../outside.md", product.path("scenarios/three.md")).unwrap();
+    let product = product.committed();
+    product.iterate(&["--no-agent"]).code(1).says("three.md").says("2 of 3");
+}
+
+#[test]
+fn an_agent_that_costs_is_not_started_without_a_spec_unless_that_is_said() {
+    let product = product().config("agent: {backend: codex}\n").committed();
+    let bin = only(&product, &["git", "bash"]);
+    let codex = PathBuf::from(&bin).join("codex");
+    fs::write(&codex, "#!/bin/sh\nexit 1\n").unwrap();
+    fs::set_permissions(&codex, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
+    let env = [("PATH", path.as_str()), ("OPENAI_API_KEY", "key")];
+    let run = |args: &[&str]| product.iterate_with(args, &env);
+    let ran =
+        run(&[]).code(2).says("`specs/**/*.md` under `specs` matches no file").says("`specs: []`");
+    assert!(ran.stderr.contains("FAIL  specs"), "{}", ran.stderr);
+    run(&["--no-agent"]).code(0);
+    run(&["--max-iterations", "0"]).code(0);
+    // A spec that is not committed is none, and a glob of several that matches nothing is told.
+    product.write("specs/product.md", "It says hello.\n");
+    run(&[]).code(2).says("`specs/**/*.md`");
+    product
+        .write("dark-factory.yaml", "agent: {backend: codex}\nspecs: [specs/*.md, 'doc/*.md']\n");
+    product.commit("Name two");
+    let ran = run(&[]).code(2).says("no spec: `doc/*.md` under");
+    assert!(!ran.stderr.contains("`specs/*.md`"), "{}", ran.stderr);
+    product.write("dark-factory.yaml", "agent: {backend: codex}\nspecs: []\n");
+    product.commit("None on purpose");
+    run(&[]).code(0);
+    // What nobody is known to be paid for is told, and goes on.
+    product.write(
+        "dark-factory.yaml",
+        "agent: {backend: command, command: [./own]}\nspecs: [no.md]\n",
+    );
+    product.commit("Another agent");
+    product.iterate(&[]).code(0).says("note: the agent would be pointed to no spec: `no.md`");
+}
+
+#[test]
+fn the_prompt_of_the_operating_manual_is_read_where_there_is_none_of_ours() {
+    let manual = ".github/codex/prompts/factory_fix.md";
+    let agent = "agent: {backend: command, command: [bash, -c, 'cp {prompt_file} done']}\n";
+    let product = Product::new()
+        .config(&format!("{agent}budget: {{max_iterations: 1}}\n"))
+        .scenario("done", "grep MANUAL done")
+        .file(manual, "MANUAL in {{ workspace }}\n")
+        .committed();
+    let said =
+        format!("note: the prompt is {manual}, for there is no .github/factory/prompts/fix.md");
+    product.iterate(&[]).code(0).says(&said);
+    product.write(".github/factory/prompts/fix.md", "OURS\n");
+    product.commit("Write a prompt of ours");
+    let ran = product.iterate(&[]).code(1);
+    assert!(!ran.stderr.contains(manual), "{}", ran.stderr);
+    product.git(&["rm", "-q", ".github/factory/prompts/fix.md"]);
+    product.write(manual, "MANUAL {{ nothing }}\n");
+    product.commit("Misspell one");
+    refused_after(&product, &["factory_fix.md:1: `nothing` is not defined"]);
+}
+
+/// Checks a call of `iterate` that makes no run more than there are.
+#[track_caller]
+fn refused_after(product: &Product, words: &[&str]) {
+    let runs = product.runs();
+    check(product, |product| product.iterate(&[]), 2, words);
+    assert_eq!(product.runs(), runs, "a run was begun");
 }

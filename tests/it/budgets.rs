@@ -23,7 +23,7 @@ fn product(budget: &str) -> Product {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(&codex, mode).unwrap();
     let config = format!(
-        "satisfaction: {{threshold: 1.0}}\nagent: {{backend: codex, model: gpt-6-sol}}\nbudget: {budget}\n"
+        "satisfaction: {{threshold: 1.0}}\nspecs: []\nagent: {{backend: codex, model: gpt-6-sol}}\nbudget: {budget}\n"
     );
     (1..=4)
         .fold(product.file("words.txt", "word1\n").config(&config), |product, word| {

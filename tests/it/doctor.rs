@@ -70,7 +70,7 @@ fn a_directory_that_is_none_and_a_repository_without_a_commit_say_what_to_do() {
 
 #[test]
 fn settings_that_make_no_sense_end_with_2() {
-    let product = tally().file("dark-factory.yaml", "agnet: {}\n");
+    let product = tally().file("dark-factory.yaml", "agnet: {}\n").committed();
     let ran = doctor(&product, &[], &[]).code(2);
     assert!(finding(&ran, "settings").contains("factory lint"), "{}", ran.stdout);
 }
@@ -78,7 +78,7 @@ fn settings_that_make_no_sense_end_with_2() {
 #[test]
 fn isolation_that_is_required_and_can_not_be_had_ends_with_6() {
     let yaml = "agent: {backend: replay, recording: ../recording}\nisolation: {require: sandbox}\n";
-    let product = tally().file("dark-factory.yaml", yaml);
+    let product = tally().file("dark-factory.yaml", yaml).committed();
     let without = "root,user-namespace,bubblewrap,sudo,landlock";
     let ran = doctor(&product, &[], &[("DARK_FACTORY_WITHOUT", without)]).code(6);
     assert!(finding(&ran, "isolation").contains("is required"), "{}", ran.stdout);
@@ -86,7 +86,7 @@ fn isolation_that_is_required_and_can_not_be_had_ends_with_6() {
 
 #[test]
 fn an_agent_that_is_missing_or_of_another_version_is_told() {
-    let product = tally().config("agent: {backend: codex}\n");
+    let product = tally().config("agent: {backend: codex}\n").committed();
     let nothing = product.base().join("bin");
     fs::create_dir_all(&nothing).unwrap();
     let path = format!("{}:/usr/bin:/bin", nothing.display());
@@ -108,7 +108,7 @@ fn an_agent_that_is_missing_or_of_another_version_is_told() {
 #[test]
 fn the_model_and_where_it_is_asked_for_are_shown_and_an_odd_path_is_told() {
     let check = |settings: &str, env: &[(&str, &str)], expected: &[&str]| {
-        let product = tally().config(&format!("agent: {{{settings}}}\n"));
+        let product = tally().config(&format!("agent: {{{settings}}}\n")).committed();
         let ran = doctor(&product, &[], env);
         let model = finding(&ran, "model");
         assert!(expected.iter().all(|words| model.contains(words)), "{model}");
@@ -125,11 +125,11 @@ fn the_model_and_where_it_is_asked_for_are_shown_and_an_odd_path_is_told() {
 
 #[test]
 fn a_login_that_is_missing_says_how_to_get_one() {
-    let product = tally().config("agent: {backend: codex, home: [.codex/auth.json]}\n");
+    let product = tally().config("agent: {backend: codex, home: [.codex/auth.json]}\n").committed();
     let path = program(&product, "codex", "echo codex-cli 0.169.0");
     let ran = doctor(&product, &[], &[("PATH", &path)]).code(3);
     assert!(finding(&ran, "login").contains("~/.codex/auth.json"), "{}", ran.stdout);
-    let product = product.config("agent: {backend: codex}\n");
+    let product = product.config("agent: {backend: codex}\n").committed();
     let ran = doctor(&product, &[], &[("PATH", &path)]).code(3);
     let login = finding(&ran, "login");
     assert!(login.contains("-> factory login codex, or set one of CODEX_API_KEY"), "{login}");
@@ -171,14 +171,14 @@ fn where_no_agent_is_chosen_the_one_that_is_there_is_named() {
 fn fallback_agents_are_looked_at_as_well() {
     let yaml = "agent:\n  backend: replay\n  recording: ../recording\n  fallback:\n";
     let one = "  - {backend: command, command: [no-such-agent]}\n";
-    let ran = doctor(&tally().config(&format!("{yaml}{one}")), &[], &[]).code(3);
+    let ran = doctor(&tally().config(&format!("{yaml}{one}")).committed(), &[], &[]).code(3);
     assert!(
         ran.stdout.contains("fallback 1") && ran.stdout.contains("`no-such-agent`"),
         "{}",
         ran.stdout
     );
     let nobody = "  - {backend: nobody}\n";
-    let ran = doctor(&tally().config(&format!("{yaml}{nobody}")), &[], &[]).code(2);
+    let ran = doctor(&tally().config(&format!("{yaml}{nobody}")).committed(), &[], &[]).code(2);
     assert!(finding(&ran, "settings").contains("yaml:5:15: there is no agent backend `nobody`"));
 }
 
@@ -224,7 +224,7 @@ mod deep {
 
     #[test]
     fn an_agent_that_does_nothing_is_found_out() {
-        let product = tally().config("agent: {backend: codex}\n");
+        let product = tally().config("agent: {backend: codex}\n").committed();
         let path = program(&product, "codex", "echo codex-cli 0.169.0");
         let env = [("PATH", path.as_str()), ("OPENAI_API_KEY", "sk-a-secret-of-a-person")];
         let ran = doctor(&product, &["--deep"], &env).code(3);
@@ -248,7 +248,7 @@ mod deep {
             let yaml = format!(
                 "agent: {{backend: {backend}}}\nisolation: {{require: sandbox, read: [{read}]}}\n"
             );
-            let product = tally().file("dark-factory.yaml", yaml);
+            let product = tally().file("dark-factory.yaml", yaml).committed();
             let env = [
                 ("PATH", path.as_str()),
                 ("OPENAI_API_KEY", "sk-a-secret-of-a-person"),

@@ -121,7 +121,7 @@ impl Bench {
         let product = product
             .file("lines.txt", "")
             .config(&format!(
-                "satisfaction: {{threshold: 1.0}}\nagent:\n  backend: codex\n  model: fake-model\n  \
+                "satisfaction: {{threshold: 1.0}}\nspecs: []\nagent:\n  backend: codex\n  model: fake-model\n  \
                  env: [CODEX_REFRESH_TOKEN_URL_OVERRIDE]\n  args:\n  - -c\n  - model_provider=fake\n  \
                  - -c\n  - 'model_providers.fake={{name=\"fake\",base_url=\"{address}/v1\",\
                  wire_api=\"responses\",requires_openai_auth=true}}'\n"

@@ -9,7 +9,7 @@ use crate::agent::backend;
 use crate::clock::SystemClock;
 use crate::config::{Budget, Config, Environment, Span};
 use crate::convergence::TurnClass;
-use crate::engine::{Request, RunSettings, Started, Walls, begin, chain, drive};
+use crate::engine::{Base, Request, RunSettings, Started, Walls, begin, chain, drive};
 use crate::event::Tier;
 use crate::model_server::{Options, Script, Server};
 use crate::process::{Call, Cancel, run};
@@ -136,17 +136,20 @@ impl Scratch {
 
     fn begin(&self, config: Config, env: &Environment) -> anyhow::Result<Started> {
         let factory = env.executable()?;
-        Ok(begin(Request {
-            root: self.product(),
+        let (root, cancel) = (self.product(), Cancel::on_signals()?);
+        let base = Base::open(&root, env, false, &cancel)?;
+        let request = Request {
+            root,
             env: env.clone(),
             config,
             no_agent: false,
             in_place: false,
-            cancel: Cancel::on_signals()?,
+            cancel,
             deadline: None,
             settings: RunSettings { factory, once: false, die_after: None, crash: None, haste: 1 },
             reporters: Vec::new(),
-        })?)
+        };
+        Ok(begin(base, request)?)
     }
 }
 
@@ -173,6 +176,7 @@ fn pointed(
     let mut config = Config {
         agent,
         gates: Some(Vec::new()),
+        specs: Vec::new(),
         isolation: person.isolation.clone(),
         network: person.network.clone(),
         budget: Budget { max_iterations: 1, ..Budget::default() },
