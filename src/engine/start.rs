@@ -752,12 +752,8 @@ fn next_iteration(root: &Path) -> u32 {
         .map_or(0, |last| last + 1)
 }
 
-/// Makes git ignore what the factory leaves in the checkout, unless the product has its own say.
-///
-/// # Errors
-/// The file that says so can't be written.
-pub fn keep_out_of_git(root: &Path) -> Result<(), StartError> {
-    const IGNORED: &str = "\
+/// What git is told of a directory `artifacts/factory` that has no `.gitignore` of the product's own.
+const IGNORED: &str = "\
 # Written by dark-factory: what a run leaves here is no part of the product.
 /.gitignore
 /.*.tmp
@@ -769,6 +765,12 @@ pub fn keep_out_of_git(root: &Path) -> Result<(), StartError> {
 /satisfied.json
 /scenario_results.json
 ";
+
+/// Makes git ignore what the factory leaves in the checkout, unless the product has its own say.
+///
+/// # Errors
+/// The file that says so can't be written.
+pub fn keep_out_of_git(root: &Path) -> Result<(), StartError> {
     let path = root.join("artifacts/factory/.gitignore");
     let found = std::fs::read_to_string(&path).ok();
     let first = |text: &str| text.lines().next().map(str::to_owned);
@@ -857,4 +859,26 @@ fn base_moved(repo: &Repo, summary: &Summary) -> Result<Vec<String>, StartError>
         }
         _ => Vec::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_repository_s_own_word_of_what_is_ignored_stands_and_leaves_nothing_out() {
+        // A package has no artifacts.
+        let own = concat!(env!("CARGO_MANIFEST_DIR"), "/artifacts/factory/.gitignore");
+        let Ok(own) = std::fs::read_to_string(own) else { return };
+        let product = tempfile::tempdir().unwrap();
+        let path = product.path().join("artifacts/factory/.gitignore");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &own).unwrap();
+        keep_out_of_git(product.path()).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), own);
+        let ours = IGNORED.lines().filter(|line| line.starts_with('/') && *line != "/.gitignore");
+        let left_out: Vec<&str> =
+            ours.filter(|line| !own.lines().any(|one| one == *line)).collect();
+        assert_eq!(left_out, Vec::<&str>::new());
+    }
 }
