@@ -71,6 +71,7 @@ impl DiscoverError {
             Self::Missing { .. } => Self::Missing { path },
             Self::NoDirectory { .. } => Self::NoDirectory { path },
             Self::Unreadable { source, .. } => Self::Unreadable { path, source },
+            same @ Self::SameId { .. } => same,
         }
     }
 }
