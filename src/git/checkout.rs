@@ -40,6 +40,24 @@ impl Repo {
         Ok(paths)
     }
 
+    /// Returns the paths that git tracks in the checkout, sorted, whatever became of their files.
+    ///
+    /// # Errors
+    /// git failed.
+    pub fn tracked_paths(&self) -> Result<Vec<TreePath>, GitError> {
+        let call = self.in_checkout("ls-files").args(["--cached", "-z", "--full-name"]);
+        let listing = output(&call, "ls-files")?;
+        let mut paths = Vec::new();
+        for path in listing.split(|byte| *byte == 0).filter(|path| !path.is_empty()) {
+            let path =
+                TreePath::parse(path).map_err(|error| unread("ls-files", &error.to_string()))?;
+            paths.push(path);
+        }
+        paths.sort();
+        paths.dedup();
+        Ok(paths)
+    }
+
     /// Moves the checkout's branch and files forward to `to`, with hooks off.
     ///
     /// # Errors
@@ -96,6 +114,17 @@ mod tests {
         fs::remove_file(root.join("a")).unwrap();
         let dirty = fixture.repo.dirty_paths().unwrap();
         assert_eq!(dirty, ["a", "artifacts/other/x", "odd\n name/x"].map(testing::path));
+    }
+
+    #[test]
+    fn what_git_tracks_is_listed_and_nothing_else() {
+        let (fixture, _) = behind();
+        fs::write(fixture.repo.root().join("untracked"), "x").unwrap();
+        let tracked = fixture.repo.tracked_paths().unwrap();
+        assert_eq!(
+            tracked,
+            fixture.repo.list(&fixture.head()).unwrap().into_keys().collect::<Vec<_>>()
+        );
     }
 
     #[test]
