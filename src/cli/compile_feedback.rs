@@ -141,7 +141,8 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
     let passed_before =
         satisfied.range(..iteration).next_back().map(|(_, ids)| ids.clone()).unwrap_or_default();
     let root_text = root.to_string_lossy();
-    let feedback = compile(&Input {
+    let roots = [root_text.as_ref()];
+    let input = |mask| Input {
         iteration,
         turns_left: None,
         threshold: config.satisfaction.threshold,
@@ -157,10 +158,20 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
         passed_before: &passed_before,
         last_turn: None,
         answer: None,
-        tree_roots: &[&root_text],
-        mask: &mask,
+        tree_roots: &roots,
+        mask,
         limits: Limits::default(),
-    });
+    };
+    let mut feedback = compile(&input(&mask));
+    // The agent's tree is read only where it can make a difference.
+    if feedback.masked > 0 {
+        let dir = match &args.scenarios_dir {
+            Some(dir) => env.current_dir().join(dir),
+            None => root.join(&config.scenarios.dir),
+        };
+        let own = judge::own_files(&root, &dir, &set, env.for_tools());
+        feedback = compile(&input(&mask.clone().knowing(&own)));
+    }
 
     // Results and log are those of whoever judged, and of any version.
     let markdown = redaction_of(env, &config.env).apply_to(&feedback.markdown);

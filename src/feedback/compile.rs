@@ -1,14 +1,15 @@
 //! Compiles what is told to the agent after one judgement.
 //!
 //! A pure function of what was judged. Everything that a program or an agent wrote goes through
-//! the cleaner, and so through the mask, before anything else looks at it.
+//! the cleaner, and so through the mask, before it is told; the rules alone read it as it is, and what
+//! they tell of it is masked as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::layout::{Block, Body, Room, lay_out};
 use super::markdown::{coarse, code, escape, fence, list, score, sentence, thousandths};
-use super::output::Cleaner;
+use super::output::{Cleaner, Raw};
 use super::point::write_point;
 use super::rules::{Cause, End, Evidence, causes_of, heading, root_causes};
 use super::{Disclosure, Mask, Point};
@@ -142,6 +143,7 @@ struct FailedGate<'a> {
     gate: &'a GateResult,
     end: End<'a>,
     output: String,
+    raw: Raw,
 }
 
 #[derive(Debug)]
@@ -155,7 +157,7 @@ struct FailedScenario<'a> {
     stdout: String,
     stderr: String,
     /// Both streams as one.
-    text: String,
+    raw: Raw,
 }
 
 impl<'a> Findings<'a> {
@@ -163,7 +165,8 @@ impl<'a> Findings<'a> {
         let mut gates = Vec::new();
         for gate in input.gates {
             if let Some(end) = End::of_gate(&gate.status) {
-                gates.push(FailedGate { gate, end, output: cleaner.clean(&gate.output) });
+                let (output, raw) = cleaner.read(&gate.output);
+                gates.push(FailedGate { gate, end, output, raw });
             }
         }
         let entries: BTreeMap<_, _> = input.set.entries.iter().map(|e| (&e.id, e)).collect();
@@ -172,8 +175,8 @@ impl<'a> Findings<'a> {
         for judged in input.judged {
             let Verdict::Unsatisfied { because } = &judged.verdict else { continue };
             let attempt = judged.attempts.last();
-            let stdout = attempt.map(|a| cleaner.clean(&a.stdout)).unwrap_or_default();
-            let stderr = attempt.map(|a| cleaner.clean(&a.stderr)).unwrap_or_default();
+            let (stdout, raw) = attempt.map(|a| cleaner.read(&a.stdout)).unwrap_or_default();
+            let (stderr, errors) = attempt.map(|a| cleaner.read(&a.stderr)).unwrap_or_default();
             let entry = entries.get(&judged.id).copied();
             let expected = entry.and_then(|entry| entry.scenario.as_deref().ok());
             let expected = expected.map(|scenario| scenario.expectation.as_str());
@@ -191,7 +194,7 @@ impl<'a> Findings<'a> {
                 },
                 end: End::of_misses(because),
                 regressed: input.passed_before.contains(&judged.id),
-                text: format!("{stdout}\n{stderr}"),
+                raw: raw.and(&errors),
                 stdout,
                 stderr,
             });
@@ -229,13 +232,15 @@ impl<'a> Findings<'a> {
 
 impl<'a> FailedGate<'a> {
     fn evidence(&'a self) -> Evidence<'a> {
-        Evidence { name: &self.gate.name, is_gate: true, end: self.end, text: &self.output }
+        let Raw { text, hidden } = &self.raw;
+        Evidence { name: &self.gate.name, is_gate: true, end: self.end, text, hidden }
     }
 }
 
 impl<'a> FailedScenario<'a> {
     fn evidence(&'a self) -> Evidence<'a> {
-        Evidence { name: &self.judged.name, is_gate: false, end: self.end, text: &self.text }
+        let Raw { text, hidden } = &self.raw;
+        Evidence { name: &self.judged.name, is_gate: false, end: self.end, text, hidden }
     }
 
     /// Returns the scenario as it was written; none where it could not be read.
@@ -578,7 +583,7 @@ fn full_block(one: &FailedScenario<'_>) -> Block {
                 });
             }
         }
-        if one.text.trim().is_empty() {
+        if one.raw.text.trim().is_empty() {
             head.push_str("- wrote nothing\n");
         }
     }

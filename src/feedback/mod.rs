@@ -9,6 +9,9 @@ mod mask;
 mod output;
 mod point;
 pub mod rules;
+mod standard;
+mod tree;
+mod view;
 
 #[cfg(test)]
 mod samples;
@@ -17,3 +20,4 @@ pub use compile::{Feedback, Input, LastTurn, Limits, compile};
 pub use disclosure::Disclosure;
 pub use mask::{Mask, Masked};
 pub use point::{Point, read_point};
+pub use tree::AgentTree;

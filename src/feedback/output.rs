@@ -1,6 +1,7 @@
 //! Makes what a program wrote fit to be told: no colours, no absolute paths, nothing of the
 //! holdout.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -38,6 +39,25 @@ impl<'a> Cleaner<'a> {
 
     /// Returns `text` cleaned; of a very long one the end.
     pub(super) fn clean(&mut self, text: &str) -> String {
+        let plain = self.plain(text);
+        self.show(&plain)
+    }
+
+    /// Returns `text` cleaned, and as the rules read it.
+    pub(super) fn read(&mut self, text: &str) -> (String, Raw) {
+        let text = self.plain(text);
+        let shown = self.show(&text);
+        let hidden = self.mask.find(&text);
+        (shown, Raw { text, hidden })
+    }
+
+    fn show(&mut self, plain: &str) -> String {
+        let masked = self.mask.apply(plain);
+        self.masked += masked.count;
+        visible(&masked.text)
+    }
+
+    fn plain(&self, text: &str) -> String {
         let mut start = text.len().saturating_sub(LOOK);
         while !text.is_char_boundary(start) {
             start += 1;
@@ -47,9 +67,26 @@ impl<'a> Cleaner<'a> {
         for root in &self.roots {
             plain = relative(&plain, root);
         }
-        let masked = self.mask.apply(&plain);
-        self.masked += masked.count;
-        visible(&masked.text)
+        plain
+    }
+}
+
+/// What a program wrote, without colours and absolute paths; told nowhere as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Raw {
+    pub(super) text: String,
+    /// Where the holdout's text stands in it.
+    pub(super) hidden: Vec<Range<usize>>,
+}
+
+impl Raw {
+    /// Returns both as one, a line feed between them.
+    pub(super) fn and(mut self, other: &Self) -> Self {
+        self.text.push('\n');
+        let by = self.text.len();
+        self.text.push_str(&other.text);
+        self.hidden.extend(other.hidden.iter().map(|range| range.start + by..range.end + by));
+        self
     }
 }
 

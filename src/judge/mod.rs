@@ -64,6 +64,7 @@ mod gates;
 mod history;
 mod look;
 pub mod makefile;
+mod own_files;
 mod record;
 mod scenarios;
 
@@ -75,5 +76,6 @@ pub use gates::{GateProgress, run_gates, said};
 pub use history::{HistoryError, read_history, remember};
 pub use look::look_at;
 pub use makefile::Targets;
+pub use own_files::own_files;
 pub use record::{CutShort, JudgementRecord, meet_cut_short};
 pub use scenarios::{EvidenceDir, Progress, Settings, Work, judge_scenarios};

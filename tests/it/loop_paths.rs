@@ -136,6 +136,25 @@ fn a_run_that_gets_no_better_stalls() {
 }
 
 #[test]
+fn of_what_the_exam_says_too_the_agent_is_told_what_the_candidate_has() {
+    let call = "sh ./tool.sh --colour=blue-green-red";
+    let turn = format!("echo 'run: ; {call}' > Makefile");
+    let product =
+        agent(&[&turn, "echo more > notes.txt"]).file("tool.sh", "echo Traceback of \"$1\"\n");
+    let config = config(&product, "budget: {max_iterations: 2}\n");
+    let product = product
+        .config(&format!("{config}gates: []\n"))
+        .scenario("colour", &format!("set -x\n{call}\ntest 'nobody knows' = 'this secret'"))
+        .committed();
+    product.iterate(&[]).code(1);
+    let (before, after) = (feedback(&product, 0), feedback(&product, 1));
+    assert!(before.contains("+ [masked]\n") && !before.contains("blue-green"), "{before}");
+    assert!(after.contains(&format!("+ {call}\n")), "{after}");
+    assert!(after.contains("[masked]") && !after.contains("secret"), "{after}");
+    assert!(!before.contains("secret"), "{before}");
+}
+
+#[test]
 fn a_turn_that_changes_nothing_is_said_and_not_judged_again() {
     let product = wants(agent(&["echo I am done", "echo two >> words.txt"]), "", &["one", "two"]);
     product.iterate(&[]).code(0).says("nothing that could be judged");

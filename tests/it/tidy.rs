@@ -439,7 +439,13 @@ fn every_feedback_rule_is_registered_tested_and_documented() {
         assert!(part.contains(&format!("`{}`", rule.id())), "{heading}");
         let example = fences(part, "text").concat();
         let cause = rule
-            .find(&Evidence { name: "lint", is_gate: true, end: End::Exit(1), text: &example })
+            .find(&Evidence {
+                name: "lint",
+                is_gate: true,
+                end: End::Exit(1),
+                text: &example,
+                hidden: &[],
+            })
             .unwrap_or_else(|| panic!("{} does not recognise its example", rule.id()));
         let part = flowed(part);
         assert!(

@@ -4,9 +4,10 @@ use crate::engine::results::trajectory;
 use crate::engine::run::{git, oid};
 use crate::engine::{Failure, Halt, Handler, Run};
 use crate::event::{BlobRef, Label, RunEvent};
-use crate::feedback::{Input, Limits, compile};
+use crate::feedback::{AgentTree, Input, Limits, Mask, compile};
 use crate::git::{Change, Mode};
 use crate::journal::write_durably;
+use crate::judge::own_files;
 use crate::pipeline::{Node, NodeOutcome, Status};
 use crate::text::TreePath;
 
@@ -76,35 +77,81 @@ fn compile_now(run: &mut Run) -> Result<(String, usize), Halt> {
     };
     let roots = run.tree_roots();
     let roots: Vec<&str> = roots.iter().map(String::as_str).collect();
-    let summary = run.summary();
-    let satisfaction =
-        summary.judgements().next_back().and_then(|(_, judgement)| judgement.satisfaction);
-    let points = trajectory(&run.frozen.earlier, summary);
-    let feedback = compile(&Input {
-        iteration: summary.iteration(),
-        turns_left: summary
-            .started
-            .agent
-            .as_ref()
-            .map(|_| summary.max_iterations.saturating_sub(summary.turns_taken())),
-        threshold: summary.started.threshold,
-        disclosure: run.frozen.config.feedback.disclosure,
-        gates: &gates,
-        gate_count: Some(run.frozen.gates.len()),
-        quality: &quality,
-        gates_changed: &gates_changed,
-        set: &run.frozen.set,
-        judged: &judged,
-        satisfaction,
-        trajectory: &points,
-        passed_before: &summary.satisfied_before,
-        last_turn: last_turn.as_ref(),
-        answer: answer.as_ref().map(|(question, answer)| (question.as_str(), answer.as_str())),
-        tree_roots: &roots,
-        mask: &run.frozen.mask(),
-        limits: Limits::default(),
-    });
+    let points = trajectory(&run.frozen.earlier, run.summary());
+    let told = |run: &Run, mask: &Mask| {
+        let summary = run.summary();
+        compile(&Input {
+            iteration: summary.iteration(),
+            turns_left: summary
+                .started
+                .agent
+                .as_ref()
+                .map(|_| summary.max_iterations.saturating_sub(summary.turns_taken())),
+            threshold: summary.started.threshold,
+            disclosure: run.frozen.config.feedback.disclosure,
+            gates: &gates,
+            gate_count: Some(run.frozen.gates.len()),
+            quality: &quality,
+            gates_changed: &gates_changed,
+            set: &run.frozen.set,
+            judged: &judged,
+            satisfaction: summary
+                .judgements()
+                .next_back()
+                .and_then(|(_, judgement)| judgement.satisfaction),
+            trajectory: &points,
+            passed_before: &summary.satisfied_before,
+            last_turn: last_turn.as_ref(),
+            answer: answer.as_ref().map(|(question, answer)| (question.as_str(), answer.as_str())),
+            tree_roots: &roots,
+            mask,
+            limits: Limits::default(),
+        })
+    };
+    let mask = run.frozen.mask();
+    let mut feedback = told(run, &mask);
+    // The agent's tree is read only where it can make a difference.
+    if feedback.masked > 0 {
+        let own = own_tree(run)?;
+        feedback = told(run, &mask.knowing(&own));
+    }
     Ok((feedback.markdown, feedback.masked))
+}
+
+/// Returns what the agent has before it: the candidate without the scenarios, as its workspace is set
+/// up; for a run in place the checkout.
+fn own_tree(run: &mut Run) -> Result<AgentTree, Halt> {
+    let frozen = run.frozen.clone();
+    let scenarios = frozen.config.scenarios.dir.trim_end_matches('/');
+    if run.versioned.is_none() {
+        let env = run.env.for_tools();
+        return Ok(own_files(&run.root, &run.root.join(scenarios), &frozen.set, env));
+    }
+    let candidate = oid(&run.summary().candidate.0)?;
+    let versioned = run.versioned()?;
+    let tree = versioned.files_of(&candidate).map_err(git("reading the candidate"))?;
+    let scenarios = TreePath::parse(scenarios).ok();
+    let files: Vec<_> = tree
+        .iter()
+        .filter(|(_, entry)| matches!(entry.mode, Mode::File | Mode::Executable))
+        .filter(|(path, _)| scenarios.as_ref().is_none_or(|dir| !path.is_within(dir)))
+        .map(|(path, entry)| (path.to_string(), entry.oid.clone()))
+        .collect();
+    let mut own = AgentTree::new(&frozen.set);
+    let mut bytes = Vec::new();
+    versioned
+        .repo
+        .stream_blobs(files.iter().map(|(_, oid)| oid.clone()), &mut |index, size, from| {
+            let path = &files[index].0;
+            if own.takes(path, size) {
+                bytes.clear();
+                from.read_to_end(&mut bytes)?;
+                own.add(path, &bytes);
+            }
+            Ok(())
+        })
+        .map_err(git("reading the candidate"))?;
+    Ok(own)
 }
 
 /// Returns the path of an iteration's feedback in a tree.

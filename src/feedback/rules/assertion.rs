@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Cause, Evidence, Rule, code, first_group, pattern};
+use super::{Cause, Evidence, Rule, pattern};
 
 /// Recognises failed assertions of Python, Rust, node and Go.
 #[derive(Debug)]
@@ -39,9 +39,11 @@ impl Rule for Assertion {
     }
 
     fn find(&self, evidence: &Evidence<'_>) -> Option<Cause> {
-        let detail = match first_group(&*SIGNS, evidence.text) {
-            Some(said) => code(said),
-            None if DIFFERENCE.is_match(evidence.text) => "another output than expected".to_owned(),
+        let detail = match evidence.first_group(&*SIGNS) {
+            Some(said) => evidence.told(said),
+            None if evidence.matches(&DIFFERENCE).next().is_some() => {
+                "another output than expected".to_owned()
+            }
             None => return None,
         };
         Some(Cause::new(

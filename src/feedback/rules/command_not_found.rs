@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Cause, End, Evidence, Rule, code, first_group, pattern};
+use super::{Cause, End, Evidence, Rule, pattern};
 
 /// Recognises what shells, make and env say of a program that is not there.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ impl Rule for CommandNotFound {
     }
 
     fn find(&self, evidence: &Evidence<'_>) -> Option<Cause> {
-        let detail = match first_group(&*COMMANDS, evidence.text) {
-            Some(command) => format!("command {}", code(command)),
+        let detail = match evidence.first_group(&*COMMANDS) {
+            Some(command) => format!("command {}", evidence.told(command)),
             None if evidence.end == End::Exit(127)
                 && !evidence.text.contains("No such file or directory") =>
             {

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use regex::Regex;
+use regex::{Match, Regex};
 
 use super::{Cause, End, Evidence, Rule, code, pattern};
 
@@ -41,11 +41,22 @@ impl Rule for Crash {
     }
 
     fn find(&self, evidence: &Evidence<'_>) -> Option<Cause> {
-        let text = evidence.text;
-        let detail = python(text)
-            .or_else(|| RUST.captures(text).map(|panic| at(&panic[2], &panic[1])))
-            .or_else(|| GO.captures(text).map(|panic| code(&panic[1])))
-            .or_else(|| NODE.captures(text).map(|error| at(&error[1], &error[2])))
+        let at = |error, place| format!("{} at {}", evidence.told(error), evidence.told(place));
+        let both = |pattern, error, place| {
+            let found = evidence.matches(pattern).next()?;
+            Some(at(found.get(error)?, found.get(place)?))
+        };
+        let detail = python(evidence)
+            .map(|(error, file, line)| match (file, line) {
+                (Some(file), Some(line)) => {
+                    let place = format!("{}:{}", evidence.plainly(file), line.as_str());
+                    format!("{} at {}", evidence.told(error), code(&place))
+                }
+                _ => evidence.told(error),
+            })
+            .or_else(|| both(&RUST, 2, 1))
+            .or_else(|| Some(evidence.told(evidence.matches(&GO).next()?.get(1)?)))
+            .or_else(|| both(&NODE, 1, 2))
             .or_else(|| match evidence.end {
                 End::Signal(signal) => Some(format!("ended by signal {signal}")),
                 End::Exit(code @ 129..=159) => Some(format!("ended by signal {}", code - 128)),
@@ -62,20 +73,21 @@ impl Rule for Crash {
     }
 }
 
-/// Returns the last error of the last traceback, with the innermost frame that is a file.
-fn python(text: &str) -> Option<String> {
-    let start = UNWOUND.find_iter(text).last()?.start();
-    let traceback = &text[start..];
-    let error = PYTHON.captures_iter(traceback).next()?;
-    let end = error.get(0)?.start();
-    Some(match FRAME.captures_iter(&traceback[..end]).last() {
-        Some(frame) => at(&error[1], &format!("{}:{}", &frame[1], &frame[2])),
-        None => code(&error[1]),
-    })
-}
-
-fn at(error: &str, place: &str) -> String {
-    format!("{} at {}", code(error), code(place))
+/// Returns the last error of the last traceback, with file and line of the innermost frame that is a
+/// file.
+fn python<'a>(
+    evidence: &Evidence<'a>,
+) -> Option<(Match<'a>, Option<Match<'a>>, Option<Match<'a>>)> {
+    let start = UNWOUND.find_iter(evidence.text).last()?.start();
+    let errors = evidence.matches(&PYTHON).filter_map(|found| found.get(1));
+    let error = errors.into_iter().find(|error| error.start() >= start)?;
+    let within = start..error.start();
+    let frame = FRAME
+        .captures_iter(evidence.text)
+        .filter(|frame| frame.get(0).is_some_and(|all| within.contains(&all.start())))
+        .last();
+    let group = |at| frame.as_ref().and_then(|frame| frame.get(at));
+    Some((error, group(1), group(2)))
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ mod tests {
 
     #[track_caller]
     fn check(is_gate: bool, end: End<'_>, detail: &str) {
-        let evidence = Evidence { name: "lint", is_gate, end, text: "" };
+        let evidence = Evidence { name: "lint", is_gate, end, text: "", hidden: &[] };
         let found = GateFailure.find(&evidence);
         assert_eq!(found.map(|cause| cause.detail).unwrap_or_default(), detail);
     }

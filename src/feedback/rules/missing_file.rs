@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
-use regex::Regex;
+use regex::{Captures, Regex};
 
-use super::{Cause, Evidence, Rule, code, first_group, pattern};
+use super::{Cause, Evidence, Rule, pattern};
 
 /// Recognises a missing file or directory, and a missing make rule.
 #[derive(Debug)]
@@ -40,10 +40,21 @@ impl Rule for MissingFile {
     }
 
     fn find(&self, evidence: &Evidence<'_>) -> Option<Cause> {
-        let text = COMMANDS.replace_all(evidence.text, "");
-        let detail = match first_group(&*FILES, &text) {
-            Some(file) => format!("file {}", code(file)),
-            None if SOMEWHERE.is_match(&text) => "a file that is not named".to_owned(),
+        let commands: Vec<_> =
+            COMMANDS.find_iter(evidence.text).map(|found| found.range()).collect();
+        let is_file = |captures: &Captures<'_>| {
+            captures.get(0).is_some_and(|all| {
+                !commands.iter().any(|one| one.start < all.end() && all.start() < one.end)
+            })
+        };
+        let file = FILES.iter().find_map(|pattern| {
+            evidence.matches(pattern).find(is_file).and_then(|captures| captures.get(1))
+        });
+        let detail = match file {
+            Some(file) => format!("file {}", evidence.told(file)),
+            None if evidence.matches(&SOMEWHERE).any(|found| is_file(&found)) => {
+                "a file that is not named".to_owned()
+            }
             None => return None,
         };
         Some(Cause::new(

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Cause, Evidence, Rule, code, first_group, pattern};
+use super::{Cause, Evidence, Rule, pattern};
 
 /// Recognises failed imports of Python, node, Rust and Go.
 #[derive(Debug)]
@@ -43,21 +43,22 @@ impl Rule for MissingModule {
     }
 
     fn find(&self, evidence: &Evidence<'_>) -> Option<Cause> {
-        if let Some(names) = NAMES.captures(evidence.text) {
-            let (name, module) = (&names[1], &names[2]);
+        if let Some(names) = evidence.matches(&NAMES).next()
+            && let (Some(name), Some(module)) = (names.get(1), names.get(2))
+        {
             return Some(Cause::new(
                 self,
                 evidence,
-                format!("name {} of module {}", code(name), code(module)),
+                format!("name {} of module {}", evidence.told(name), evidence.told(module)),
                 "Define the name in that module, or import it from where it is defined; look for \
                  circular imports.",
             ));
         }
-        let module = first_group(&*MODULES, evidence.text)?;
+        let module = evidence.first_group(&*MODULES)?;
         Some(Cause::new(
             self,
             evidence,
-            format!("module {}", code(module)),
+            format!("module {}", evidence.told(module)),
             "Create the module at the path that the specs name, or correct the import; a \
              dependency must be declared where the product's set-up installs it.",
         ))

@@ -1,8 +1,9 @@
 //! Likely root causes: each rule is a file that knows one kind of failure, and a line in
 //! `registry.rs`.
 //!
-//! A rule reads what a gate or scenario wrote, after masking, and says what it recognises. It does
-//! not decide what the agent is told; `compile` does, within the disclosure level.
+//! A rule reads what a gate or scenario wrote, as it was written, and says what it recognises; of
+//! what is the holdout's in that it tells nothing. It does not decide what the agent is told;
+//! `compile` does, within the disclosure level.
 
 mod registry;
 
@@ -16,13 +17,16 @@ mod permission_denied;
 mod port_in_use;
 mod timeout;
 
+use std::ops::Range;
 use std::time::Duration;
 
-use regex::Regex;
+use regex::{Captures, Match, Regex};
 
 use crate::verdict::{GateStatus, Miss};
 
 use super::markdown::code;
+use super::mask::with_marks;
+use crate::text::visible;
 
 pub use registry::RULES;
 
@@ -52,8 +56,41 @@ pub struct Evidence<'a> {
     pub is_gate: bool,
     /// How it failed.
     pub end: End<'a>,
-    /// What it wrote, masked; stdout before stderr where they were kept apart.
+    /// What it wrote; stdout before stderr where they were kept apart.
     pub text: &'a str,
+    /// Where the holdout's text stands in it: ranges of bytes, sorted and apart.
+    pub hidden: &'a [Range<usize>],
+}
+
+impl<'a> Evidence<'a> {
+    /// Returns each match of `pattern`, without those that quote the holdout from end to end: they
+    /// are no failure, but talk of one.
+    fn matches<'e>(&'e self, pattern: &'e Regex) -> impl Iterator<Item = Captures<'a>> + 'e {
+        pattern.captures_iter(self.text).filter(|captures| {
+            captures.get(0).is_some_and(|all| {
+                let letters = all.as_str().char_indices().filter(|(_, c)| c.is_alphanumeric());
+                let mut places = letters.map(|(at, _)| all.start() + at);
+                places.any(|at| !self.hidden.iter().any(|range| range.contains(&at)))
+            })
+        })
+    }
+
+    /// Returns a part of the text as code, what is the holdout's in it masked.
+    fn told(&self, part: Match<'_>) -> String {
+        code(&self.plainly(part))
+    }
+
+    fn plainly(&self, part: Match<'_>) -> String {
+        visible(with_marks(self.text, part.range(), self.hidden).trim())
+    }
+
+    /// Returns the first group that took part in the first match of the first pattern that matches.
+    fn first_group(&self, patterns: &[Regex]) -> Option<Match<'a>> {
+        patterns.iter().find_map(|pattern| {
+            let captures = self.matches(pattern).next()?;
+            captures.iter().skip(1).flatten().next()
+        })
+    }
 }
 
 /// How a gate or scenario failed.
@@ -163,14 +200,6 @@ fn pattern(source: &str) -> Regex {
     Regex::new(&format!("(?m){source}")).expect("a pattern written here is valid")
 }
 
-/// Returns the first group that took part in the first match of the first pattern that matches.
-fn first_group<'t>(patterns: &[Regex], text: &'t str) -> Option<&'t str> {
-    patterns.iter().find_map(|pattern| {
-        let captures = pattern.captures(text)?;
-        captures.iter().skip(1).flatten().next().map(|group| group.as_str().trim())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -178,7 +207,7 @@ mod tests {
     use super::*;
 
     fn evidence<'a>(name: &'a str, text: &'a str) -> Evidence<'a> {
-        Evidence { name, is_gate: false, end: End::Exit(1), text }
+        Evidence { name, is_gate: false, end: End::Exit(1), text, hidden: &[] }
     }
 
     /// Asserts what `rule` makes of `text` after exit code 1; an empty detail means nothing.
@@ -198,6 +227,43 @@ mod tests {
     fn ids_are_unique() {
         let ids: BTreeSet<_> = RULES.iter().map(|rule| rule.id()).collect();
         assert_eq!(ids.len(), RULES.len());
+    }
+
+    /// Returns the details of what is recognised in `text` where each of `parts` is the holdout's.
+    fn details(text: &str, parts: &[&str]) -> Vec<String> {
+        let place = |part: &&str| text.find(*part).map(|at| at..at + part.len()).unwrap();
+        let hidden: Vec<_> = parts.iter().map(place).collect();
+        causes_of(&Evidence { hidden: &hidden, ..evidence("it", text) })
+            .into_iter()
+            .map(|cause| cause.detail)
+            .collect()
+    }
+
+    #[test]
+    fn what_is_the_holdouts_is_not_told_and_hides_no_cause() {
+        let python = "ModuleNotFoundError: No module named 'taskli.store'\n";
+        assert_eq!(details(python, &["ModuleNotFoundError"]), ["module `taskli.store`"]);
+        assert_eq!(details(python, &["taskli.store"]), ["module `[masked]`"]);
+        let bash = "bash: line 3: ./taskli: No such file or directory\n";
+        assert_eq!(details(bash, &["No such file or directory"]), ["file `./taskli`"]);
+        let crash = "Traceback (most recent call last):\n  File \"./a.py\", line 3, in f\n    \
+                     g()\nKeyError: 'a secret'\n";
+        assert_eq!(details(crash, &["a secret"]), ["`KeyError: '[masked]'` at `./a.py:3`"]);
+        let node = "Error: boom\n    at Object.<anonymous> (./a.js:1:7)\n";
+        assert_eq!(details(node, &["Error: boom"]), ["`[masked]` at `./a.js:1`"]);
+        let rust = "thread 'main' panicked at src/a.rs:9:5:\nno secret\n";
+        assert_eq!(details(rust, &["secret"]), ["`no [masked]` at `src/a.rs:9`"]);
+        let go = "panic: no secret\n\ngoroutine 1 [running]:\n";
+        assert_eq!(details(go, &["secret"]), ["`panic: no [masked]`"]);
+    }
+
+    #[test]
+    fn a_quote_of_the_holdout_is_no_failure() {
+        let quote = "+ grep -q 'jq: command not found' log\n";
+        assert_eq!(details(quote, &["grep -q 'jq: command not found' log"]), [""; 0]);
+        let both = format!("{quote}bash: line 2: rg: command not found\n");
+        let told = details(&both, &["grep -q 'jq: command not found' log"]);
+        assert_eq!(told, ["command `rg`"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Cause, End, Evidence, Rule, code, first_group, pattern};
+use super::{Cause, End, Evidence, Rule, pattern};
 
 /// Recognises refused access.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ static PATHS: LazyLock<[Regex; 4]> = LazyLock::new(|| {
     ]
 });
 
+static SOMEWHERE: LazyLock<Regex> = LazyLock::new(|| pattern("[Pp]ermission denied"));
+
 impl Rule for PermissionDenied {
     fn id(&self) -> &'static str {
         "permission-denied"
@@ -29,9 +31,9 @@ impl Rule for PermissionDenied {
     }
 
     fn find(&self, evidence: &Evidence<'_>) -> Option<Cause> {
-        let detail = match first_group(&*PATHS, evidence.text) {
-            Some(path) => format!("path {}", code(path)),
-            None if evidence.text.contains("ermission denied") => {
+        let detail = match evidence.first_group(&*PATHS) {
+            Some(path) => format!("path {}", evidence.told(path)),
+            None if evidence.matches(&SOMEWHERE).next().is_some() => {
                 "a path that is not named".to_owned()
             }
             None if evidence.end == End::Exit(126) => "exit code 126".to_owned(),

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Cause, Evidence, Rule, first_group, pattern};
+use super::{Cause, Evidence, Rule, pattern};
 
 /// Recognises an address that is in use.
 #[derive(Debug)]
@@ -31,11 +31,11 @@ impl Rule for PortInUse {
     }
 
     fn find(&self, evidence: &Evidence<'_>) -> Option<Cause> {
-        if !SIGN.is_match(evidence.text) {
-            return None;
-        }
-        let detail = first_group(&*PORTS, evidence.text)
-            .map_or_else(|| "a port that is not named".to_owned(), |port| format!("port {port}"));
+        evidence.matches(&SIGN).next()?;
+        let detail = evidence.first_group(&*PORTS).map_or_else(
+            || "a port that is not named".to_owned(),
+            |port| format!("port {}", evidence.plainly(port)),
+        );
         Some(Cause::new(
             self,
             evidence,

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{Cause, End, Evidence, Rule, code, pattern};
+use super::{Cause, End, Evidence, Rule, pattern};
 
 /// Recognises time limits of the factory, of `timeout` and of libraries.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Rule for Timeout {
         let detail = match evidence.end {
             End::Timeout(limit) => format!("ended at its limit of {} s", limit.as_secs()),
             End::Exit(124) => "exit code 124".to_owned(),
-            _ => code(SIGN.find(evidence.text)?.as_str()),
+            _ => evidence.told(evidence.matches(&SIGN).next()?.get(0)?),
         };
         Some(Cause::new(
             self,
