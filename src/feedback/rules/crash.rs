@@ -6,7 +6,7 @@ use regex::{Match, Regex};
 
 use super::{Cause, End, Evidence, Rule, code, pattern};
 
-/// Recognises crashes of Python, Rust, node and Go, and ends by a signal; speaks only where no
+/// Recognises crashes of Python, Rust, node, Go and Java, and ends by a signal; speaks only where no
 /// rule knows the error better.
 #[derive(Debug)]
 pub(super) struct Crash;
@@ -22,6 +22,11 @@ static GO: LazyLock<Regex> = LazyLock::new(|| pattern(r"^(panic: [^\n]+)"));
 static NODE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"^(?:Uncaught )?(\w*(?:Error|Exception)\b[^\n]*)\n(?:[^\n]*\n){0,4}?\s+at (?:[^\n(]*\()?([^\s():]+:\d+)",
+    )
+});
+static JAVA: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r#"^(?:Exception in thread "[^"\n]*" |Caused by: )?((?:\w+\.)+\w+(?:Exception|Error)(?:: [^\n]*)?)\n(?:[^\n]*\n){0,8}?\s+at [^\n(]+\(([\w$]+\.(?:java|kt|scala):\d+)\)"#,
     )
 });
 static UNWOUND: LazyLock<Regex> =
@@ -56,6 +61,7 @@ impl Rule for Crash {
             })
             .or_else(|| both(&RUST, 2, 1))
             .or_else(|| Some(evidence.told(evidence.matches(&GO).next()?.get(1)?)))
+            .or_else(|| both(&JAVA, 1, 2))
             .or_else(|| both(&NODE, 1, 2))
             .or_else(|| match evidence.end {
                 End::Signal(signal) => Some(format!("ended by signal {signal}")),
@@ -94,6 +100,17 @@ fn python<'a>(
 mod tests {
     use super::super::tests::{check, check_end};
     use super::*;
+
+    #[test]
+    fn java_names_error_and_frame() {
+        check(
+            &Crash,
+            "Exception in thread \"main\" java.lang.NumberFormatException: For input string: \"x\"\n\tat \
+             java.base/java.lang.Integer.parseInt(Integer.java:668)\n\tat \
+             taskli.Main.main(Main.java:7)\n",
+            "`java.lang.NumberFormatException: For input string: \"x\"` at `Integer.java:668`",
+        );
+    }
 
     #[test]
     fn python_shows_the_error_and_the_innermost_file() {

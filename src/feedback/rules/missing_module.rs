@@ -6,7 +6,7 @@ use regex::Regex;
 
 use super::{Cause, Evidence, Rule, pattern};
 
-/// Recognises failed imports of Python, node, Rust and Go.
+/// Recognises failed imports of Python, node, Rust, Go and Java.
 #[derive(Debug)]
 pub(super) struct MissingModule;
 
@@ -16,7 +16,7 @@ static NAMES: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-static MODULES: LazyLock<[Regex; 6]> = LazyLock::new(|| {
+static MODULES: LazyLock<[Regex; 8]> = LazyLock::new(|| {
     [
         pattern(r"(?:ModuleNotFoundError|ImportError): No module named '?([^'\s;]+)"),
         pattern(
@@ -29,6 +29,10 @@ static MODULES: LazyLock<[Regex; 6]> = LazyLock::new(|| {
         ),
         pattern(
             r"(?:no required module provides package ([^\s;]+)|package (\S+) is not in (?:std|GOROOT))",
+        ),
+        pattern(r"error: package (\S+) does not exist$"),
+        pattern(
+            r"(?:ClassNotFoundException|NoClassDefFoundError|Could not find or load main class):? ([\w.$/]+)",
         ),
     ]
 });
@@ -139,6 +143,21 @@ mod tests {
             &MissingModule,
             "main.go:3:8: package tasklib is not in std (/usr/local/go/src/tasklib)\n",
             "module `tasklib`",
+        );
+    }
+
+    #[test]
+    fn java_names_the_class_or_package() {
+        check(
+            &MissingModule,
+            "Error: Could not find or load main class taskli.Main\nCaused by: \
+             java.lang.ClassNotFoundException: taskli.Main\n",
+            "module `taskli.Main`",
+        );
+        check(
+            &MissingModule,
+            "src/Main.java:1: error: package taskli.store does not exist\n",
+            "module `taskli.store`",
         );
     }
 

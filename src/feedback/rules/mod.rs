@@ -255,6 +255,12 @@ mod tests {
         assert_eq!(details(rust, &["secret"]), ["`no [masked]` at `src/a.rs:9`"]);
         let go = "panic: no secret\n\ngoroutine 1 [running]:\n";
         assert_eq!(details(go, &["secret"]), ["`panic: no [masked]`"]);
+        let java = "Exception in thread \"main\" java.lang.IllegalStateException: no secret\n\tat \
+                    demo.Main.main(Main.java:7)\n";
+        assert_eq!(
+            details(java, &["secret"]),
+            ["`java.lang.IllegalStateException: no [masked]` at `Main.java:7`"]
+        );
     }
 
     #[test]
