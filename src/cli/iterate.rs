@@ -173,6 +173,7 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
         in_job,
         is_due: false,
     };
+    leaving.make_room()?;
     let mut reporters = vec![reporter];
     if in_job || args.report.is_some() || args.bundle.is_some() {
         reporters.push(Box::new(leaving.clone()));
@@ -395,11 +396,14 @@ fn tell(leaving: &Leaving, started: &Started, finish: &Finish) -> anyhow::Result
         say(summary, &report, &leaving.env)?;
     }
     let detailed = leaving.add_details(&mut report, summary);
-    leaving.write(summary, &report)?;
-    if leaving.in_job {
-        write_job_files(&leaving.env, &[], Some(&step_summary(&report))).or_exit(Exit::Broken)?;
-    }
-    detailed
+    let written = leaving.write(summary, &report);
+    let shown = match leaving.in_job {
+        true => {
+            write_job_files(&leaving.env, &[], Some(&step_summary(&report))).or_exit(Exit::Broken)
+        }
+        false => Ok(()),
+    };
+    written.and(shown).and(detailed)
 }
 
 /// Says what the run came to, and what comes next.

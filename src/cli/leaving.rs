@@ -71,20 +71,41 @@ impl Leaving {
     /// step, of which the last count.
     ///
     /// # Errors
-    /// One of them can't be written.
+    /// One of them can't be written; the others are.
     pub(super) fn write(&self, summary: &Summary, report: &RunReport) -> anyhow::Result<()> {
-        // git refuses a bundle that holds nothing new.
-        if let Some(path) = &self.bundle
-            && summary.tip != summary.started.base
-        {
-            self.write_bundle(path, summary)
-                .with_context(|| format!("can't write the bundle `{}`", path.display()))?;
-        }
-        if let Some(path) = &self.report {
-            write_atomically(path, &report.to_json()?).or_exit(Exit::Broken)?;
-        }
-        if self.in_job {
-            write_job_files(&self.env, &outputs(report), None).or_exit(Exit::Broken)?;
+        let bundled = match &self.bundle {
+            // git refuses a bundle that holds nothing new.
+            Some(path) if summary.tip != summary.started.base => self
+                .write_bundle(path, summary)
+                .with_context(|| format!("can't write the bundle `{}`", path.display())),
+            _ => Ok(()),
+        };
+        let reported = match &self.report {
+            Some(path) => report
+                .to_json()
+                .map_err(anyhow::Error::from)
+                .and_then(|json| write_atomically(path, &json).or_exit(Exit::Broken)),
+            None => Ok(()),
+        };
+        let told = match self.in_job {
+            true => write_job_files(&self.env, &outputs(report), None).or_exit(Exit::Broken),
+            false => Ok(()),
+        };
+        bundled.and(reported).and(told)
+    }
+
+    /// Makes the directories that the files go to: what can't be left is said before anything is paid for.
+    ///
+    /// # Errors
+    /// One can't be made.
+    pub(super) fn make_room(&self) -> anyhow::Result<()> {
+        for path in [&self.report, &self.bundle].into_iter().flatten() {
+            let dir = path.parent().unwrap_or(path);
+            std::fs::create_dir_all(dir)
+                .with_context(|| {
+                    format!("can't make `{}`, where {} is to go", dir.display(), path.display())
+                })
+                .or_exit(Exit::Broken)?;
         }
         Ok(())
     }

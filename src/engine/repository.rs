@@ -1,5 +1,6 @@
 //! The repositories in the loop's trees: the base and the candidate as two commits, for gates, scenarios and agents
-//! that ask git. They are the factory's own making, hold nothing of the exam, and are made anew for each use.
+//! that ask git. They are the factory's own making and hold nothing of the exam. Each use has a copy of its own, but
+//! where trees lie where they are seen: there one is laid before set-up, gates, scenarios and each turn.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -6,11 +6,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::agent::{Backend, BaseUrl, Launch, TurnPaths};
+use crate::agent::{Backend, BaseUrl, Launch, TurnPaths, find_tool};
 use crate::config::{ALLOWED, Access, Audience, Config, Environment, Isolation, PROXIES};
 use crate::event::{Mechanism, SetupNetwork, Tier};
 use crate::judge::Judging;
-use crate::process::Variables;
+use crate::process::{Variables, find_program};
 use crate::wall::confine::{Chosen, Confined, Network, Step, View, Wanted, hand_over, strongest};
 use crate::wall::copy_tree;
 use crate::wall::way_out::{REGISTRIES, WayOut};
@@ -208,9 +208,15 @@ impl Run {
         if self.walls.agent != Tier::Sandbox || !self.walls.has_namespaces() {
             return Ok(workspace);
         }
-        let command = self.frozen.config.agent.command.iter().map(Path::new);
-        let mut own = command.filter_map(|path| path.strip_prefix(&self.root).ok());
-        match own.any(|path| self.root.join(path).is_file() && !workspace.join(path).is_file()) {
+        let settings = self.frozen.config.agent.clone();
+        let named = settings.command.iter().map(PathBuf::from);
+        let found = crate::agent::backend(&settings)
+            .ok()
+            .and_then(|backend| find_tool(backend, &settings, &self.env)?.path);
+        let mut own = named
+            .chain(found)
+            .filter_map(|path| path.strip_prefix(&self.root).ok().map(Path::to_owned));
+        match own.any(|path| self.root.join(&path).is_file() && !workspace.join(&path).is_file()) {
             true => Ok(workspace),
             false => Ok(self.root.clone()),
         }
@@ -304,6 +310,8 @@ impl Run {
             named
                 .filter(|text| text.as_bytes().starts_with(b"/"))
                 .map(PathBuf::from)
+                // Of a directory of PATH in the checkout nothing else is seen.
+                .chain(find_program(&launch.program, env).filter(|it| it.starts_with(&self.root)))
                 // What is in the workspace is seen there.
                 .filter(|path| path.is_file() && !path.starts_with(&turn.workspace)),
         );

@@ -146,6 +146,13 @@ impl Repo {
                         asked.push_str(&format!("^{before}\n"));
                     }
                     let call = self.plumbing("pack-objects").args(["--quiet", "--revs"]);
+                    // git makes a pack among the objects that it writes, and renames it: these have to lie
+                    // where it goes, which may be another file system than the person's.
+                    let lent = self.common_dir().join("objects");
+                    let call = call.envs([
+                        ("GIT_OBJECT_DIRECTORY", objects.as_os_str()),
+                        ("GIT_ALTERNATE_OBJECT_DIRECTORIES", lent.as_os_str()),
+                    ]);
                     let call = fed(call.arg(packs.join("pack")), asked.into_bytes());
                     oid_line("pack-objects", &output(&call, "pack-objects")?)?.to_string()
                 }
@@ -158,12 +165,17 @@ impl Repo {
             let pack = stem.unwrap_or_default().trim_start_matches("pack-").to_owned();
             if !list.lines().any(|line| line.ends_with(&pack)) {
                 fs::remove_file(&path).map_err(io_at(&path))?;
+            } else {
+                // Whatever the person's settings and mask make of it.
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o444))
+                    .map_err(io_at(&path))?;
             }
         }
         fs::write(&names, list).map_err(io_at(&names))
     }
 
-    /// Lays out a git directory without objects, refs and index.
+    /// Lays out a git directory without objects, refs and index. Of a file its time and size alone count: who owns
+    /// it changes with who works in the tree.
     fn lay_out(&self, apart: &Apart<'_>) -> io::Result<()> {
         let at = |name: &str| apart.git_dir.join(name);
         for name in ["objects/info", "objects/pack", "refs/heads", "refs/tags", "info"] {
@@ -178,6 +190,7 @@ impl Repo {
         };
         let config = format!(
             "[core]\n\t{format}\tfilemode = true\n\tbare = false\n\tlogallrefupdates = true\n\
+             \ttrustctime = false\n\tcheckStat = minimal\n\
              [user]\n\tname = {NAME}\n\temail = {EMAIL}\n[gc]\n\tauto = 0\n"
         );
         fs::write(at("config"), config)?;

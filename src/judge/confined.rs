@@ -5,9 +5,10 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+use crate::id::Digest;
 use crate::journal::make_private_dir;
 use crate::process::{self, Call, Cancel, Finished, Stream};
 use crate::verdict::Ending;
@@ -40,6 +41,8 @@ pub struct Judging {
     /// The git directory of the tree, of which each start gets a copy, and where that is seen; none where the
     /// tree has its own, or none.
     repository: Option<(PathBuf, PathBuf)>,
+    /// Held while that of the fixtures is made.
+    laying: Mutex<()>,
     next: AtomicU64,
 }
 
@@ -95,6 +98,7 @@ impl Judging {
             home: home.to_owned(),
             tmp: tmp.to_owned(),
             repository: None,
+            laying: Mutex::new(()),
             next: AtomicU64::new(0),
         })
     }
@@ -171,17 +175,26 @@ impl Judging {
         let confined = self.fixtures.clone().on(self.network_of_fixtures()?);
         let mut confined = dirs.iter().fold(confined, |confined, dir| confined.showing(dir, dir));
         if let Some((kept, at)) = &self.repository {
-            let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let place = self.dir.join(format!("fixture-{number}.git"));
-            copy_tree(kept, &place)?;
-            self.give(&place)?;
-            confined = confined.showing(&place, at);
+            confined = confined.showing(&self.repository_of_fixtures(kept)?, at);
         }
         let confined = match starts {
             true => confined.reporting_to(report).going_on(),
             false => confined.reporting_to(&self.fixture_report()).joining(report),
         };
         confined.wrap(call)
+    }
+
+    /// Returns the copy of the git directory that fixtures share, as they share a home: one for each candidate,
+    /// since one that lives on keeps that which it began with.
+    fn repository_of_fixtures(&self, kept: &Path) -> io::Result<PathBuf> {
+        let refs = Digest::of(&fs::read(kept.join("packed-refs"))?);
+        let place = self.dir.join(format!("fixtures-{}.git", &refs.as_str()[..12]));
+        let _laying = self.laying.lock().unwrap_or_else(PoisonError::into_inner);
+        if !place.is_dir() {
+            copy_tree(kept, &place)?;
+            self.give(&place)?;
+        }
+        Ok(place)
     }
 
     /// Gives a directory to whom what is judged runs as.

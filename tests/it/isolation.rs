@@ -231,6 +231,25 @@ fn what_was_prepared_at_one_path_is_judged_and_worked_on_there() {
 }
 
 #[test]
+fn an_agents_program_in_the_checkout_is_found_by_its_name_and_by_its_path() {
+    for by_name in [true, false] {
+        let product = product("true", "")
+            .executable("bin/helper", "#!/bin/bash\necho two >> words.txt\n")
+            .file(".gitignore", "bin/\n");
+        let bin = product.path("bin");
+        let named =
+            if by_name { "helper".to_owned() } else { bin.join("helper").display().to_string() };
+        product.write(
+            "dark-factory.yaml",
+            format!("agent: {{backend: command, command: [{named}]}}\nisolation: {{}}\n"),
+        );
+        let product = product.committed();
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        product.iterate_with(&[], &[("PATH", &path)]).code(0).says("converged");
+    }
+}
+
+#[test]
 fn set_up_commands_see_nothing_of_the_repository_and_make_what_they_are_to() {
     let product = Product::new().file("list", "1\n");
     let root = product.root().display().to_string();

@@ -91,6 +91,18 @@ fn what_a_command_without_inputs_made_reaches_the_agent_anew_for_each_candidate(
 }
 
 #[test]
+fn what_a_run_leaves_goes_to_directories_that_it_makes_before_it_begins() {
+    let product = agent(&["echo two >> words.txt"]);
+    let product = wants(product, "", &["one", "two"]);
+    product.iterate(&["--bundle", "new/b/run.bundle", "--report", "new/r/run.json"]).code(0);
+    assert!(product.path("new/b/run.bundle").is_file() && product.path("new/r/run.json").is_file());
+    product.write("file", "");
+    let ran = product.iterate(&["--no-agent", "--bundle", "file/run.bundle"]).code(3);
+    ran.says("can't make `").says("File exists");
+    assert_eq!(product.runs().len(), 1);
+}
+
+#[test]
 fn set_up_that_is_passed_over_in_place_is_named() {
     let product = Product::new()
         .config("prepare:\n- {name: deps, run: 'touch deps'}\n")

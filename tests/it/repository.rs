@@ -16,9 +16,12 @@ fn product(turn: &str, isolation: &str) -> Product {
     product.git(&["tag", "-a", "v1.2", "-m", "The first"]);
     let script = product.base().join("agent.sh");
     fs::write(&script, turn).unwrap();
+    // Set-up is another user's than the rest where the factory is root, and takes longer than a tick of the clock.
+    let prepare =
+        "prepare: [{name: s, run: 'sleep 1.1; mkdir -p out; touch out/made', outputs: [out]}]";
     product.config(&format!(
-        "satisfaction: {{threshold: 1.0}}\nbudget: {{max_iterations: 1}}\nisolation: {isolation}\nagent: \
-         {{backend: command, command: [bash, '{}']}}\ngates:\n- {{name: generated, run: 'echo out > out/x || mkdir out; \
+        "{prepare}\nsatisfaction: {{threshold: 1.0}}\nbudget: {{max_iterations: 1}}\nisolation: {isolation}\nagent: \
+         {{backend: command, command: [bash, '{}']}}\ngates:\n- {{name: generated, run: 'mkdir -p out; echo out > out/x; \
          git diff --exit-code && git ls-files --error-unmatch words.txt'}}\n",
         script.display()
     ))
@@ -46,6 +49,27 @@ fn gates_scenarios_and_agent_find_a_clean_repository_at_every_tier() {
         assert_eq!(lines[lines.len() - 1], "The base", "{said}");
         assert!(product.checkout().keys().all(|path| !path.ends_with("bent")));
     }
+}
+
+#[test]
+fn the_state_may_lie_on_another_file_system_than_the_checkout() {
+    let product =
+        product("true", "{}").scenario("described", "git describe | grep v1.2").committed();
+    // Where there is none the test shows less.
+    let place = if fs::metadata("/dev/shm").is_ok() { "/dev/shm" } else { "/tmp" };
+    let state = tempfile::tempdir_in(place).unwrap();
+    let state = [("XDG_STATE_HOME", state.path().to_str().unwrap())];
+    product.iterate_with(&["--no-agent"], &state).code(0).says("1 of 1 satisfied");
+    let packs = product.git(&["count-objects", "-v"]);
+    assert!(packs.contains("garbage: 0"), "{packs}");
+}
+
+#[test]
+fn what_is_packed_can_be_read_whatever_the_persons_settings_say_of_modes() {
+    let turn = "git status --porcelain && echo two >> words.txt";
+    let product = product(turn, "{}").scenario("two", "grep two words.txt && git log").committed();
+    product.git(&["config", "core.sharedRepository", "0600"]);
+    product.iterate(&[]).code(0).says("converged");
 }
 
 #[test]
