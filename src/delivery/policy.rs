@@ -931,15 +931,19 @@ mod tests {
         ]
     }
 
-    /// Says in the plainest way whether a path lies where no agent may write.
-    fn forbidden(path: &TreePath) -> bool {
-        let parts: Vec<String> = path
-            .components()
+    /// Returns the parts of a path as the most careless of file systems reads them.
+    fn plain_parts(path: &TreePath) -> Vec<String> {
+        path.components()
             .map(|part| {
                 let text = String::from_utf8_lossy(part).to_lowercase().replace('\u{200c}', "");
                 text.trim_end_matches(['.', ' ']).to_owned()
             })
-            .collect();
+            .collect()
+    }
+
+    /// Says in the plainest way whether a path lies where no agent may write.
+    fn forbidden(path: &TreePath) -> bool {
+        let parts = plain_parts(path);
         matches!(parts[0].as_str(), "scenarios" | "specs" | ".github")
             || (parts[0] == "artifacts" && parts.get(1).is_some_and(|p| p == "factory"))
             || parts
@@ -951,11 +955,13 @@ mod tests {
         let target =
             prop::collection::vec(prop_oneof![3 => component(), 1 => Just(b"..".to_vec())], 1..4);
         let one = (any_path(), target.prop_map(|parts| parts.join(&b'/')));
-        // A tree has nothing below a link.
+        // A tree has nothing below a link, and nothing of git's own.
         prop::collection::vec(one, 0..6).prop_map(|all| {
             let mut links: BTreeMap<TreePath, Vec<u8>> = BTreeMap::new();
             for (at, target) in all {
-                if !links.keys().any(|other| at.is_within(other) || other.is_within(&at)) {
+                let is_gits = plain_parts(&at).iter().any(|part| part == ".git" || part == "git~1");
+                let meets = |other: &TreePath| at.is_within(other) || other.is_within(&at);
+                if !is_gits && !links.keys().any(meets) {
                     links.insert(at, target);
                 }
             }

@@ -984,7 +984,8 @@ mod tests {
         ) {
             let cut = &CODE[from..CODE.len().min(from + len)];
             let own = TREE.lines().nth(line).unwrap();
-            let output = format!("{before}{}\n{own}\n{cut}", requoted(cut, how));
+            // A value is a word of its own.
+            let output = format!("{before} {}\n{own}\n{cut}", requoted(cut, how));
             let (mask, tree) = mask_knowing_tree();
             let masked = mask.apply(&output);
             let left: Vec<_> = windows_of(&masked.text)
