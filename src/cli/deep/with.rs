@@ -23,8 +23,9 @@ turns:
   - {say: I look around and make a file., run: \"COMMAND\"}
   - {say: All done.}
 ";
-/// A command that leaves a file, and says in it whether it can see the product.
-const LOOK: &str = "test -e PRODUCT/.git && echo open > deep.txt || echo confined > deep.txt";
+/// A command that leaves a file, and says in it whether it can see the product. At the product's place in the sandbox is
+/// what the agent works in, which has no scenarios.
+const LOOK: &str = "test -e PRODUCT/scenarios && echo open > deep.txt || echo confined > deep.txt";
 /// Satisfied by that file.
 const SCENARIO: &str = "\
 # Scenario: A command of the agent's leaves a file
