@@ -242,7 +242,7 @@ pub fn explain(error: &anyhow::Error, styled: bool) -> String {
 }
 
 /// Finds an error of one kind in a chain, also below the failure that carries its exit code.
-fn find_in_chain<E: std::error::Error + 'static>(error: &anyhow::Error) -> Option<&E> {
+pub(super) fn find_in_chain<E: std::error::Error + 'static>(error: &anyhow::Error) -> Option<&E> {
     error.chain().find_map(|cause| match cause.downcast_ref::<Failure>() {
         Some(failure) => find_in_chain(&failure.error),
         None => cause.downcast_ref::<E>(),

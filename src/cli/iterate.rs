@@ -8,7 +8,7 @@ use clap::Parser;
 
 use crate::agent::CrashPoint;
 use crate::clock::{Clock as _, SystemClock, parse_moment};
-use crate::config::{Config, Environment, Span, agent_names, unknown_effort};
+use crate::config::{Config, ConfigError, Environment, Span, agent_names, unknown_effort};
 use crate::convergence::{Billing, Raise};
 use crate::engine::{
     Base, Finish, Halt, Request, Resume, RunSettings, StartError, Started, begin, chain, drive,
@@ -26,7 +26,7 @@ use crate::scenario::Severity;
 use crate::text::plural;
 
 use super::confining;
-use super::exit::{Exit, Failure, OrExit as _, explain};
+use super::exit::{Exit, Failure, OrExit as _, explain, find_in_chain};
 use super::leaving::Leaving;
 use super::run_scenarios::product_root;
 use super::score::parse_score;
@@ -298,11 +298,20 @@ fn with_doctor(error: anyhow::Error, args: &Args, env: &Environment, root: &Path
     let exit = Failure::exit_of(&error);
     let is_styled = Output::stderr(env.no_color()).is_styled();
     let agent = (!args.no_agent, args.agent.as_deref());
-    let below = match args.in_place {
+    let mut below = match args.in_place {
         // It needs no repository, and less of everything else.
         true => Vec::new(),
         false => super::doctor::what_fails(env, root, agent, is_styled),
     };
+    let committed = find_in_chain::<ConfigError>(&error).and_then(ConfigError::text);
+    let here = std::fs::read_to_string(root.join(crate::config::FILE)).ok();
+    if !args.in_place && committed.is_some() && here.as_deref() != committed {
+        let name = crate::config::FILE;
+        below.insert(
+            0,
+            format!("{name} is read as the commit has it, and differs in the checkout; commit it to use that"),
+        );
+    }
     Failure { below, ..Failure::of(exit, error) }.into()
 }
 

@@ -57,6 +57,21 @@ fn only(product: &Product, programs: &[&str]) -> String {
 }
 
 #[test]
+fn a_mistake_that_is_corrected_and_not_committed_says_so() {
+    let product = Product::new()
+        .scenario("a", "true")
+        .file("dark-factory.yaml", "satisfaction: {threshold: 7}\n")
+        .committed();
+    let said = "is read as the commit has it, and differs in the checkout; commit it to use that";
+    let ran = product.iterate(&["--no-agent"]).code(2);
+    assert!(!ran.stderr.contains(said), "{}", ran.stderr);
+    product.write("dark-factory.yaml", "satisfaction: {threshold: 0.7}\n");
+    product.iterate(&["--no-agent"]).code(2).says(said);
+    product.commit("Correct it");
+    product.iterate(&["--no-agent"]).code(0);
+}
+
+#[test]
 fn without_a_scenario_there_is_nothing_to_judge() {
     let none = Product::new().file("README", "").committed();
     refused(&none, &["--no-agent"], 4, &["there is no scenarios directory", "/scenarios`"]);
