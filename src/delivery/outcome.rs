@@ -131,6 +131,11 @@ pub enum DropReason {
         /// The submodule.
         module: TreePath,
     },
+    /// The path is new, and lies in what a set-up command makes.
+    Output {
+        /// The command's output.
+        output: TreePath,
+    },
     /// A symbolic link that leads out of the tree.
     LinkOutOfTree {
         /// What the link says.
@@ -186,6 +191,7 @@ impl DropReason {
             Self::CaseCollision { .. } => "case_collision",
             Self::Blocked { .. } => "blocked",
             Self::InSubmodule { .. } => "in_submodule",
+            Self::Output { .. } => "output",
             Self::LinkOutOfTree { .. } => "link_out_of_tree",
             Self::LinkToProtected { .. } => "link_to_protected",
             Self::WindingLink { .. } => "winding_link",
@@ -225,6 +231,11 @@ impl DropReason {
             Self::InSubmodule { .. } => {
                 "The path lies in a submodule, which is a repository of its own and not delivered; \
                  do without the change, or ask a person for it in `QUESTION.md`."
+                    .to_owned()
+            }
+            Self::Output { .. } => {
+                "A set-up command (`prepare`) makes what is there, and makes it anew; put the \
+                 change elsewhere, or into what the command reads."
                     .to_owned()
             }
             Self::LinkOutOfTree { .. } => {
@@ -290,6 +301,7 @@ impl DropReason {
                 Some(format!("`{other}` stays."))
             }
             Self::InSubmodule { module } => Some(format!("The submodule is `{module}`.")),
+            Self::Output { output } => Some(format!("The output is `{output}`.")),
             Self::LinkOutOfTree { target }
             | Self::LinkToProtected { target }
             | Self::WindingLink { target } => Some(format!("It leads to `{}`.", shown(target))),

@@ -221,6 +221,10 @@ impl Policy {
         if let Some(module) = candidate.submodules.iter().rfind(|module| path.is_within(module)) {
             return Some(DropReason::InSubmodule { module: module.clone() });
         }
+        let output = candidate.outputs.iter().find(|output| path.is_within(output));
+        if let Some(output) = output.filter(|_| !candidate.paths.contains(path)) {
+            return Some(DropReason::Output { output: output.clone() });
+        }
         if self.protects(&folded) || (placed && self.holds_protected(&folded)) {
             return Some(DropReason::Protected);
         }
@@ -269,6 +273,8 @@ pub struct Candidate {
     pub large: BTreeSet<TreePath>,
     /// Where it has commits of other repositories.
     pub submodules: Vec<TreePath>,
+    /// What set-up commands make: of that its own files alone are an agent's to change.
+    pub outputs: Vec<TreePath>,
 }
 
 /// Decides what of `scan` becomes the next candidate.

@@ -538,6 +538,26 @@ fn outputs_that_git_does_not_ignore_are_there_at_every_judgement_and_never_deliv
 }
 
 #[test]
+fn a_tracked_file_among_outputs_is_the_candidates_and_the_agents_to_change() {
+    let turns = [
+        "grep -qx made deps/lib; echo 2 > deps/own; echo mine > deps/extra; chmod +x deps/lib",
+        "echo two >> words.txt",
+    ];
+    let product = agent(&turns).file("words.lock", "").file("deps/own", "1\n");
+    let more = "prepare:\n  - {name: deps, run: 'cp deps/own deps/copy; echo made > deps/lib', \
+                inputs: [words.lock], outputs: [deps]}\n\
+                gates:\n  - {name: made, run: cmp deps/own deps/copy}\n";
+    let product = product.scenario("own", "grep -qx 2 deps/own");
+    let product = wants(product, more, &["two"]);
+    product.iterate(&[]).code(0);
+    assert_eq!(scores(&product), [(0, 0.0), (1, 0.5), (2, 1.0)]);
+    let files = product.git(&["ls-tree", "-r", "--name-only", &product.branch(), "deps"]);
+    assert_eq!(files.trim(), "deps/own");
+    let told = feedback(&product, 1);
+    assert!(told.contains("`deps/extra`: The output is "), "{told}");
+}
+
+#[test]
 fn an_output_that_a_scenario_removed_is_there_again() {
     let product = agent(&["echo two >> words.txt"]);
     let more = "prepare:\n  - {name: deps, run: mkdir -p deps && touch deps/lib, inputs: [words.lock], outputs: [deps]}\n\

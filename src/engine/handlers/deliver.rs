@@ -7,6 +7,7 @@ use crate::delivery::{
     Candidate, Delivery, Dropped, Found, Links, Policy, Refusal, Scan, What, decide,
 };
 use crate::engine::handlers::agent::turn_paths;
+use crate::engine::handlers::prepare::without_outputs;
 use crate::engine::keeping::{Kept, keep};
 use crate::engine::receipt;
 use crate::engine::run::{git, oid, tree_failure};
@@ -206,8 +207,8 @@ fn decided(run: &mut Run, workspace: &ManagedTree, scan: &Scan) -> Result<Delive
     let paths: BTreeSet<TreePath> = run.files_of(&tip)?.keys().cloned().collect();
     let large = large_files(run, scan)?;
     let policy = policy(run)?;
-    let submodules = workspace.submodules();
-    Ok(decide(&policy, scan, &Candidate { paths, large, submodules }))
+    let (submodules, outputs) = (workspace.submodules(), run.frozen.outputs());
+    Ok(decide(&policy, scan, &Candidate { paths, large, submodules, outputs }))
 }
 
 /// Returns what the agent may write, by the settings and the links of the base.
@@ -226,8 +227,8 @@ pub(super) fn base_links(run: &mut Run) -> Result<Links, Halt> {
     links.map(Links::of).map_err(git("reading the links of the base"))
 }
 
-/// Returns what the workspace holds beyond the branch's tip, without the outputs of set-up commands,
-/// which the factory itself put there.
+/// Returns what the workspace holds beyond the branch's tip and the outputs of set-up commands that the factory
+/// itself put there.
 fn scan(run: &mut Run, workspace: &ManagedTree) -> Result<Scan, Halt> {
     let limits = run.frozen.config.delivery.limits();
     let least = ScanLimits::default();
@@ -243,9 +244,8 @@ fn scan(run: &mut Run, workspace: &ManagedTree) -> Result<Scan, Halt> {
         .scan(&run.versioned()?.repo, limits)
         .map_err(tree_failure("reading the agent's workspace"))?;
     let outputs = run.frozen.outputs();
-    let is_output = |path: &TreePath| outputs.iter().any(|output| path.is_within(output));
-    scan.found.retain(|found| !is_output(&found.path));
-    scan.ignored.retain(|path| !is_output(path));
+    scan.ignored.retain(|path| !outputs.iter().any(|output| path.is_within(output)));
+    without_outputs(run, &mut scan.found)?;
     Ok(scan)
 }
 

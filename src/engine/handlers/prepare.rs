@@ -1,24 +1,27 @@
 //! Sets up the judge tree: the candidate's files, then the product's own set-up commands.
 //!
-//! A command is known by its text and the hash of its inputs. What it made for a key is kept, and
-//! given to the judge's and the agent's trees as separate copies; nothing that an agent built
-//! comes back. One that names no inputs is run for each candidate, and what it made for the last one
-//! is given to the agent.
+//! A command is known by its text and the hash of its inputs, tracked files below its outputs among
+//! them. What it made for a key is kept, and given to the judge's and the agent's trees as separate
+//! copies; nothing that an agent built comes back. One that names no inputs is run for each
+//! candidate, and what it made for the last one is given to the agent.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
 use crate::config::PrepareSettings;
+use crate::delivery::{Found, What};
 use crate::engine::run::{applied_in_judge, private_dir};
 use crate::engine::{Failure, Halt, Handler, Run};
 use crate::event::{Contact, Label, RunEvent, SetupNetwork};
-use crate::git::Tree;
+use crate::git::{ObjectFormat, Tree, blob_id, blob_id_of};
 use crate::id::Digest;
 use crate::journal::write_durably;
 use crate::pipeline::{Node, NodeOutcome, Status};
 use crate::process::{self, Call, Keep, Stream};
+use crate::text::TreePath;
 use crate::verdict::{Ending, GateResult, GateStatus};
 use crate::wall::confine::hand_over;
 use crate::wall::way_out::{self, Exit};
@@ -74,9 +77,11 @@ fn prepare(
     let applied_file = applied_in_judge(&paths.dir);
     let mut applied = read_applied(&applied_file);
     let cached = run.versioned()?.state.prepare_cache().join(&key);
+    // Tracked files among the outputs were just set to the candidate's.
     if !step.inputs.is_empty()
         && applied.get(&step.name) == Some(&key)
         && are_there(step, &cached, &judge)
+        && !makes_tracked(step, tree)
     {
         return finish(node, run, index, None);
     }
@@ -260,7 +265,8 @@ fn describe(step: &PrepareSettings, ending: &Ending, output: &str) -> Halt {
 }
 
 /// Returns the key under which a step's outputs are kept: the command, the path and blob of each tracked file
-/// that its inputs name, and where the command sees its tree, which outputs may have written down.
+/// that its inputs name or that lies below an output, and where the command sees its tree, which outputs may
+/// have written down.
 fn key(step: &PrepareSettings, tree: &Tree, at: &Path) -> String {
     let mut text = format!("{}\0{}\0{}\0", step.run, std::env::consts::OS, std::env::consts::ARCH);
     text.push_str(&format!("{}\0", at.display()));
@@ -282,9 +288,20 @@ fn inputs(step: &PrepareSettings, tree: &Tree) -> Vec<(String, String)> {
     }
     let Ok(set) = set.build() else { return Vec::new() };
     tree.iter()
-        .filter(|(path, _)| set.is_match(path.as_path()))
+        .filter(|(path, _)| set.is_match(path.as_path()) || is_output(step, path))
         .map(|(path, entry)| (path.to_string(), entry.oid.as_str().to_owned()))
         .collect()
+}
+
+/// Returns whether tracked files lie among the step's outputs.
+fn makes_tracked(step: &PrepareSettings, tree: &Tree) -> bool {
+    tree.keys().any(|path| is_output(step, path))
+}
+
+/// Returns whether a path is one of the step's outputs or lies in one.
+fn is_output(step: &PrepareSettings, path: &TreePath) -> bool {
+    let path = path.as_path();
+    step.outputs.iter().any(|output| path.starts_with(output))
 }
 
 /// Returns whether the agent changed what the step reads, which is any file where it names none.
@@ -303,31 +320,88 @@ fn is_network_failure(output: &str) -> bool {
     Regex::new(SIGNS).is_ok_and(|signs| signs.is_match(output))
 }
 
+/// What a step made for the candidate, where it is kept.
+struct KeptOutputs {
+    /// Tells what is there from what was there for another candidate.
+    key: String,
+    dir: PathBuf,
+}
+
+/// Returns what each step made for the candidate, in their order.
+fn kept_outputs(run: &mut Run) -> Result<Vec<KeptOutputs>, Halt> {
+    let frozen = run.frozen.clone();
+    let candidate = run.summary().candidate.0.clone();
+    let (tree, at) = (run.files_of(&candidate)?, run.judged_at()?);
+    let versioned = run.versioned()?;
+    let (run_dir, cache) = (&versioned.paths.dir, versioned.state.prepare_cache());
+    let kept = frozen.config.prepare.iter().enumerate().map(|(index, step)| {
+        let key = key(step, &tree, &at);
+        match step.inputs.is_empty() {
+            false => KeptOutputs { dir: cache.join(&key), key },
+            true => KeptOutputs { key: key + &candidate, dir: last_outputs(run_dir, index) },
+        }
+    });
+    Ok(kept.collect())
+}
+
 /// Puts the kept outputs of each step into the agent's workspace, where they are not there yet.
 pub(super) fn place_in_workspace(run: &mut Run) -> Result<(), Halt> {
     let frozen = run.frozen.clone();
-    let candidate = run.summary().candidate.0.clone();
-    let tree = run.files_of(&candidate)?;
-    let (owner, at) = (run.walls.agent_user(), run.judged_at()?);
+    let kept = kept_outputs(run)?;
+    let tree = run.files_of(&run.summary().candidate.0.clone())?;
+    let owner = run.walls.agent_user();
     let versioned = run.versioned()?;
     let file = versioned.paths.dir.join("prepare-workspace.json");
     let mut applied = read_applied(&file);
-    for (index, step) in frozen.config.prepare.iter().enumerate() {
-        let mut key = key(step, &tree, &at);
-        let mut cached = versioned.state.prepare_cache().join(&key);
-        if step.inputs.is_empty() {
-            cached = last_outputs(&versioned.paths.dir, index);
-            key.push_str(&candidate);
-        }
+    for (step, KeptOutputs { key, dir }) in frozen.config.prepare.iter().zip(kept) {
         let workspace = &versioned.paths.workspace;
-        let placed = applied.get(&step.name) == Some(&key) && are_there(step, &cached, workspace);
-        if step.outputs.is_empty() || placed || !cached.is_dir() {
+        let placed = applied.get(&step.name) == Some(&key)
+            && are_there(step, &dir, workspace)
+            && !makes_tracked(step, &tree);
+        if step.outputs.is_empty() || placed || !dir.is_dir() {
             continue;
         }
-        place_outputs(step, &cached, workspace, owner)?;
+        place_outputs(step, &dir, workspace, owner)?;
         applied.insert(step.name.clone(), key);
     }
     write_applied(&file, &applied)
+}
+
+/// Takes out of `found` what [`place_in_workspace`] put there and is as it was.
+pub(super) fn without_outputs(run: &mut Run, found: &mut Vec<Found>) -> Result<(), Halt> {
+    let frozen = run.frozen.clone();
+    if frozen.outputs().is_empty() {
+        return Ok(());
+    }
+    let kept = kept_outputs(run)?;
+    let format = run.versioned()?.repo.format();
+    found.retain(|one| {
+        let mut steps = frozen.config.prepare.iter().zip(&kept);
+        !steps.any(|(step, kept)| is_output(step, &one.path) && is_as_kept(&kept.dir, format, one))
+    });
+    Ok(())
+}
+
+/// Returns whether what was found is what a step's kept outputs have there. What is told as a whole is: too much
+/// of it is new for anybody's edits.
+fn is_as_kept(kept: &Path, format: ObjectFormat, found: &Found) -> bool {
+    let at = found.path.under(kept);
+    let there = at.symlink_metadata();
+    match (&found.what, there) {
+        (What::File { blob, executable, bytes }, Ok(there)) if there.is_file() => {
+            let id = std::fs::File::open(&at)
+                .and_then(|mut file| blob_id_of(format, there.len(), &mut file));
+            let same_mode = (there.permissions().mode() & 0o100 != 0) == *executable;
+            same_mode && there.len() == *bytes && id.is_ok_and(|id| id.as_str() == blob)
+        }
+        (What::Symlink { blob, .. }, Ok(there)) if there.is_symlink() => std::fs::read_link(&at)
+            .is_ok_and(|target| {
+                blob_id(format, target.as_os_str().as_encoded_bytes()).as_str() == blob
+            }),
+        (What::Removed, there) => kept.is_dir() && there.is_err(),
+        (What::Directory { .. } | What::Unlisted { .. }, _) => kept.is_dir(),
+        _ => false,
+    }
 }
 
 fn read_applied(file: &Path) -> Applied {
