@@ -32,7 +32,7 @@ use crate::report::doctor::{Check, Examination, Mark};
 use crate::scenario::ScenarioSet;
 use crate::text::{one_line, plural};
 use crate::wall::broker::Policy;
-use crate::wall::{TreeError, missing_submodules};
+use crate::wall::{TreeError, missing_large_files, missing_submodules};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -242,16 +242,19 @@ impl<'a> Doctor<'a> {
         Some(repo)
     }
 
-    /// Says of submodules alone that are not there: a tree without them fails by what it lacks.
+    /// Says of submodules and large files alone that are not there: a tree without them fails by what it lacks.
     fn submodules(&mut self, repo: &Repo) {
         let Ok(Head::Branch { commit, .. } | Head::Detached { commit }) = repo.head() else {
             return;
         };
-        let missing = match repo.list(&commit).map_err(TreeError::from) {
-            Ok(tree) => missing_submodules(repo, &tree),
-            Err(error) => Err(error),
-        };
-        match missing.as_deref() {
+        let files = repo.list(&commit).map_err(TreeError::from);
+        if let Ok(Some(found)) =
+            files.as_ref().map(|files| missing_large_files(repo, files).ok().flatten())
+        {
+            let found = found.split("; run ").next().unwrap_or(&found).to_owned();
+            self.note("large files", Mark::Warn, found, Some("git lfs fetch"));
+        }
+        match files.and_then(|files| missing_submodules(repo, &files)).as_deref() {
             Ok([]) => {}
             Ok([first, more @ ..]) => {
                 let first = first.split("; run ").next().unwrap_or(first);

@@ -9,7 +9,7 @@ use crate::delivery::{Delivery, DropReason, Found, What};
 use crate::engine::run::{git, tree_failure};
 use crate::engine::{Halt, Run};
 use crate::event::{BlobRef, Label};
-use crate::git::{Change, Mode, Oid, Repo};
+use crate::git::{Change, Conversions, Mode, Oid, Repo, ToStore};
 use crate::text::{TreePath, one_line, show_count, visible};
 use crate::wall::{ManagedTree, files_of_submodules};
 
@@ -41,6 +41,7 @@ pub(super) fn keep(
     found: &[Found],
     decided: &Delivery,
     all: bool,
+    conversions: Option<&Conversions>,
 ) -> Result<Kept, Halt> {
     let taken: BTreeSet<&TreePath> = decided.changes().iter().map(|one| &one.path).collect();
     let never: BTreeSet<&TreePath> = decided
@@ -104,14 +105,14 @@ pub(super) fn keep(
     if part.files.is_empty() {
         return Ok(Kept { patch: None, left_out: part.left_out });
     }
-    let mut patch = part.patch(&repo).map_err(git(KEEPING))?;
+    let mut patch = part.patch(&repo, conversions).map_err(git(KEEPING))?;
     if patch.len() > PATCH_LIMIT {
         // What is long is what stood there before.
         for file in part.files.extract_if(.., |file| file.old.is_some()) {
             part.left_out += 1;
             part.named.push(file.path);
         }
-        patch = part.patch(&repo).map_err(git(KEEPING))?;
+        patch = part.patch(&repo, conversions).map_err(git(KEEPING))?;
     }
     let holdout = run.frozen.holdout();
     let is_exam = |file: &File| file.bytes.as_ref().is_some_and(|b| holdout.find(b).is_some());
@@ -168,10 +169,22 @@ impl Part {
     }
 
     /// Returns the patch between two trees that hold these paths alone.
-    fn patch(&self, repo: &Repo) -> Result<Vec<u8>, crate::git::GitError> {
-        let contents: Vec<&[u8]> =
-            self.files.iter().filter_map(|file| file.bytes.as_deref()).collect();
-        let mut written = repo.write_blobs(&contents)?.into_iter();
+    fn patch(
+        &self,
+        repo: &Repo,
+        conversions: Option<&Conversions>,
+    ) -> Result<Vec<u8>, crate::git::GitError> {
+        let to_store = self.files.iter().filter_map(|file| {
+            let before = file.old.as_ref().filter(|(mode, _)| mode.is_file()).map(|(_, oid)| oid);
+            Some(ToStore {
+                path: &file.path,
+                mode: file.mode,
+                before,
+                bytes: file.bytes.as_deref()?,
+            })
+        });
+        let written = repo.store(conversions, &to_store.collect::<Vec<_>>())?;
+        let mut written = written.into_iter();
         let (mut before, mut after) = (Vec::new(), Vec::new());
         for file in &self.files {
             let path = || file.path.clone();

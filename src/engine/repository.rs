@@ -145,7 +145,7 @@ impl Run {
         }
         let files: Vec<(TreePath, Oid)> = tree
             .iter()
-            .filter(|(_, entry)| matches!(entry.mode, Mode::File | Mode::Executable))
+            .filter(|(_, entry)| entry.mode.is_file())
             .filter(|(_, entry)| !self.known_clean.contains(&entry.oid))
             .map(|(path, entry)| (path.clone(), entry.oid.clone()))
             .collect();

@@ -20,7 +20,7 @@ use crate::process::Cancel;
 use crate::report::Reporter;
 use crate::text::{Redaction, TreePath, plural};
 use crate::wall::broker::{AllowError, Policy};
-use crate::wall::{ManagedTree, TreeError, missing_submodules};
+use crate::wall::{ManagedTree, TreeError, missing_large_files, missing_submodules};
 
 use super::base::{Base, MANUAL_PROMPT};
 use super::frozen::{read_earlier, read_specs, without_a_spec};
@@ -279,7 +279,9 @@ pub fn begin(mut base: Base, request: Request) -> Result<Started, StartError> {
     let lock = lock(&state, &id)?;
 
     if let (Some(repo), Some(head)) = (&repo, &head) {
-        notices.extend(missing_submodules(repo, &repo.list(head)?)?);
+        let files = repo.list(head)?;
+        notices.extend(missing_submodules(repo, &files)?);
+        notices.extend(missing_large_files(repo, &files)?);
     }
     if let (Some(head), None, false) = (&head, &branch, in_place) {
         notices.push(format!(

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::command::{answer, fed, output};
 use super::repo::oid_line;
-use super::{Change, GitError, ObjectFormat, Oid, Repo, Signature, Tree};
+use super::{Change, Conversions, GitError, ObjectFormat, Oid, Repo, Signature, Tree};
 
 /// Who the commits are by, and those that somebody makes there.
 const NAME: &str = "dark-factory";
@@ -96,7 +96,11 @@ impl Repo {
         let commits: Vec<Oid> = made.into_iter().map(|(commit, _)| commit).collect();
         let (Some(first), Some(last)) = (commits.first(), commits.last()) else { return Ok(()) };
         self.pack_apart(apart.objects, &commits)?;
-        self.lay_out(apart).map_err(io_at(apart.git_dir))?;
+        let conversions = match apart.commits.last() {
+            Some((_, files)) => self.conversions(files)?,
+            None => None,
+        };
+        self.lay_out(apart, conversions.as_ref()).map_err(io_at(apart.git_dir))?;
         let made = self.beside(apart.git_dir)?;
         let mut refs = vec![format!("{last} refs/heads/{}\n", apart.branch)];
         for tag in apart.tags {
@@ -117,6 +121,13 @@ impl Repo {
         output(&within("read-tree").arg(last.as_str()), "read-tree")?;
         // It exits with 1 where a file is not as the commit has it, which is no failure of this.
         answer(&within("update-index").args(["-q", "--refresh"]), "update-index")?;
+        if conversions.is_some() {
+            // Large files and what the person's filters made of others: git has none of these there.
+            let differing =
+                output(&within("diff-files").args(["--name-only", "-z"]), "diff-files")?;
+            let assume = within("update-index").args(["--assume-unchanged", "-z", "--stdin"]);
+            output(&fed(assume, differing), "update-index")?;
+        }
         Ok(())
     }
 
@@ -176,7 +187,7 @@ impl Repo {
 
     /// Lays out a git directory without objects, refs and index. Of a file its time and size alone count: who owns
     /// it changes with who works in the tree.
-    fn lay_out(&self, apart: &Apart<'_>) -> io::Result<()> {
+    fn lay_out(&self, apart: &Apart<'_>, conversions: Option<&Conversions>) -> io::Result<()> {
         let at = |name: &str| apart.git_dir.join(name);
         for name in ["objects/info", "objects/pack", "refs/heads", "refs/tags", "info"] {
             fs::create_dir_all(at(name))?;
@@ -190,9 +201,13 @@ impl Repo {
         };
         let config = format!(
             "[core]\n\t{format}\tfilemode = true\n\tbare = false\n\tlogallrefupdates = true\n\
-             \ttrustctime = false\n\tcheckStat = minimal\n\
-             [user]\n\tname = {NAME}\n\temail = {EMAIL}\n[gc]\n\tauto = 0\n"
+             \ttrustctime = false\n\tcheckStat = minimal\n{}\
+             [user]\n\tname = {NAME}\n\temail = {EMAIL}\n[gc]\n\tauto = 0\n",
+            conversions.map(Conversions::settings).unwrap_or_default(),
         );
+        if let Some(conversions) = conversions {
+            fs::write(at("info/attributes"), conversions.info())?;
+        }
         fs::write(at("config"), config)?;
         fs::write(at("info/exclude"), apart.exclude)?;
         let mut alternates = fs::File::create(at("objects/info/alternates"))?;

@@ -2,10 +2,9 @@
 //!
 //! git never runs with a work tree that an agent wrote, and never reads a configuration, hook,
 //! filter, attribute or environment variable that could start a program: what it needs is said on
-//! its command line. Two operations are for the person's own checkout, [`Repo::dirty_paths`] and
-//! [`Repo::fast_forward`]; they read the person's configuration, since line endings, filters and
-//! ignored files are what it says. So does a push to a remote of the checkout, which needs the
-//! person's login.
+//! its command line. Some operations read the person's configuration: [`Repo::dirty_paths`] and
+//! [`Repo::fast_forward`], which are for the person's own checkout; [`Conversions`], for what a checkout makes of
+//! line endings, encodings and filters; and a push to a remote of the checkout, which needs the person's login.
 //!
 //! Two operations talk to a network: [`Repo::push`], and [`Repo::fetch_promised`], which has what a partial
 //! clone left at its remote sent, and moves no ref. Both are the person's, in their checkout.
@@ -13,6 +12,7 @@
 mod apart;
 mod checkout;
 mod command;
+mod convert;
 mod error;
 mod history;
 mod objects;
@@ -23,6 +23,7 @@ mod repo;
 mod tree;
 
 pub use apart::{Apart, Tag};
+pub use convert::{Conversion, Conversions, ToStore};
 pub use error::GitError;
 pub use history::{Signature, StoredCommit};
 pub use oid::{BlobHasher, ObjectFormat, Oid, OidError, blob_id, blob_id_of};

@@ -171,7 +171,7 @@ impl Repo {
         oid_line("write-tree", &output(&with_index("write-tree"), "write-tree")?)
     }
 
-    fn index_info(&self, changes: &[Change]) -> Vec<u8> {
+    pub(super) fn index_info(&self, changes: &[Change]) -> Vec<u8> {
         let mut info = Vec::new();
         let mut record = |mode: &str, oid: &str, path: &[u8]| {
             info.extend_from_slice(format!("{mode} {oid}\t").as_bytes());

@@ -341,7 +341,21 @@ impl Repo {
 
     /// Begins a call of `command` in the person's checkout, with the person's settings.
     pub(super) fn in_checkout(&self, command: &str) -> Call {
-        command::call(&self.env, Settings::Person, &self.root).arg(command)
+        self.as_person([], &self.root).arg(command)
+    }
+
+    /// Begins a call in `dir` with the person's settings, and with `more` options before its command.
+    pub(super) fn as_person<'a>(
+        &self,
+        more: impl IntoIterator<Item = &'a str>,
+        dir: &Path,
+    ) -> Call {
+        command::call(&self.env, Settings::Person, dir).args(more)
+    }
+
+    /// Returns what git gets of the environment.
+    pub(super) fn env(&self) -> &Variables {
+        &self.env
     }
 
     pub(super) fn ask<I>(&self, command: &str, args: I) -> Result<Answer, GitError>

@@ -19,6 +19,11 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Returns whether it is a file, executable or not.
+    pub fn is_file(self) -> bool {
+        matches!(self, Self::File | Self::Executable)
+    }
+
     /// Returns git's six digits.
     pub fn as_str(self) -> &'static str {
         match self {

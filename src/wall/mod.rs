@@ -14,5 +14,6 @@ pub use alias::{forget_short_name, short_name};
 pub use at::remove_tree;
 pub use copy::{CopyReport, copy_entry, copy_tree};
 pub use tree::{
-    ManagedTree, ScanLimits, SyncReport, TreeError, files_of_submodules, missing_submodules,
+    ManagedTree, ScanLimits, SyncReport, TreeError, files_of_submodules, missing_large_files,
+    missing_submodules,
 };

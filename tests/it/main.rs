@@ -7,6 +7,7 @@
     reason = "these tests stand outside of the house: they start its programs, and wait for them"
 )]
 
+mod attributes;
 mod bad_input;
 mod budgets;
 mod canary;

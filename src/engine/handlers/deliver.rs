@@ -13,7 +13,7 @@ use crate::engine::receipt;
 use crate::engine::run::{git, oid, tree_failure};
 use crate::engine::{Failure, Halt, Handler, Run};
 use crate::event::{DeliveryDetail, DroppedEntry, DroppedKind, Label, RunEvent, TurnDelivery};
-use crate::git::{Change, Mode, Oid, Repo};
+use crate::git::{Change, Conversions, Mode, Oid, Repo, ToStore, Tree, blob_id};
 use crate::pipeline::{Node, NodeOutcome};
 use crate::text::{TreePath, plural};
 use crate::wall::{ManagedTree, ScanLimits};
@@ -57,11 +57,13 @@ fn deliver(node: &Node, run: &mut Run, turn: u32) -> Result<TurnDelivery, Halt> 
         end_receipt(node, run, &[])?;
         return not_taken(node, run, turn);
     }
-    let scan = scan(run, &workspace)?;
-    let decided = decided(run, &workspace, &scan)?;
+    let conversions = conversions(run)?;
+    let conversions = conversions.as_ref();
+    let scan = scan(run, &workspace, conversions)?;
+    let decided = decided(run, &workspace, &scan, conversions)?;
     let contents = contents(&workspace, decided.changes())?;
     let contaminated = end_receipt(node, run, &contents)?;
-    let kept = keep(run, &workspace, &scan.found, &decided, contaminated)?;
+    let kept = keep(run, &workspace, &scan.found, &decided, contaminated, conversions)?;
     let mut detail = detail(&decided, &scan, kept);
     if contaminated {
         return self::contaminated(node, run, turn, detail);
@@ -74,7 +76,7 @@ fn deliver(node: &Node, run: &mut Run, turn: u32) -> Result<TurnDelivery, Halt> 
         Delivery::Unchanged { dropped } => unchanged(node, run, turn, dropped.len(), &detail),
         Delivery::Accepted { changes, dropped } => {
             let before = run.summary().tip.clone();
-            let (commit, tree) = commit(run, turn, &changes, &contents)?;
+            let (commit, tree) = commit(run, turn, &changes, &contents, conversions)?;
             let blob = run.recorder.put_json(Label::Internal, &detail)?;
             run.recorder.record(
                 Some(&node.id),
@@ -201,11 +203,23 @@ fn take_question(
     run.recorder.record(Some(&node.id), RunEvent::QuestionAsked { turn, question })
 }
 
+/// Returns how the files of the branch's tip are converted.
+fn conversions(run: &mut Run) -> Result<Option<Conversions>, Halt> {
+    let tip = run.summary().tip.clone();
+    let files = run.files_of(&tip)?;
+    run.versioned()?.repo.conversions(&files).map_err(git("reading the attributes"))
+}
+
 /// Returns what the settings say of what the workspace holds.
-fn decided(run: &mut Run, workspace: &ManagedTree, scan: &Scan) -> Result<Delivery, Halt> {
+fn decided(
+    run: &mut Run,
+    workspace: &ManagedTree,
+    scan: &Scan,
+    conversions: Option<&Conversions>,
+) -> Result<Delivery, Halt> {
     let tip = run.summary().tip.clone();
     let paths: BTreeSet<TreePath> = run.files_of(&tip)?.keys().cloned().collect();
-    let large = large_files(run, scan)?;
+    let large = large_files(run, scan, conversions)?;
     let policy = policy(run)?;
     let (submodules, outputs) = (workspace.submodules(), run.frozen.outputs());
     Ok(decide(&policy, scan, &Candidate { paths, large, submodules, outputs }))
@@ -229,7 +243,11 @@ pub(super) fn base_links(run: &mut Run) -> Result<Links, Halt> {
 
 /// Returns what the workspace holds beyond the branch's tip and the outputs of set-up commands that the factory
 /// itself put there.
-fn scan(run: &mut Run, workspace: &ManagedTree) -> Result<Scan, Halt> {
+fn scan(
+    run: &mut Run,
+    workspace: &ManagedTree,
+    conversions: Option<&Conversions>,
+) -> Result<Scan, Halt> {
     let limits = run.frozen.config.delivery.limits();
     let least = ScanLimits::default();
     // What a turn may bring is looked at, and as much again to say what it may not.
@@ -246,12 +264,60 @@ fn scan(run: &mut Run, workspace: &ManagedTree) -> Result<Scan, Halt> {
     let outputs = run.frozen.outputs();
     scan.ignored.retain(|path| !outputs.iter().any(|output| path.is_within(output)));
     without_outputs(run, &mut scan.found)?;
+    if let Some(conversions) = conversions {
+        without_same(run, workspace, conversions, &mut scan.found)?;
+    }
     Ok(scan)
 }
 
-/// Returns the differing paths that the candidate keeps in large file storage: what lies there is a
-/// pointer, and the workspace has what it points to.
-fn large_files(run: &mut Run, scan: &Scan) -> Result<BTreeSet<TreePath>, Halt> {
+/// Takes out of `found` what git would store as it is in the branch's tip, as a file with other line endings.
+fn without_same(
+    run: &mut Run,
+    workspace: &ManagedTree,
+    conversions: &Conversions,
+    found: &mut Vec<Found>,
+) -> Result<(), Halt> {
+    let (tip, limit) = (run.summary().tip.clone(), run.frozen.config.delivery.limits().file_bytes);
+    let before = run.files_of(&tip)?;
+    let known = conversions.of(found.iter().map(|one| one.path.as_bytes()));
+    let known = known.map_err(git("reading the attributes"))?;
+    let mut contents = Vec::new();
+    for (one, known) in found.iter().zip(known) {
+        if let What::File { executable, bytes, .. } = &one.what
+            && let Some(entry) = before.get(&one.path)
+            && entry.mode == if *executable { Mode::Executable } else { Mode::File }
+            && known.on_add
+            && *bytes <= limit
+        {
+            let bytes = workspace.read(&one.path, *bytes);
+            contents.push((&one.path, entry, bytes.map_err(tree_failure("reading a file"))?));
+        }
+    }
+    let to_store = contents.iter().map(|(path, entry, bytes)| ToStore {
+        path,
+        mode: entry.mode,
+        before: Some(&entry.oid),
+        bytes,
+    });
+    let stored = run.versioned()?.repo.store(Some(conversions), &to_store.collect::<Vec<_>>());
+    let stored = stored.map_err(git("converting the delivery"))?;
+    let same: BTreeSet<TreePath> = contents
+        .iter()
+        .zip(stored)
+        .filter(|((_, entry, _), stored)| entry.oid == *stored)
+        .map(|((path, _, _), _)| (*path).clone())
+        .collect();
+    found.retain(|one| !same.contains(&one.path));
+    Ok(())
+}
+
+/// Returns the differing paths that are kept in large file storage, by what the candidate has there, a pointer where
+/// the workspace has what it points to, and by its attributes.
+fn large_files(
+    run: &mut Run,
+    scan: &Scan,
+    conversions: Option<&Conversions>,
+) -> Result<BTreeSet<TreePath>, Halt> {
     const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
     let tip = run.summary().tip.clone();
     let tree = run.files_of(&tip)?;
@@ -259,10 +325,18 @@ fn large_files(run: &mut Run, scan: &Scan) -> Result<BTreeSet<TreePath>, Halt> {
         .found
         .iter()
         .filter_map(|found| Some((&found.path, tree.get(&found.path)?)))
-        .filter(|(_, entry)| matches!(entry.mode, Mode::File | Mode::Executable))
+        .filter(|(_, entry)| entry.mode.is_file())
         .map(|(path, entry)| (path, &entry.oid))
         .collect();
     let mut large = BTreeSet::new();
+    if let Some(conversions) = conversions {
+        let files = scan.found.iter().filter(|one| matches!(one.what, What::File { .. }));
+        let files: Vec<&TreePath> = files.map(|one| &one.path).collect();
+        let known = conversions.of(files.iter().map(|path| path.as_bytes()));
+        let known = known.map_err(git("reading the attributes"))?;
+        let is_large = files.iter().zip(known).filter(|(_, known)| known.is_large);
+        large.extend(is_large.map(|(path, _)| (*path).clone()));
+    }
     let repo = &run.versioned()?.repo;
     repo.read_blobs(known.iter().map(|(_, oid)| (*oid).clone()), &mut |index, bytes| {
         if bytes.starts_with(POINTER) {
@@ -315,6 +389,7 @@ fn commit(
     turn: u32,
     changes: &[Found],
     contents: &[(String, Vec<u8>)],
+    conversions: Option<&Conversions>,
 ) -> Result<(Oid, Oid), Halt> {
     let (tip, at) = (run.summary().tip.clone(), run.summary().last_at);
     let iteration = run.summary().started.first_iteration + turn;
@@ -323,7 +398,8 @@ fn commit(
     let trailers = run.trailers(iteration, &format!("Factory-Agent: {agent}\n"));
     let parent = oid(&tip)?;
     let repo = run.versioned()?.repo.clone();
-    let changes = to_changes(&repo, changes, contents)?;
+    let before = run.files_of(&tip)?;
+    let changes = to_changes(&repo, changes, contents, &before, conversions)?;
     let base = repo.tree_of(&parent).map_err(git("reading the run's branch"))?;
     let tree = repo.write_tree(Some(&base), &changes).map_err(git("writing the delivery"))?;
     let message = format!("Turn {turn}: {}\n\n{trailers}", plural(changes.len(), "file"));
@@ -333,26 +409,36 @@ fn commit(
     Ok((commit, tree))
 }
 
-/// Writes the contents of the changed files and links as blobs.
+/// Writes the contents of the changed files and links as blobs, as `git add` would.
 fn to_changes(
     repo: &Repo,
     found: &[Found],
     contents: &[(String, Vec<u8>)],
+    before: &Tree,
+    conversions: Option<&Conversions>,
 ) -> Result<Vec<Change>, Halt> {
-    let contents: Vec<&[u8]> = contents.iter().map(|(_, bytes)| bytes.as_slice()).collect();
-    let expected = found.iter().filter_map(|one| match &one.what {
-        What::File { blob, .. } | What::Symlink { blob, .. } => Some(blob),
+    let written = found.iter().filter_map(|one| match &one.what {
+        What::File { blob, executable, .. } => {
+            Some((one, blob, if *executable { Mode::Executable } else { Mode::File }))
+        }
+        What::Symlink { blob, .. } => Some((one, blob, Mode::Symlink)),
         What::Directory { .. } | What::Unlisted { .. } | What::Removed | What::Other(_) => None,
     });
-    let written = repo.write_blobs(&contents).map_err(git("writing the delivery"))?;
-    // A file that changed between the scan and now was changed by something that should be dead.
-    if written.iter().zip(expected).any(|(written, expected)| written.as_str() != expected) {
-        return Err(Failure::plain(
-            "delivery",
-            "a file of the workspace changed while it was being delivered; something of the agent is still alive",
-        )
-        .into());
+    let mut to_store = Vec::new();
+    for ((one, blob, mode), (_, bytes)) in written.zip(contents) {
+        // A file that changed between the scan and now was changed by something that should be dead.
+        if blob_id(repo.format(), bytes).as_str() != blob {
+            return Err(Failure::plain(
+                "delivery",
+                "a file of the workspace changed while it was being delivered; something of the agent is still alive",
+            )
+            .into());
+        }
+        let old = before.get(&one.path).filter(|entry| entry.mode.is_file());
+        let old = old.map(|entry| &entry.oid);
+        to_store.push(ToStore { path: &one.path, mode, before: old, bytes });
     }
+    let written = repo.store(conversions, &to_store).map_err(git("writing the delivery"))?;
     let mut oids = written.into_iter();
     let mut changes = Vec::new();
     for one in found {
@@ -376,7 +462,11 @@ fn to_changes(
 /// Keeps all that the workspace holds beyond the branch's tip as a patch.
 pub(super) fn workspace_patch(run: &mut Run) -> Result<Kept, Halt> {
     let workspace = open_workspace(run)?;
-    let Ok(scan) = scan(run, &workspace) else { return Ok(Kept { patch: None, left_out: 0 }) };
-    let decided = decided(run, &workspace, &scan)?;
-    keep(run, &workspace, &scan.found, &decided, true)
+    let conversions = conversions(run)?;
+    let conversions = conversions.as_ref();
+    let Ok(scan) = scan(run, &workspace, conversions) else {
+        return Ok(Kept { patch: None, left_out: 0 });
+    };
+    let decided = decided(run, &workspace, &scan, conversions)?;
+    keep(run, &workspace, &scan.found, &decided, true, conversions)
 }

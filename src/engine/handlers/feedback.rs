@@ -133,7 +133,7 @@ fn own_tree(run: &mut Run) -> Result<AgentTree, Halt> {
     let scenarios = TreePath::parse(scenarios).ok();
     let files: Vec<_> = tree
         .iter()
-        .filter(|(_, entry)| matches!(entry.mode, Mode::File | Mode::Executable))
+        .filter(|(_, entry)| entry.mode.is_file())
         .filter(|(path, _)| scenarios.as_ref().is_none_or(|dir| !path.is_within(dir)))
         .map(|(path, entry)| (path.to_string(), entry.oid.clone()))
         .collect();

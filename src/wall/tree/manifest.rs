@@ -64,6 +64,8 @@ pub(super) struct Manifest {
     pub(super) submodules: Vec<Vec<u8>>,
     /// The topmost ignored paths that were kept.
     pub(super) ignored: Sorted<()>,
+    /// What the bytes of converted files hang on; empty where there are none.
+    pub(super) fingerprint: String,
 }
 
 const HEADER: &str = "dark-factory tree 1";
@@ -87,6 +89,7 @@ impl Manifest {
             _ => return None,
         };
         let (mut entries, mut submodules, mut ignored) = (Vec::new(), Vec::new(), Vec::new());
+        let mut fingerprint = String::new();
         for (count, record) in records.enumerate() {
             let tab = record.iter().position(|byte| *byte == b'\t')?;
             let (head, path) = (std::str::from_utf8(&record[..tab]).ok()?, &record[tab + 1..]);
@@ -96,8 +99,15 @@ impl Manifest {
                     let complete = total.parse() == Ok(count);
                     let entries = Sorted::from(entries);
                     let ignored = Sorted::from(ignored);
-                    return complete.then_some(Self { format, entries, submodules, ignored });
+                    return complete.then_some(Self {
+                        format,
+                        entries,
+                        submodules,
+                        ignored,
+                        fingerprint,
+                    });
                 }
+                ["converted", by] => fingerprint = (*by).to_owned(),
                 ["submodule"] => submodules.push(path.to_vec()),
                 ["ignored"] => ignored.push((path.to_vec(), ())),
                 [mode, oid, content, pointer, rest @ ..] => {
@@ -158,7 +168,11 @@ impl Manifest {
         for (path, ()) in &self.ignored.0 {
             record(format_args!("\0ignored\t"), path);
         }
-        let count = self.entries.0.len() + self.submodules.len() + self.ignored.0.len();
+        let mut count = self.entries.0.len() + self.submodules.len() + self.ignored.0.len();
+        if !self.fingerprint.is_empty() {
+            record(format_args!("\0converted {}\t", self.fingerprint), b"");
+            count += 1;
+        }
         record(format_args!("\0end {count}\t"), b"");
         out
     }
@@ -201,6 +215,7 @@ mod tests {
             ]),
             submodules: vec![b"sub".to_vec()],
             ignored: Sorted::from(vec![(b"target".to_vec(), ())]),
+            fingerprint: "0a".to_owned(),
         }
     }
 
@@ -211,6 +226,7 @@ mod tests {
         assert_eq!(after.entries.0, before.entries.0);
         assert_eq!(after.submodules, before.submodules);
         assert_eq!(after.ignored.0, before.ignored.0);
+        assert_eq!(after.fingerprint, before.fingerprint);
         assert!(after.entries.holds_below(b"c/") && !after.entries.holds_below(b"a/"));
     }
 

@@ -1,7 +1,7 @@
 //! A tree of the factory's own on disk, kept for the run and set to each candidate by difference.
 //!
-//! Files come from blobs: no filter, attribute, hook or index of git takes part, and git never runs
-//! in the tree. What an agent or a product left there is met as hostile: no symbolic link is
+//! Files are as a checkout of the person's has them: from blobs, and where attributes or settings convert them, by way of
+//! a directory of git's. No hook or index of git takes part, and git never runs in the tree. What an agent or a product left there is met as hostile: no symbolic link is
 //! followed, a file is replaced and never written through, whatever is in the way goes. Whoever
 //! calls has ended every process that could still write there.
 //!
@@ -26,7 +26,7 @@ use crate::journal::make_private_dir;
 use crate::text::TreePath;
 
 pub use scan::ScanLimits;
-pub use source::{files_of_submodules, missing_submodules};
+pub use source::{files_of_submodules, missing_large_files, missing_submodules};
 pub use sync::SyncReport;
 
 /// A directory whose tracked files are those of a git tree.

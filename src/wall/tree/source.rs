@@ -9,10 +9,10 @@ use std::path::{Component, Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::manifest::Sorted;
-use super::{TreeError, is_git_directory};
-use crate::git::{BlobHasher, Mode, ObjectFormat, Oid, Repo, Tree};
+use super::{TreeError, is_git_directory, shown};
+use crate::git::{BlobHasher, Conversions, GitError, Mode, ObjectFormat, Oid, Repo, Tree};
 use crate::id::hex;
-use crate::text::TreePath;
+use crate::text::{TreePath, plural};
 use crate::wall::at::MAX_DEPTH;
 
 /// A file or link that has to be there.
@@ -31,6 +31,8 @@ pub(super) struct Wants {
     pub(super) empty: Sorted<()>,
     pub(super) submodules: Vec<Vec<u8>>,
     pub(super) sources: Vec<Repo>,
+    /// How the files of each source are converted; empty where nobody asked.
+    pub(super) conversions: Vec<Option<Conversions>>,
     pub(super) notices: Vec<String>,
 }
 
@@ -40,10 +42,19 @@ const NESTING: usize = 8;
 impl Wants {
     /// Gathers what `tree` of `repo` asks for.
     pub(super) fn gather(repo: &Repo, tree: &Tree) -> Result<Self, TreeError> {
-        let mut gathering = Gathering { files: Vec::new(), wants: Self::empty(repo) };
+        Self::gathered(repo, tree, false)
+    }
+
+    /// Gathers what `tree` of `repo` asks for, and how its files are converted.
+    pub(super) fn gather_converted(repo: &Repo, tree: &Tree) -> Result<Self, TreeError> {
+        Self::gathered(repo, tree, true)
+    }
+
+    fn gathered(repo: &Repo, tree: &Tree, converted: bool) -> Result<Self, TreeError> {
+        let mut gathering = Gathering { files: Vec::new(), wants: Self::empty(repo), converted };
         let checkout = Some(repo.root().to_owned());
         gathering.add(0, tree, b"", checkout.as_deref(), 0)?;
-        let Gathering { files, mut wants } = gathering;
+        let Gathering { files, mut wants, .. } = gathering;
         wants.files = Sorted::from(files);
         wants.submodules.sort();
         Ok(wants)
@@ -55,6 +66,7 @@ impl Wants {
             empty: Sorted::default(),
             submodules: Vec::new(),
             sources: vec![repo.clone()],
+            conversions: Vec::new(),
             notices: Vec::new(),
         }
     }
@@ -65,6 +77,17 @@ impl Wants {
         self.files.holds_below(prefix)
             || self.empty.holds_below(prefix)
             || self.empty.find(&prefix[..prefix.len() - 1]).is_some()
+    }
+
+    /// Returns how the files of a source are converted; none where they are not.
+    pub(super) fn conversions(&self, source: usize) -> Option<&Conversions> {
+        self.conversions.get(source)?.as_ref()
+    }
+
+    /// Returns what the bytes of all converted files hang on; empty where there are none.
+    pub(super) fn fingerprint(&self) -> String {
+        let all = self.conversions.iter().flatten().map(Conversions::fingerprint);
+        all.collect::<Vec<_>>().join("-")
     }
 }
 
@@ -78,6 +101,40 @@ pub fn missing_submodules(repo: &Repo, tree: &Tree) -> Result<Vec<String>, TreeE
         return Ok(Vec::new());
     }
     Wants::gather(repo, tree).map(|wants| wants.notices)
+}
+
+/// Says which files of `tree` are kept in large file storage and not on this machine, with what to do; none where all
+/// are here. The trees that are set to `tree` have pointers in their place.
+///
+/// # Errors
+/// An object is missing, or git failed.
+pub fn missing_large_files(repo: &Repo, tree: &Tree) -> Result<Option<String>, GitError> {
+    let Some(conversions) = repo.conversions(tree)? else { return Ok(None) };
+    let known = conversions.of(tree.keys().map(TreePath::as_bytes))?;
+    let large: Vec<(&TreePath, &Oid)> = tree
+        .iter()
+        .zip(known)
+        .filter(|((_, entry), known)| known.is_large && entry.mode.is_file())
+        .map(|((path, entry), _)| (path, &entry.oid))
+        .collect();
+    let mut missing = Vec::new();
+    repo.read_blobs(large.iter().map(|(_, oid)| (*oid).clone()), &mut |index, bytes| {
+        if Pointer::parse(bytes).is_some_and(|pointer| pointer.locate(repo).is_none()) {
+            missing.push(large[index].0.as_bytes().to_vec());
+        }
+        Ok(())
+    })?;
+    Ok(left_as_pointers(&missing))
+}
+
+/// Says that large files are not here; none where `paths` is empty.
+pub(super) fn left_as_pointers(paths: &[Vec<u8>]) -> Option<String> {
+    let first = paths.first()?;
+    Some(format!(
+        "{} left as a pointer, `{}` first: not on this machine; run `git lfs fetch` and start again",
+        plural(paths.len(), "Git LFS file"),
+        shown(first),
+    ))
 }
 
 /// Returns what the submodules of `tree` have at `paths`, which need not be sorted: for each that
@@ -113,6 +170,7 @@ pub fn files_of_submodules(
 struct Gathering {
     files: Vec<(Vec<u8>, Wanted)>,
     wants: Wants,
+    converted: bool,
 }
 
 impl Gathering {
@@ -124,6 +182,9 @@ impl Gathering {
         checkout: Option<&Path>,
         depth: usize,
     ) -> Result<(), TreeError> {
+        if self.converted {
+            self.wants.conversions.push(self.wants.sources[source].conversions(tree)?);
+        }
         let mut submodules = Vec::new();
         for (path, entry) in tree {
             check(path)?;

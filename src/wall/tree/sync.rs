@@ -1,9 +1,11 @@
 //! Setting a tree to a candidate.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,10 +13,10 @@ use rustix::fs::AtFlags;
 
 use super::ignored::{FILE_LIMIT, Ignored};
 use super::manifest::{Entry, Manifest, Sorted};
-use super::source::{POINTER_LIMIT, Pointer, Wanted, Wants};
+use super::source::{POINTER_LIMIT, Pointer, Wanted, Wants, left_as_pointers};
 use super::{ManagedTree, TreeError, is_git_directory, shown};
-use crate::git::{Mode, ObjectFormat, Oid, Repo, Tree, blob_id, blob_id_of};
-use crate::text::{TreePath, plural};
+use crate::git::{BlobHasher, Mode, ObjectFormat, Oid, Repo, Tree, blob_id, blob_id_of};
+use crate::text::TreePath;
 use crate::wall::at::{self, Dirs, Kind, MAX_DEPTH, Owner, Stat, Trash};
 
 /// What setting a tree came to.
@@ -32,7 +34,8 @@ pub struct SyncReport {
 impl ManagedTree {
     /// Sets the tree to `tree` of `repo`.
     ///
-    /// Afterwards the tracked files are exactly those of `tree`: bytes, executable bit, links.
+    /// Afterwards the tracked files are exactly those of `tree`, as a checkout of `repo` has them: bytes, executable
+    /// bit, links.
     /// Untracked files are gone, but for those that the tree's own `.gitignore` files name, or one
     /// in a directory without tracked files (as build tools put into their caches), and but for
     /// those that are kept, see [`ManagedTree::keeping`]. Files that were right already keep their
@@ -55,7 +58,7 @@ impl ManagedTree {
     }
 
     fn set(&mut self, repo: &Repo, tree: &Tree, fresh: bool) -> Result<SyncReport, TreeError> {
-        let wants = Wants::gather(repo, tree)?;
+        let wants = Wants::gather_converted(repo, tree)?;
         let beside = |source| TreeError::Io {
             doing: format!("write beside `{}`", self.manifest_path.display()),
             source,
@@ -72,9 +75,11 @@ impl ManagedTree {
         let root = self.open_root()?;
         at::give(root.as_fd(), b".", self.owner).map_err(beside)?;
         let old = self.manifest.take().filter(|manifest| manifest.format == repo.format());
+        let fingerprint = wants.fingerprint();
         let mut sync = Sync {
             wants: &wants,
             old: old.as_ref(),
+            known: old.as_ref().filter(|old| old.fingerprint == fingerprint),
             format: repo.format(),
             trash: &self.trash,
             owner: self.owner,
@@ -100,11 +105,13 @@ impl ManagedTree {
             entries: Sorted(entries),
             submodules: wants.submodules,
             ignored: Sorted::from(ignored.into_iter().map(|path| (path, ())).collect()),
+            fingerprint,
         };
         let same = old.is_some_and(|old| {
             old.entries.0 == manifest.entries.0
                 && old.submodules == manifest.submodules
                 && old.ignored.0 == manifest.ignored.0
+                && old.fingerprint == manifest.fingerprint
         });
         if !(same && was_whole) {
             manifest.settle(&self.marker).map_err(beside)?;
@@ -113,13 +120,7 @@ impl ManagedTree {
         fs::remove_file(&self.marker).map_err(beside)?;
         self.manifest = Some(manifest);
         report.notices = wants.notices;
-        if let Some(first) = pointers.first() {
-            report.notices.push(format!(
-                "{} left as a pointer, `{}` first: not on this machine; run `git lfs fetch` and start again",
-                plural(pointers.len(), "Git LFS file"),
-                shown(first),
-            ));
-        }
+        report.notices.extend(left_as_pointers(&pointers));
         Ok(report)
     }
 }
@@ -127,6 +128,8 @@ impl ManagedTree {
 struct Sync<'a> {
     wants: &'a Wants,
     old: Option<&'a Manifest>,
+    /// The old one where its files were converted as these are.
+    known: Option<&'a Manifest>,
     format: ObjectFormat,
     trash: &'a Trash,
     owner: Owner,
@@ -301,8 +304,13 @@ impl Sync<'_> {
         if !fits {
             return Ok(None);
         }
-        let old = self.old.and_then(|old| old.entries.get(path));
+        let old = self.known.and_then(|old| old.entries.get(path));
         let same_blob = old.is_some_and(|old| old.oid == wanted.oid);
+        // What a checkout makes of the blob is known once it was made.
+        let converts = wanted.mode.is_file() && self.wants.conversions(wanted.source).is_some();
+        if converts && !same_blob {
+            return Ok(None);
+        }
         let untouched = old.is_some_and(|old| old.signature == Some(stat.signature));
         let expected = old.filter(|_| same_blob).map_or(&wanted.oid, |old| &old.content);
         if let Some(old) = old.filter(|_| untouched) {
@@ -343,38 +351,38 @@ impl Sync<'_> {
         for index in indices.iter().copied().filter(|index| self.done[*index].is_none()) {
             missing.entry(self.wants.files.0[index].1.source).or_default().push(index);
         }
-        for (source, indices) in missing {
-            let repo = &self.wants.sources[source];
-            let blobs = indices.iter().map(|index| self.wants.files.0[*index].1.oid.clone());
+        for (source, mut indices) in missing {
+            let wants = self.wants;
+            let file = |index: usize| &wants.files.0[index];
             let mut dirs = Dirs::new(duplicate(root)?).owned_by(self.owner);
-            let mut failure = None;
-            let read = repo.stream_blobs(blobs, &mut |number, size, from| {
-                let index = indices[number];
-                let (path, wanted) = &self.wants.files.0[index];
-                let mut put = Put {
-                    format: self.format,
-                    trash: self.trash,
-                    owner: self.owner,
-                    repo,
-                    wanted,
-                    pointers: &mut self.pointers,
-                    path,
-                };
-                match dirs
-                    .make(path, self.trash)
-                    .and_then(|(parent, name)| put.write(parent, name, size, from))
-                {
-                    Ok(entry) => {
-                        self.done[index] = Some(entry);
-                        self.report.written += 1;
-                        Ok(())
-                    }
-                    Err(source) => {
-                        let doing = format!("write `{}`", shown(path));
-                        failure = Some(TreeError::Io { doing, source });
-                        Err(io::ErrorKind::Other.into())
-                    }
+            if let Some(conversions) = wants.conversions(source) {
+                let paths = indices.iter().map(|index| file(*index).0.as_slice());
+                let mut known = conversions.of(paths)?.into_iter();
+                let converted: Vec<usize> = indices
+                    .extract_if(.., |index| {
+                        let changes = known.next().is_some_and(|known| known.on_checkout);
+                        changes && file(*index).1.mode.is_file()
+                    })
+                    .collect();
+                let files = converted.iter().map(|index| file(*index));
+                let files = files.map(|(path, one)| (path.as_slice(), one.mode, &one.oid));
+                let stage = conversions.check_out(&files.collect::<Vec<_>>())?;
+                for index in converted {
+                    let from = stage.join(Path::new(OsStr::from_bytes(&file(index).0)));
+                    let opened = File::open(&from).and_then(|from| Ok((from.metadata()?, from)));
+                    let written = opened.and_then(|(facts, mut from)| {
+                        self.put(&mut dirs, index, facts.len(), &mut from, true)
+                    });
+                    written.map_err(|source| self.not_written(index, source))?;
                 }
+            }
+            let blobs = indices.iter().map(|index| file(*index).1.oid.clone());
+            let mut failure = None;
+            let read = wants.sources[source].stream_blobs(blobs, &mut |number, size, from| {
+                self.put(&mut dirs, indices[number], size, from, false).map_err(|source| {
+                    failure = Some(self.not_written(indices[number], source));
+                    io::ErrorKind::Other.into()
+                })
             });
             match (failure, read) {
                 (Some(failure), _) => return Err(failure),
@@ -382,6 +390,37 @@ impl Sync<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Puts one file in its place.
+    fn put(
+        &mut self,
+        dirs: &mut Dirs,
+        index: usize,
+        size: u64,
+        from: &mut dyn Read,
+        converted: bool,
+    ) -> io::Result<()> {
+        let (path, wanted) = &self.wants.files.0[index];
+        let mut put = Put {
+            format: self.format,
+            trash: self.trash,
+            owner: self.owner,
+            repo: &self.wants.sources[wanted.source],
+            wanted,
+            pointers: &mut self.pointers,
+            path,
+            converted,
+        };
+        let (parent, name) = dirs.make(path, self.trash)?;
+        self.done[index] = Some(put.write(parent, name, size, from)?);
+        self.report.written += 1;
+        Ok(())
+    }
+
+    fn not_written(&self, index: usize, source: io::Error) -> TreeError {
+        let path = &self.wants.files.0[index].0;
+        TreeError::Io { doing: format!("write `{}`", shown(path)), source }
     }
 }
 
@@ -403,6 +442,8 @@ struct Put<'a> {
     wanted: &'a Wanted,
     pointers: &'a mut Vec<Vec<u8>>,
     path: &'a [u8],
+    /// Whether the bytes are not the blob's own.
+    converted: bool,
 }
 
 impl Put<'_> {
@@ -428,7 +469,11 @@ impl Put<'_> {
         let mode = if self.wanted.mode == Mode::Executable { 0o755 } else { 0o644 };
         let mut file = self.fresh(parent, name, &mut || at::create(parent, name, mode))?;
         let (mut content, mut pointer) = (oid.clone(), false);
-        if size < POINTER_LIMIT {
+        if self.converted {
+            let mut hashed = Hashed { hasher: BlobHasher::new(self.format, size), file: &file };
+            io::copy(&mut from.take(size), &mut hashed)?;
+            content = hashed.hasher.finish();
+        } else if size < POINTER_LIMIT {
             let mut bytes = Vec::new();
             from.read_to_end(&mut bytes)?;
             match Pointer::parse(&bytes) {
@@ -473,6 +518,24 @@ impl Put<'_> {
             }
             other => other,
         }
+    }
+}
+
+/// A file that is written and hashed at once.
+struct Hashed<'a> {
+    hasher: BlobHasher,
+    file: &'a File,
+}
+
+impl io::Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

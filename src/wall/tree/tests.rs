@@ -709,3 +709,27 @@ fn a_fresh_tree_holds_nothing_of_what_was_built_there() {
     assert_eq!(managed.text("src/a"), "1");
     managed.check(&[]);
 }
+
+#[test]
+fn converted_files_are_made_once_and_anew_with_other_settings() {
+    let mut managed = Managed::new();
+    let files = |end: &str| [(".gitattributes", format!("*.txt {end}\n")), ("a.txt", "1\n".into())];
+    let set = |managed: &mut Managed, end: &str| {
+        let files = files(end);
+        let files: Vec<(&str, &str)> = files.iter().map(|(at, text)| (*at, &**text)).collect();
+        managed.set(&files)
+    };
+    assert_eq!(set(&mut managed, "eol=crlf").written, 2);
+    assert_eq!(managed.text("a.txt"), "1\r\n");
+    assert_eq!(set(&mut managed, "eol=crlf").written, 0);
+    managed.reopen();
+    assert_eq!(set(&mut managed, "eol=crlf").written, 0);
+    managed.check(&[]);
+    // The blob's own bytes are not what a checkout has.
+    managed.put("a.txt", "1\n");
+    managed.check(&["a.txt: 2"]);
+    assert_eq!(set(&mut managed, "eol=crlf").written, 1);
+    assert_eq!(managed.text("a.txt"), "1\r\n");
+    set(&mut managed, "eol=lf");
+    assert_eq!(managed.text("a.txt"), "1\n");
+}
