@@ -2,11 +2,11 @@
 //! that ask git. They are the factory's own making and hold nothing of the exam. Each use has a copy of its own, but
 //! where trees lie where they are seen: there one is laid before set-up, gates, scenarios and each turn.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::event::Tier;
-use crate::git::{Apart, Mode, Oid, Tree};
+use crate::git::{Apart, Made, Mode, Oid, Tag, Tree};
 use crate::text::TreePath;
 use crate::wall::confine::hand_over;
 use crate::wall::{copy_tree, remove_tree};
@@ -47,6 +47,14 @@ impl Kept {
     }
 }
 
+/// What this process knows of the repositories that it made.
+#[derive(Debug, Default)]
+pub(super) struct Repositories {
+    tags: Option<Vec<Tag>>,
+    /// By their git directories.
+    made: BTreeMap<PathBuf, Made>,
+}
+
 impl Run {
     /// Returns the repository of the judge tree.
     pub(super) fn judge_repository(&mut self) -> Result<Kept, Halt> {
@@ -71,8 +79,7 @@ impl Run {
         for files in [&mut files, &mut base_files] {
             files.retain(|path, _| !holdout.contains(path.as_bytes()));
         }
-        let commits = [(oid(&base)?, base_files), (candidate.clone(), files)];
-        self.make(&kept, &tree, &commits)
+        self.make(&kept, &tree, &base_files, (candidate, &files))
     }
 
     /// Makes the repository of the agent's workspace, which holds `files` of `tip`. Of the base it has what stands
@@ -91,30 +98,42 @@ impl Run {
         self.leave_out_copies(&mut base_files)?;
         // A link's target is read as a file's text is.
         let searched = base_files.values().filter(|entry| entry.mode != Mode::Submodule).count();
-        let commits = [(oid(&base)?, base_files), (oid(tip)?, files)];
-        self.make(&kept, &tree, &commits)?;
+        self.make(&kept, &tree, &base_files, (&oid(tip)?, &files))?;
         Ok(searched)
     }
 
-    fn make(&mut self, kept: &Kept, tree: &Path, commits: &[(Oid, Tree)]) -> Result<(), Halt> {
+    fn make(
+        &mut self,
+        kept: &Kept,
+        tree: &Path,
+        base_files: &Tree,
+        candidate: (&Oid, &Tree),
+    ) -> Result<(), Halt> {
         let started = &self.summary().started;
         let branch = started.base_branch.clone().unwrap_or_else(|| "main".to_owned());
         let base = oid(&started.base)?;
         let scenarios = self.frozen.config.scenarios.dir.trim_matches('/').to_owned();
-        let repo = &self.versioned()?.repo;
+        let versioned = self.versioned()?;
+        let (repo, known) = (&versioned.repo, &mut versioned.repositories);
+        let tags = match known.tags.take() {
+            Some(tags) => tags,
+            None => repo.tags_of(&base).map_err(git("reading the base's tags"))?,
+        };
         let apart = Apart {
             git_dir: &kept.git,
             objects: &kept.objects,
-            commits,
+            base: (&base, base_files),
+            candidate,
             branch: &branch,
-            tags: &repo.tags_of(&base).map_err(git("reading the base's tags"))?,
+            tags: &tags,
             exclude: &format!("/{scenarios}/\n"),
             work_tree: tree,
         };
-        remove_tree(&kept.git).map_err(|error| {
-            Failure::of("disk", format!("removing {} failed", kept.git.display()), error)
-        })?;
-        repo.make_apart(&apart).map_err(git("making the repository of a tree"))
+        let made = repo.make_apart(&apart, known.made.remove(&kept.git));
+        let made = made.map_err(git("making the repository of a tree"))?;
+        known.made.insert(kept.git.clone(), made);
+        known.tags = Some(tags);
+        Ok(())
     }
 
     /// Puts the repository into the judge tree, where it can't be seen there without lying there.

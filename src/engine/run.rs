@@ -21,6 +21,7 @@ use crate::process::{Cancel, Limited, mark};
 use crate::text::Redaction;
 use crate::wall::{ManagedTree, TreeError, short_name};
 
+use super::repository::Repositories;
 use super::state::Lock;
 use super::{Failure, Frozen, Halt, Host, Recorder, RepoState, RunPaths, Walls};
 
@@ -53,6 +54,8 @@ pub struct Versioned {
     pub judge_holds: Option<Oid>,
     /// The commits that were listed last, the newest at the end.
     pub(super) listed: Vec<(Oid, Arc<Tree>)>,
+    /// The repositories of its trees, as far as this process made them.
+    pub(super) repositories: Repositories,
 }
 
 impl Versioned {

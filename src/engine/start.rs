@@ -26,6 +26,7 @@ use super::base::{Base, MANUAL_PROMPT};
 use super::frozen::{read_earlier, read_specs, without_a_spec};
 use super::keys::check_keys;
 use super::preflight;
+use super::repository::Repositories;
 use super::run::{RunSettings, Versioned};
 use super::spending::{between_turns, blind, spent_elsewhere};
 use super::state::{Held, Lock, RepoState};
@@ -731,7 +732,15 @@ fn versioned(
     make_dir(&state.prepare_cache())?;
     let judge = ManagedTree::open(&paths.judge, &paths.judge_manifest)?.keeping(kept);
     let judge = judge.owned_by(owner);
-    Ok(Versioned { repo, state, paths, judge, judge_holds: None, listed: Vec::new() })
+    Ok(Versioned {
+        repo,
+        state,
+        paths,
+        judge,
+        judge_holds: None,
+        listed: Vec::new(),
+        repositories: Repositories::default(),
+    })
 }
 
 fn make_state(state: &RepoState) -> Result<(), StartError> {

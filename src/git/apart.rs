@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::command::{answer, fed, output};
+use super::objects::From;
 use super::repo::oid_line;
 use super::{Change, Conversions, GitError, ObjectFormat, Oid, Repo, Signature, Tree};
 
@@ -24,17 +25,26 @@ pub struct Apart<'a> {
     pub git_dir: &'a Path,
     /// Where its objects are kept between two makings, absolute. The git directory names this place.
     pub objects: &'a Path,
-    /// Its commits, oldest first: the commit of this repository that each stands for, which has its date, and
-    /// the files that it has. One that changes nothing is left out.
-    pub commits: &'a [(Oid, Tree)],
+    /// Its first commit: the commit of this repository that it stands for, whose date it has, and its files.
+    pub base: (&'a Oid, &'a Tree),
+    /// Its second one likewise, which is left out where it changes nothing.
+    pub candidate: (&'a Oid, &'a Tree),
     /// Its branch, short.
     pub branch: &'a str,
-    /// The tags of the first commit.
+    /// The tags of the base.
     pub tags: &'a [Tag],
     /// What `info/exclude` says.
     pub exclude: &'a str,
     /// The tree that it belongs to, which holds the files of the last commit.
     pub work_tree: &'a Path,
+}
+
+/// What the next making of the same repository can begin with.
+#[derive(Debug)]
+pub struct Made {
+    base: Tree,
+    base_commit: (Oid, Oid),
+    files: Tree,
 }
 
 /// A tag.
@@ -76,30 +86,39 @@ impl Repo {
     /// Makes a repository apart. Its objects are packed once for each commit, and those of commits that it no
     /// longer has are removed.
     ///
+    /// `before` is what the last making of it returned, whose git directory lies at `git_dir` still: of what stayed as
+    /// it was nothing is read again.
+    ///
     /// # Errors
     /// A commit or a file of it is missing, git failed, or the disk is full.
-    pub fn make_apart(&self, apart: &Apart<'_>) -> Result<(), GitError> {
-        let mut made: Vec<(Oid, Oid)> = Vec::new();
-        let author = Signature { name: NAME.to_owned(), email: EMAIL.to_owned() };
-        for (number, (stands_for, files)) in apart.commits.iter().enumerate() {
-            let tree =
-                self.write_tree(Some(stands_for), &changes(&self.list(stands_for)?, files))?;
-            if made.last().is_some_and(|(_, last)| *last == tree) {
-                continue;
+    pub fn make_apart(&self, apart: &Apart<'_>, before: Option<Made>) -> Result<Made, GitError> {
+        let index = self.taken_index(apart.git_dir, before.is_some())?;
+        let (stands_for, base_files) = apart.base;
+        let (base_commit, had) = match before {
+            Some(Made { base, base_commit, files }) if base == *base_files => {
+                (base_commit, Some(files))
             }
-            let message = if number == 0 { "The base\n" } else { "The candidate\n" };
-            let parents: Vec<Oid> =
-                made.last().map(|(commit, _)| commit.clone()).into_iter().collect();
-            let at = self.committed_at(stands_for)?;
-            made.push((self.commit(&tree, &parents, message, &author, at)?, tree));
-        }
-        let commits: Vec<Oid> = made.into_iter().map(|(commit, _)| commit).collect();
-        let (Some(first), Some(last)) = (commits.first(), commits.last()) else { return Ok(()) };
-        self.pack_apart(apart.objects, &commits)?;
-        let conversions = match apart.commits.last() {
-            Some((_, files)) => self.conversions(files)?,
-            None => None,
+            _ => {
+                let changes = changes(&self.list(stands_for)?, base_files);
+                let tree = self.write_tree(Some(stands_for), &changes)?;
+                let commit = self.commit_apart(&tree, &[], "The base\n", stands_for)?;
+                ((commit, tree), None)
+            }
         };
+        let (stands_for, files) = apart.candidate;
+        let (from, had) = match had {
+            Some(had) if index.exists() => (From::Index, had),
+            _ => (From::Tree(stands_for), self.list(stands_for)?),
+        };
+        let tree = self.write_tree_in(&index, from, &changes(&had, files))?;
+        let (first, mut commits) = (base_commit.0.clone(), vec![base_commit.0.clone()]);
+        if tree != base_commit.1 {
+            let parents = [first.clone()];
+            commits.push(self.commit_apart(&tree, &parents, "The candidate\n", stands_for)?);
+        }
+        let last = commits[commits.len() - 1].clone();
+        self.pack_apart(apart.objects, &commits)?;
+        let conversions = self.conversions(files)?;
         self.lay_out(apart, conversions.as_ref()).map_err(io_at(apart.git_dir))?;
         let made = self.beside(apart.git_dir)?;
         let mut refs = vec![format!("{last} refs/heads/{}\n", apart.branch)];
@@ -108,7 +127,7 @@ impl Repo {
             let target = match tag.is_annotated {
                 true => {
                     line = format!("^{first}\n");
-                    made.annotate(first, name)?
+                    made.annotate(&first, name)?
                 }
                 false => first.clone(),
             };
@@ -118,7 +137,8 @@ impl Repo {
         fs::write(apart.git_dir.join("packed-refs"), refs).map_err(io_at(apart.git_dir))?;
         let within =
             |command: &str| made.plumbing(command).envs([("GIT_WORK_TREE", apart.work_tree)]);
-        output(&within("read-tree").arg(last.as_str()), "read-tree")?;
+        let placed = apart.git_dir.join("index");
+        fs::rename(&index, &placed).map_err(io_at(&placed))?;
         // It exits with 1 where a file is not as the commit has it, which is no failure of this.
         answer(&within("update-index").args(["-q", "--refresh"]), "update-index")?;
         if conversions.is_some() {
@@ -128,7 +148,39 @@ impl Repo {
             let assume = within("update-index").args(["--assume-unchanged", "-z", "--stdin"]);
             output(&fed(assume, differing), "update-index")?;
         }
-        Ok(())
+        Ok(Made { base: base_files.clone(), base_commit, files: files.clone() })
+    }
+
+    /// Removes the git directory of an earlier making, and returns where its index is now if it is `wanted`.
+    fn taken_index(&self, git_dir: &Path, wanted: bool) -> Result<PathBuf, GitError> {
+        let mut index = git_dir.as_os_str().to_owned();
+        index.push("-index");
+        let index = PathBuf::from(index);
+        let is_gone = |done: io::Result<()>| match done {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_at(git_dir)(error)),
+            _ => Ok(()),
+        };
+        is_gone(fs::remove_file(&index))?;
+        if wanted {
+            is_gone(fs::rename(git_dir.join("index"), &index))?;
+        }
+        is_gone(fs::remove_dir_all(git_dir))?;
+        if let Some(parent) = git_dir.parent() {
+            fs::create_dir_all(parent).map_err(io_at(parent))?;
+        }
+        Ok(index)
+    }
+
+    /// Writes a commit of `tree` at the time of the one that it stands for.
+    fn commit_apart(
+        &self,
+        tree: &Oid,
+        parents: &[Oid],
+        message: &str,
+        stands_for: &Oid,
+    ) -> Result<Oid, GitError> {
+        let author = Signature { name: NAME.to_owned(), email: EMAIL.to_owned() };
+        self.commit(tree, parents, message, &author, self.committed_at(stands_for)?)
     }
 
     /// Packs what each commit has beyond the one before it; packs of others go.
@@ -253,6 +305,7 @@ mod tests {
         fixture: Fixture,
         base: Oid,
         dir: tempfile::TempDir,
+        made: std::cell::RefCell<Option<Made>>,
     }
 
     impl Bench {
@@ -267,7 +320,7 @@ mod tests {
             git(&root, &["tag", "-a", "v1.2", "-m", "the exam"]);
             git(&root, &["commit", "--quiet", "--allow-empty", "-m", "Two"]);
             let base = fixture.head();
-            Self { fixture, base, dir: tempfile::tempdir().unwrap() }
+            Self { fixture, base, dir: tempfile::tempdir().unwrap(), made: None.into() }
         }
 
         /// Makes it for the base and a candidate with `a`, and the tree beside it.
@@ -283,18 +336,18 @@ mod tests {
             fs::write(tree.join("a"), a).unwrap();
             fs::write(tree.join(".gitignore"), "out\n").unwrap();
             let git_dir = tree.join(".git");
-            let _ = fs::remove_dir_all(&git_dir);
-            let commits = [(self.base.clone(), files), (self.base.clone(), candidate)];
             let apart = Apart {
                 git_dir: &git_dir,
                 objects: &self.dir.path().join("objects"),
-                commits: &commits,
+                base: (&self.base, &files),
+                candidate: (&self.base, &candidate),
                 branch: "main",
                 tags: &repo.tags_of(&self.base).unwrap(),
                 exclude: "/scenarios/\n",
                 work_tree: &tree,
             };
-            repo.make_apart(&apart).unwrap();
+            let made = repo.make_apart(&apart, self.made.take()).unwrap();
+            self.made.replace(Some(made));
         }
 
         fn git(&self, args: &[&str]) -> String {

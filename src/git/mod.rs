@@ -22,7 +22,7 @@ mod push;
 mod repo;
 mod tree;
 
-pub use apart::{Apart, Tag};
+pub use apart::{Apart, Made, Tag};
 pub use convert::{Conversion, Conversions, ToStore};
 pub use error::GitError;
 pub use history::{Signature, StoredCommit};

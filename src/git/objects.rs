@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
+use std::path::Path;
 use std::thread;
 
 use super::command::{answer, failed, fed, not_started, output};
@@ -10,6 +11,15 @@ use super::tree::parse_listing;
 use super::{Change, GitError, Mode, Oid, Repo, Tree};
 use crate::process::Piped;
 use crate::text::TreePath;
+
+/// What an index begins with.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum From<'a> {
+    Nothing,
+    Tree(&'a Oid),
+    /// What it holds already.
+    Index,
+}
 
 impl Repo {
     /// Returns the tree of a commit.
@@ -151,15 +161,24 @@ impl Repo {
     /// git refuses a path (`.git` in any spelling), an object is missing, or the disk is full.
     pub fn write_tree(&self, base: Option<&Oid>, changes: &[Change]) -> Result<Oid, GitError> {
         let scratch = self.scratch()?;
-        let index = scratch.path().join("index");
-        let with_index =
-            |command: &str| self.plumbing(command).envs([("GIT_INDEX_FILE", index.clone())]);
+        let from = base.map_or(From::Nothing, From::Tree);
+        self.write_tree_in(&scratch.path().join("index"), from, changes)
+    }
+
+    /// Does what [`Repo::write_tree`] does with an index that stays at `index`.
+    pub(super) fn write_tree_in(
+        &self,
+        index: &Path,
+        from: From<'_>,
+        changes: &[Change],
+    ) -> Result<Oid, GitError> {
+        let with_index = |command: &str| self.plumbing(command).envs([("GIT_INDEX_FILE", index)]);
         let read = with_index("read-tree");
-        let read = match base {
-            Some(base) => read.arg(base.as_str()),
-            None => read.arg("--empty"),
-        };
-        output(&read, "read-tree")?;
+        match from {
+            From::Tree(tree) => drop(output(&read.arg(tree.as_str()), "read-tree")?),
+            From::Nothing => drop(output(&read.arg("--empty"), "read-tree")?),
+            From::Index => {}
+        }
         if !changes.is_empty() {
             let update = with_index("update-index").args(["-z", "--index-info"]);
             let answer = answer(&fed(update, self.index_info(changes)), "update-index")?;
