@@ -372,7 +372,9 @@ fn trajectory(points: &[Point]) -> String {
         };
         let gates = match (point.gates_passed, point.gates) {
             (true, Some(0)) => "none",
-            (true, _) => "passed",
+            (true, Some(_)) => "passed",
+            // Nobody knows whether any was run.
+            (true, None) => "-",
             (false, _) => "failed",
         };
         let note = if point.note.is_empty() { String::new() } else { escape(&point.note) };
@@ -898,6 +900,7 @@ mod tests {
                     total: 3,
                     score: Some(0.0),
                     gates_passed: true,
+                    gates: Some(1),
                     note: "base".to_owned(),
                     ..Point::default()
                 }],
@@ -1057,6 +1060,14 @@ mod tests {
         assert!(markdown.contains("- Gates: the product has none; scenarios alone decide\n"));
         assert!(markdown.contains("| 1 | 1.000 | +1.000 | 3 of 3 | none |  |\n"), "{markdown}");
         assert!(!markdown.contains("Run the gates"), "{markdown}");
+    }
+
+    #[test]
+    fn gates_of_which_nobody_knows_whether_they_ran_have_not_passed_either() {
+        let mut case = Case::failing(&[]);
+        case.trajectory.insert(0, Point { gates: None, gates_passed: true, ..Point::default() });
+        let markdown = case.compile().markdown;
+        assert!(markdown.contains("| 0 | - |  | - | - |  |\n"), "{markdown}");
     }
 
     #[test]
