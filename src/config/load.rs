@@ -13,7 +13,7 @@ use super::model::{
 use crate::convergence::Billing;
 use crate::event::Tier;
 use crate::scenario::{Diagnostic, check_of};
-use crate::text::{TreePath, line_column, nearest, why_no_regex, yaml};
+use crate::text::{Subtree, TreePath, line_column, nearest, why_no_regex, yaml};
 
 /// The settings' file, at the root of the product.
 pub const FILE: &str = "dark-factory.yaml";
@@ -103,12 +103,27 @@ impl Loaded {
     }
 }
 
+/// Returns where in its git repository the product at `root` lies, by a look at the disk; the whole of it where there
+/// is no repository.
+pub fn subtree_of(root: &Path) -> Subtree {
+    let top = root.ancestors().find(|dir| dir.join(".git").exists());
+    top.and_then(|top| Subtree::between(top, root)).unwrap_or_default()
+}
+
 /// Reads the settings of the product at `root`; no file and an empty file are the defaults.
 ///
 /// # Errors
 /// The file can't be read, or what it says makes no sense.
 pub fn load(root: &Path) -> Result<Config, ConfigError> {
-    read(root).map(|loaded| loaded.config)
+    load_at(root, &subtree_of(root))
+}
+
+/// Reads the settings in `dir` of a product that lies at `at` in its repository.
+///
+/// # Errors
+/// The file can't be read, or what it says makes no sense.
+pub fn load_at(dir: &Path, at: &Subtree) -> Result<Config, ConfigError> {
+    read_at(dir, at).map(|loaded| loaded.config)
 }
 
 /// Reads the settings of the product at `root`, and keeps what the file says.
@@ -116,11 +131,15 @@ pub fn load(root: &Path) -> Result<Config, ConfigError> {
 /// # Errors
 /// The file can't be read, or what it says makes no sense.
 pub fn read(root: &Path) -> Result<Loaded, ConfigError> {
-    let path = root.join(FILE);
-    let Some(bytes) = bytes_of(root, &path)? else {
+    read_at(root, &subtree_of(root))
+}
+
+fn read_at(dir: &Path, at: &Subtree) -> Result<Loaded, ConfigError> {
+    let path = dir.join(FILE);
+    let Some(bytes) = bytes_of(dir, &path)? else {
         return Ok(Loaded { config: Config::default(), text: None });
     };
-    let config = parse(FILE, &bytes)?;
+    let config = parse_at(&at.path(FILE), &bytes, at)?;
     Ok(Loaded { config, text: String::from_utf8(bytes).ok() })
 }
 
@@ -153,17 +172,21 @@ fn bytes_of(root: &Path, path: &Path) -> Result<Option<Vec<u8>>, ConfigError> {
 /// # Errors
 /// What they say makes no sense; every such place is named.
 pub fn parse(file: &str, bytes: &[u8]) -> Result<Config, ConfigError> {
+    parse_at(file, bytes, &Subtree::default())
+}
+
+fn parse_at(file: &str, bytes: &[u8], at: &Subtree) -> Result<Config, ConfigError> {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
             let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-            let mut review = Review { file, text: &before, findings: Vec::new() };
+            let mut review = Review { file, text: &before, at, findings: Vec::new() };
             let help = "save the file as UTF-8";
             review.report("C001", Some(before.len()..before.len()), "this is no UTF-8", help);
             return Err(ConfigError::Invalid { findings: review.findings, text: None });
         }
     };
-    let mut review = Review { file, text, findings: Vec::new() };
+    let mut review = Review { file, text, at, findings: Vec::new() };
     let mut config = match yaml::read::<Config>(text) {
         Ok(config) => config,
         Err(problem) => {
@@ -219,6 +242,8 @@ fn circle(fixtures: &[FixtureSettings], index: usize, first: &str) -> Option<Str
 struct Review<'a> {
     file: &'a str,
     text: &'a str,
+    /// Where the product lies in its repository.
+    at: &'a Subtree,
     findings: Vec<Diagnostic>,
 }
 
@@ -267,7 +292,7 @@ impl Review<'_> {
             }
         }
         self.directory("scenarios.dir", plain(&config.scenarios.dir));
-        self.directory("agent.prompt", &config.agent.prompt);
+        self.place("agent.prompt", &config.agent.prompt);
         self.globs("specs", &config.specs);
         self.globs("protected", &config.protected);
         self.globs("write", config.write.as_deref().unwrap_or_default());
@@ -284,7 +309,7 @@ impl Review<'_> {
         for (index, step) in config.prepare.iter().enumerate() {
             self.globs(&format!("prepare[{index}].inputs"), &step.inputs);
             for (output, path) in step.outputs.iter().enumerate() {
-                self.directory(&format!("prepare[{index}].outputs[{output}]"), plain(path));
+                self.output(&format!("prepare[{index}].outputs[{output}]"), plain(path));
             }
         }
         self.fixtures(&config.fixtures);
@@ -587,6 +612,58 @@ impl Review<'_> {
         }
     }
 
+    /// Checks a path that may climb from the product's directory, as far as to the root of the repository.
+    fn place(&mut self, path: &str, value: &str) {
+        match self.climbing(value) {
+            Ok(below) if below.len() == value.len() => self.directory(path, value),
+            Ok("") => {
+                let message = format!("`{value}` is a directory above the product itself");
+                self.value("C004", path, message, "name what lies in it");
+            }
+            Ok(_) => self.directory(path, &self.at.path(value)),
+            Err(message) => self.value("C004", path, message, "name a place in the repository"),
+        }
+    }
+
+    /// Checks a path that a set-up command makes, and that is replaced as a whole.
+    fn output(&mut self, path: &str, value: &str) {
+        let before = self.findings.len();
+        self.place(path, value);
+        let holds = |output: TreePath| {
+            TreePath::parse(self.at.as_str()).is_ok_and(|product| product.is_within(&output))
+        };
+        if self.findings.len() == before && TreePath::parse(self.at.path(value)).is_ok_and(holds) {
+            let message = format!("`{value}` holds the product itself");
+            self.value("C004", path, message, "name what the command makes, and nothing above it");
+        }
+    }
+
+    /// Returns what is left of a path or glob behind the `../` at its beginning.
+    ///
+    /// # Errors
+    /// It climbs further than to the root of the repository, or climbs behind a name.
+    fn climbing<'v>(&self, value: &'v str) -> Result<&'v str, String> {
+        let (mut below, mut above) = (value, 0);
+        while let Some(rest) = below.strip_prefix("../").or((below == "..").then_some("")) {
+            (below, above) = (rest, above + 1);
+        }
+        if above > self.at.depth() {
+            return Err(match self.at.depth() {
+                0 => format!(
+                    "`{value}` leads out of the product, which is no part of a larger repository"
+                ),
+                depth => format!(
+                    "`{value}` leads out of the repository, whose root is `{}`",
+                    vec![".."; depth].join("/")
+                ),
+            });
+        }
+        match below.split('/').any(|part| part == "..") {
+            true => Err(format!("`{value}` has `..` behind a name; it may climb at its beginning")),
+            false => Ok(below),
+        }
+    }
+
     fn globs(&mut self, path: &str, globs: &[String]) {
         for (index, glob) in globs.iter().enumerate() {
             let problem = if glob.trim().is_empty() {
@@ -595,6 +672,8 @@ impl Review<'_> {
                 Some(format!("`{glob}` begins with `/`; globs are relative to the root"))
             } else if glob.starts_with('!') {
                 Some(format!("`{glob}` begins with `!`; a glob can't take back what others match"))
+            } else if let Err(message) = self.climbing(glob) {
+                Some(message)
             } else {
                 globset::Glob::new(glob).err().map(|e| format!("`{glob}`: {}", e.kind()))
             };
@@ -799,6 +878,39 @@ mod tests {
             check(&format!("write:\n- ok/**\n- {glob}\n"), "C004", glob);
         }
         check("gates:\n- {name: a, run: b, definition: ['{']}\n", "C004", "'{'");
+    }
+
+    fn product_x() -> Subtree {
+        Subtree::between(Path::new("/r"), Path::new("/r/packages/x")).unwrap()
+    }
+
+    #[test]
+    fn paths_climb_to_the_root_of_the_repository_and_no_further() {
+        let at = product_x();
+        let read = |text: &str| parse_at(FILE, text.as_bytes(), &at);
+        let fine = [
+            "specs: [../docs/*.md, ../../docs/**]",
+            "write: ['**', ../../Cargo.lock, ../..]",
+            "prepare: [{name: a, run: b, inputs: [../../lock], outputs: [../../node_modules, ../y/out]}]",
+            "agent: {prompt: ../../.github/fix.md}",
+        ];
+        for text in fine {
+            assert!(read(text).is_ok(), "{text}: {:?}", read(text));
+            assert!(parse(FILE, text.as_bytes()).is_err(), "{text}: above the root of all");
+        }
+        for (text, why) in [
+            ("protected: [../../../**]", "leads out of the repository, whose root is `../..`"),
+            ("gates: [{name: a, run: b, definition: [a/../b]}]", "has `..` behind a name"),
+            ("prepare: [{name: a, run: b, outputs: [../../../x]}]", "leads out of the repository"),
+            ("prepare: [{name: a, run: b, outputs: [../../packages]}]", "holds the product itself"),
+            ("prepare: [{name: a, run: b, outputs: [../x]}]", "holds the product itself"),
+            ("prepare: [{name: a, run: b, outputs: [../..]}]", "is a directory above the product"),
+            ("prepare: [{name: a, run: b, outputs: [../../.git/x]}]", "git's own"),
+            ("scenarios: {dir: ../y/scenarios}", "can't be a path in a tree"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod place;
 mod redact;
 mod regex;
 mod size;
+mod subtree;
 mod tree_path;
 pub mod yaml;
 
@@ -17,4 +18,5 @@ pub use place::{Lines, line_column, line_span};
 pub use redact::{Cut, RedactedStream, Redaction, SHORTEST_SECRET};
 pub use regex::why_no_regex;
 pub use size::{parse_size, show_count, show_size};
+pub use subtree::Subtree;
 pub use tree_path::{TreePath, TreePathError};
