@@ -91,6 +91,7 @@ fn write_journal(path: &Path, run: &RunId) -> u64 {
             tier: Tier::Copy,
             judge_tier: Tier::Copy,
             in_place: false,
+            product: String::new(),
             frozen: blob("frozen", Label::Holdout),
         })),
     );

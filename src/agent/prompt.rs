@@ -12,7 +12,7 @@ use crate::text::one_line;
 /// The template where the person has none of their own.
 pub const DEFAULT_PROMPT: &str = include_str!("prompts/fix.md");
 
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 9] = [
     "iteration",
     "turns_left",
     "feedback_file",
@@ -20,6 +20,7 @@ const NAMES: [&str; 8] = [
     "protected",
     "write",
     "workspace",
+    "product",
     "answer",
 ];
 
@@ -38,8 +39,10 @@ pub struct PromptContext {
     pub protected: Vec<String>,
     /// Globs of the only paths that are accepted; none accepts all that are not protected.
     pub write: Option<Vec<String>>,
-    /// The workspace's path.
+    /// The workspace's path: the product's directory, where the agent stands.
     pub workspace: String,
+    /// That directory in the repository that holds it; empty where the product is the repository.
+    pub product: String,
     /// A question of the agent's that a person has answered since its last turn.
     pub answer: Option<Answer>,
 }
@@ -171,7 +174,7 @@ mod tests {
         check_refused(
             "a\n{{ iteraton }}\n",
             "fix.md:2: `iteraton` is not defined (did you mean `iteration`?); there are iteration, \
-             turns_left, feedback_file, specs, protected, write, workspace, answer",
+             turns_left, feedback_file, specs, protected, write, workspace, product, answer",
         );
     }
 

@@ -30,7 +30,7 @@ Exit codes: 0 applied, or applied already; 1 no candidate is better than the bas
 such run or candidate; 3 the checkout is in the way (another branch, a moved one, changes), and
 was not touched.";
 
-/// The directory whose files are the factory's own, also in the checkout.
+/// The directory in the product whose files are the factory's own, also in the checkout.
 const OWN: &str = "artifacts/factory";
 /// How many paths are named before the rest is counted.
 const LISTED: usize = 5;
@@ -45,7 +45,7 @@ pub struct Args {
     /// The iteration whose candidate is taken [default: that of the best]
     #[arg(long, value_name = "N")]
     pub iteration: Option<u32>,
-    /// The root of the product [default: the top of the git repository, else the current directory]
+    /// The root of the product [default: from here up the first with dark-factory.yaml, else the repository's top]
     #[arg(long, value_name = "DIR")]
     pub workdir: Option<PathBuf>,
 }
@@ -98,7 +98,9 @@ fn apply(args: &Args, env: &Environment) -> anyhow::Result<Vec<String>> {
         Ok(Plan::Forward) => now.context("the branch has no commit")?,
         Err(why) => return Err(Failure::because(Exit::Broken, why)),
     };
-    let moved = forward(&repo, &found.dir, &from, &target)?;
+    let own = TreePath::parse(repo.subtree(&here.root)?.path(OWN))
+        .context("naming the factory's directory failed")?;
+    let moved = forward(&repo, &found.dir, &own, &from, &target)?;
     let mut lines = vec![format!(
         "{}: {} -> {}, iteration {iteration} of run {}, {}",
         branch.unwrap_or_default(),
@@ -265,7 +267,13 @@ fn plan(place: &Place<'_>, relation: Relation) -> Result<Plan, String> {
 }
 
 /// Moves the checkout forward; returns the factory's own files that had to make room.
-fn forward(repo: &Repo, dir: &Path, from: &Oid, to: &Oid) -> anyhow::Result<Vec<TreePath>> {
+fn forward(
+    repo: &Repo,
+    dir: &Path,
+    own: &TreePath,
+    from: &Oid,
+    to: &Oid,
+) -> anyhow::Result<Vec<TreePath>> {
     let (before, after) = (repo.list(from)?, repo.list(to)?);
     let changed = differing(&before, &after);
     let dirty: Vec<String> = repo
@@ -288,7 +296,7 @@ fn forward(repo: &Repo, dir: &Path, from: &Oid, to: &Oid) -> anyhow::Result<Vec<
         );
         return Err(Failure::because(Exit::Broken, message));
     }
-    let moved = make_room(repo, dir, &before, &changed)?;
+    let moved = make_room(repo, dir, own, &before, &changed)?;
     if let Err(error) = repo.fast_forward(to) {
         for path in &moved {
             let (place, aside) = (path.under(repo.root()), path.under(&kept(dir)));
@@ -316,12 +324,12 @@ fn differing(before: &Tree, after: &Tree) -> BTreeSet<TreePath> {
 fn make_room(
     repo: &Repo,
     dir: &Path,
+    own: &TreePath,
     before: &Tree,
     changed: &BTreeSet<TreePath>,
 ) -> anyhow::Result<Vec<TreePath>> {
-    let own = TreePath::parse(OWN).context("naming the factory's directory failed")?;
     let mut moved = Vec::new();
-    for path in changed.iter().filter(|path| path.is_within(&own)) {
+    for path in changed.iter().filter(|path| path.is_within(own)) {
         let place = path.under(repo.root());
         if !place.symlink_metadata().is_ok_and(|found| found.is_file()) {
             continue;

@@ -50,7 +50,7 @@ Exit codes: 0 written, 2 the request makes no sense or there are no results, 3 t
 #[derive(Debug, Clone, Default, Parser)]
 #[command(name = "compile-feedback", version, after_help = EXAMPLES)]
 pub struct Args {
-    /// The root of the product [default: the top of the git repository, else the current directory]
+    /// The root of the product [default: from here up the first with dark-factory.yaml, else the repository's top]
     #[arg(long, value_name = "DIR")]
     pub workdir: Option<PathBuf>,
     /// The results [default: artifacts/factory/scenario_results.json below the root]

@@ -37,7 +37,7 @@ pub struct Args {
     /// Remove it though its best candidate was not applied
     #[arg(long, short)]
     pub yes: bool,
-    /// The root of the product [default: the top of the git repository, else the current directory]
+    /// The root of the product [default: from here up the first with dark-factory.yaml, else the repository's top]
     #[arg(long, value_name = "DIR")]
     pub workdir: Option<PathBuf>,
 }
@@ -215,6 +215,7 @@ mod tests {
                     &fixture.dir.path().join("state/dark-factory"),
                     fixture.repo.root(),
                     fixture.repo.common_dir(),
+                    &crate::text::Subtree::default(),
                 ),
                 fixture,
                 target,

@@ -60,7 +60,7 @@ pub struct Args {
     /// Write one JSON object
     #[arg(long)]
     pub json: bool,
-    /// The root of the product [default: the top of the git repository, else the current directory]
+    /// The root of the product [default: from here up the first with dark-factory.yaml, else the repository's top]
     #[arg(long, value_name = "DIR")]
     pub workdir: Option<PathBuf>,
 }
@@ -136,7 +136,7 @@ impl<'a> Doctor<'a> {
         if let Some(repo) = &repo {
             self.submodules(repo);
         }
-        if let Some(Ok(base)) = repo.as_ref().map(Base::look) {
+        if let Some(Ok(base)) = repo.as_ref().map(|repo| Base::look(repo, &self.root)) {
             self.base = base;
         }
         let config = self.settings();
@@ -278,8 +278,11 @@ impl<'a> Doctor<'a> {
                 let there = self.inputs(&config)?.join(crate::config::FILE).exists();
                 config.agent.backend = self.backend.map(str::to_owned).or(config.agent.backend);
                 let found = match there {
-                    true => crate::config::FILE.to_owned(),
-                    false => format!("no {}; the defaults hold", crate::config::FILE),
+                    true => self.base.product().path(crate::config::FILE),
+                    false => format!(
+                        "no {}; the defaults hold",
+                        self.base.product().path(crate::config::FILE)
+                    ),
                 };
                 self.note("settings", Mark::Ok, found, None);
                 Some(config)
@@ -294,20 +297,21 @@ impl<'a> Doctor<'a> {
     }
 
     fn scenarios(&mut self, config: &Config) -> Option<ScenarioSet> {
-        let dir = &config.scenarios.dir;
-        let inputs = self.inputs(config)?;
-        let found = discover(&inputs, dir);
+        let (own, inputs) = (&config.scenarios.dir, self.inputs(config)?);
+        let dir = &self.base.product().path(own);
+        let found = discover(&inputs, own);
         let only = match found.as_ref().map_or(true, |set| set.entries.is_empty()) {
             true => self.base.only_in_checkout(config).len(),
             false => 0,
         };
         if only > 0 {
             let found = format!("{} in {dir}/, none of them committed", plural(only, "scenario"));
-            let next = format!("git add {dir} && git commit; a run judges what is committed");
+            let add = self.base.pathspec(own);
+            let next = format!("git add {add} && git commit; a run judges what is committed");
             self.note("scenarios", Mark::Fail, found, Some(&next));
             return None;
         }
-        let mut set = match found.map_err(|error| error.at(&self.root.join(dir))) {
+        let mut set = match found.map_err(|error| error.at(&self.root.join(own))) {
             Ok(set) => set,
             Err(error) => {
                 let next = format!("write one in {dir}/; `factory lint --explain S002` shows how");
@@ -623,7 +627,8 @@ impl<'a> Doctor<'a> {
             }
         };
         let repo = repo?;
-        let state = RepoState::of(&dir, &self.root, repo.common_dir());
+        let at = repo.subtree(&self.root).unwrap_or_default();
+        let state = RepoState::of(&dir, &self.root, repo.common_dir(), &at);
         match state.holder() {
             Ok(Some(held)) => {
                 let next = format!("wait for it, or end it with `kill {}`", held.pid);

@@ -39,7 +39,7 @@ Loop:
 House:
   doctor             would a run begin here, and what is to be put right first?
   login              a login of an agent's own, kept by the factory
-  runs               the runs of this repository
+  runs               the runs of this product
   usage              what the agent used, by run, day, model or turn
   gc                 remove what ended runs left outside the repository
   graph              the graphs that a run can walk

@@ -47,7 +47,7 @@ pub struct Args {
     /// Say what would be removed, and remove nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// The root of the product [default: the top of the git repository, else the current directory]
+    /// The root of the product [default: from here up the first with dark-factory.yaml, else the repository's top]
     #[arg(long, value_name = "DIR")]
     pub workdir: Option<PathBuf>,
 }
@@ -275,7 +275,12 @@ mod tests {
             let mut open = TestRun::begin_at(&root, OPEN, |_| {});
             open.event(RunEvent::RunInterrupted { exit: 130 });
             let state = dir.path().join("state/dark-factory");
-            let state = RepoState::of(&state, &root, &root.join("artifacts/factory"));
+            let state = RepoState::of(
+                &state,
+                &root,
+                &root.join("artifacts/factory"),
+                &crate::text::Subtree::default(),
+            );
             for run in [ENDED, OPEN] {
                 let judge = state.run(&RunId::parse(run).unwrap()).judge;
                 fs::create_dir_all(&judge).unwrap();

@@ -14,6 +14,7 @@ use crate::id::RunId;
 use crate::journal::{RunsDir, StoreError, read_summary};
 use crate::report::Blobs;
 use crate::report::published::RunReport;
+use crate::text::Subtree;
 
 /// The product that a command is about.
 pub(super) struct Here<'a> {
@@ -64,7 +65,7 @@ impl<'a> Here<'a> {
         let mut report = RunReport::of(&run.summary, active, newest, &blobs)?;
         // A hint, read without git since a status has to be quick; `factory apply` itself asks.
         if let Some(branch) = &report.base_branch {
-            let tip = self.root.join(".git/refs/heads").join(branch);
+            let tip = self.git_entry().join("refs/heads").join(branch);
             if let Ok(commit) = std::fs::read_to_string(tip) {
                 report.set_base_now(commit.trim_end());
             }
@@ -75,15 +76,21 @@ impl<'a> Here<'a> {
     /// Returns who is at work in the repository; none where nobody is.
     pub(super) fn holder(&self) -> anyhow::Result<Option<Held>> {
         // git itself is asked only where the answer is not plain: a status has to be quick.
-        let git = self.root.join(".git");
+        let git = self.git_entry();
         let common_dir = match git.symlink_metadata() {
             Ok(found) if found.is_dir() => git,
             Ok(_) => self.repo()?.common_dir().to_owned(),
             Err(_) => self.root.join("artifacts/factory"),
         };
-        RepoState::of(Path::new(""), &self.root, &common_dir)
+        RepoState::of(Path::new(""), &self.root, &common_dir, &Subtree::default())
             .holder()
             .context("can't tell whether a run is active")
+    }
+
+    /// Returns where `.git` stands in the product's directory or above it, or would stand where there is none.
+    fn git_entry(&self) -> PathBuf {
+        let mut places = self.root.ancestors().map(|dir| dir.join(".git"));
+        places.find(|place| place.symlink_metadata().is_ok()).unwrap_or(self.root.join(".git"))
     }
 
     /// Returns the repository.
@@ -109,8 +116,9 @@ impl<'a> Here<'a> {
             Some(repo) => repo.common_dir().to_owned(),
             None => self.root.join("artifacts/factory"),
         };
-        let root = repo.as_ref().map_or(self.root.as_path(), Repo::root);
-        Ok((RepoState::of(&self.env.state_dir()?, root, &common_dir), repo))
+        let at = repo.as_ref().map(|repo| repo.subtree(&self.root)).transpose()?;
+        let (at, state_dir) = (at.unwrap_or_default(), self.env.state_dir()?);
+        Ok((RepoState::of(&state_dir, &self.root, &common_dir, &at), repo))
     }
 }
 

@@ -28,13 +28,14 @@ use crate::text::plural;
 use super::confining;
 use super::exit::{Exit, Failure, OrExit as _, explain, find_in_chain};
 use super::leaving::Leaving;
-use super::run_scenarios::product_root;
+use super::run_scenarios::{passed_over, product_above, product_root};
 use super::score::parse_score;
 
 const EXAMPLES: &str = "\
 Examples:
   iterate                                the loop, as dark-factory.yaml says
   iterate --agent codex --max-iterations 8 --threshold 0.9
+  iterate --workdir packages/x           a product in a directory of a repository; so does `cd packages/x`
   iterate --no-agent                     judge the last commit, and stop
   iterate --no-agent --in-place          judge the working tree, and write the feedback
   iterate --resume                       go on with the newest run that was stopped
@@ -96,7 +97,7 @@ pub struct Args {
     /// [default: sandbox where it can be had]
     #[arg(long, value_name = "TIER", value_parser = parse_tier, conflicts_with = "in_place")]
     pub isolation: Option<Tier>,
-    /// The root of the product [default: the top of the git repository]
+    /// The root of the product [default: from here up the first with dark-factory.yaml, else the repository's top]
     #[arg(long, value_name = "DIR")]
     pub workdir: Option<PathBuf>,
     /// Speak as a step of GitHub Actions: groups, annotations, outputs and a summary; on by itself
@@ -178,7 +179,7 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
     if in_job || args.report.is_some() || args.bundle.is_some() {
         reporters.push(Box::new(leaving.clone()));
     }
-    let begins_at = root.clone();
+    let (begins_at, noted) = (root.clone(), config.clone());
     let request = Request {
         root,
         env: env.clone(),
@@ -202,6 +203,7 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
             },
         ),
     };
+    let noted = passed_over(args.workdir.as_deref(), env, &begins_at, &noted);
     let mut started = begun.map_err(|error| match (&error, &args.resume) {
         // What these say is all that there is to it.
         (StartError::Held(_) | StartError::Isolation { .. }, _) | (_, Some(_)) => {
@@ -209,6 +211,7 @@ pub fn run(args: &Args, env: &Environment) -> anyhow::Result<Exit> {
         }
         _ => with_doctor(start_failure(error), args, env, &begins_at),
     })?;
+    started.notices.extend(noted);
     if args.in_place && !args.prepare {
         started.notices.extend(started.run.frozen.config.set_up_passed_over());
     }
@@ -312,6 +315,9 @@ fn with_doctor(error: anyhow::Error, args: &Args, env: &Environment, root: &Path
             format!("{name} is read as the commit has it, and differs in the checkout; commit it to use that"),
         );
     }
+    if exit == Exit::Nothing {
+        below.extend(product_above(root));
+    }
     Failure { below, ..Failure::of(exit, error) }.into()
 }
 
@@ -335,6 +341,7 @@ pub(super) fn start_failure(error: StartError) -> anyhow::Error {
         StartError::Git(git) if !git.is_request() => Exit::Broken,
         StartError::Git(_)
         | StartError::NoCommit
+        | StartError::NoDirectory { .. }
         | StartError::Settings(_)
         | StartError::NoSpecs { .. }
         | StartError::Agent(_)

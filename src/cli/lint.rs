@@ -43,8 +43,8 @@ pub struct Args {
     /// How findings are written
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
-    /// The root of the product, which paths are relative to [default: the top of the git
-    /// repository; of paths the current directory]
+    /// The root of the product, which paths are relative to [default: from here up the first with
+    /// dark-factory.yaml, else the repository's top; of paths the current directory]
     #[arg(long, value_name = "DIR")]
     pub workdir: Option<PathBuf>,
     /// Take warnings for errors

@@ -63,8 +63,8 @@ pub struct Args {
     /// Arguments for the agent's own command, in place of the usual ones
     #[arg(last = true, value_name = "ARGS")]
     pub args: Vec<String>,
-    /// The root of the product, for `agent.login` [default: the top of the git repository, else the current
-    /// directory]
+    /// The root of the product, for `agent.login` [default: from here up the first with dark-factory.yaml, else
+    /// the repository's top]
     #[arg(long, value_name = "DIR")]
     pub workdir: Option<PathBuf>,
 }

@@ -25,7 +25,7 @@ use crate::report::github::{Level, annotation, harmless, write_job_files};
 use crate::report::markdown::{self, code};
 use crate::report::published::{Best, FILE_BYTES, IterationResult, RunReport, SCHEMA, State};
 use crate::report::{Outcome, Output};
-use crate::text::{TreePath, one_line, plural};
+use crate::text::{Subtree, TreePath, one_line, plural};
 use crate::verdict::{Ending, show_score};
 
 use super::exit::{Exit, Failure, OrExit as _};
@@ -79,6 +79,9 @@ pub struct Args {
     /// Check everything, say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// The root of the product [default: from here up the first with dark-factory.yaml, else the repository's top]
+    #[arg(long, value_name = "DIR")]
+    pub workdir: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -105,9 +108,23 @@ fn run_to(
     let claim = check_report(&report, &args.base).map_err(|why| {
         Failure::because(Exit::Usage, harmless(&format!("the report is refused: {why}")))
     })?;
-    let root = product_root(None, env)?;
+    let root = product_root(args.workdir.as_deref(), env)?;
     let repo = Repo::discover(&root, env.for_tools()).map_err(git_failure)?;
-    let Some(commit) = offer(args, env, &repo, &claim)? else {
+    // Where this stands decides what an agent may have written, and no claim does.
+    let at = repo.subtree(&root).map_err(git_failure)?;
+    if at.as_str() != report.product {
+        let shown = |product: &str| match product {
+            "" => "the whole repository".to_owned(),
+            product => format!("`{}`", one_line(product, 200)),
+        };
+        let message = format!(
+            "the report is refused: its run was of {}, and this publishes {}; name the run's product with --workdir",
+            shown(&report.product),
+            shown(at.as_str())
+        );
+        return Err(Failure::because(Exit::Usage, harmless(&message)));
+    }
+    let Some(commit) = offer(args, env, &repo, &root, &claim)? else {
         let why = format!("No candidate is better than the base. {}", sentence(&claim));
         say.notice("Nothing to publish", &why);
         let page = markdown::page(&report, BODY_BYTES);
@@ -325,6 +342,7 @@ fn offer(
     args: &Args,
     env: &Environment,
     repo: &Repo,
+    root: &Path,
     claim: &Claim<'_>,
 ) -> anyhow::Result<Option<Oid>> {
     let Some(best) = claim.best else { return Ok(None) };
@@ -384,9 +402,10 @@ fn offer(
     if !within {
         return Err(refused(format!("it does not hold {commit}, which the report offers")));
     }
-    let config = Base::at(repo, &base).and_then(|mut base| base.settings());
+    let config = Base::of(repo, root, &base).and_then(|mut base| base.settings());
     let config = config.map_err(start_failure)?;
-    let touched = protected(repo, &config, &base, &commit).map_err(unusable)?;
+    let at = repo.subtree(root).map_err(git_failure)?;
+    let touched = protected(repo, &config, &at, &base, &commit).map_err(unusable)?;
     if let Some(first) = touched.first() {
         return Err(refused(format!(
             "it changes {} that an agent may not write, `{first}` for one",
@@ -414,12 +433,13 @@ fn base_tip(repo: &Repo, base: &str) -> anyhow::Result<Oid> {
 fn protected(
     repo: &Repo,
     config: &Config,
+    at: &Subtree,
     base: &Oid,
     commit: &Oid,
 ) -> Result<Vec<TreePath>, GitError> {
     let (before, after) = (repo.list(base)?, repo.list(commit)?);
     let links = Links::of(repo.read_links(&before)?);
-    let policy = config.delivery_policy(links).map_err(|error| GitError::Io {
+    let policy = config.delivery_policy(links, at).map_err(|error| GitError::Io {
         doing: "use the settings' protected paths".to_owned(),
         source: std::io::Error::other(error),
     })?;
@@ -430,9 +450,9 @@ fn protected(
         .chain(after.keys().filter(|path| !before.contains_key(path)))
         .filter(differ)
         .filter(|path| {
-            let own = is_own(path) && after.get(*path).is_none_or(|e| e.mode == Mode::File);
+            let own = is_own(path, at) && after.get(*path).is_none_or(|e| e.mode == Mode::File);
             let module = is_module(before.get(*path)) || is_module(after.get(*path));
-            module || (policy.is_protected(path) && !own)
+            module || ((policy.is_protected(path) || policy.is_outside(path)) && !own)
         })
         .cloned()
         .collect();
@@ -440,8 +460,9 @@ fn protected(
     Ok(touched)
 }
 
-fn is_own(path: &TreePath) -> bool {
-    let Some(name) = path.as_bytes().strip_prefix(b"artifacts/factory/") else { return false };
+fn is_own(path: &TreePath, at: &Subtree) -> bool {
+    let dir = at.path("artifacts/factory/");
+    let Some(name) = path.as_bytes().strip_prefix(dir.as_bytes()) else { return false };
     let number = name
         .strip_prefix(b"feedback_iter_")
         .and_then(|rest| rest.strip_suffix(b".md"))
@@ -861,6 +882,7 @@ esac
                 branch: Some(BRANCH.into()),
                 tip: commit.to_string(),
                 in_place: false,
+                product: String::new(),
                 agent: Some("replay".into()),
                 isolation: Tier::Copy,
                 max_iterations: 5,
@@ -964,6 +986,34 @@ esac
 
     fn lines<'a>(log: &'a str, begin: &str) -> Vec<&'a str> {
         log.lines().filter(|line| line.starts_with(begin)).collect()
+    }
+
+    #[test]
+    fn a_run_is_published_for_its_own_product_and_with_nothing_from_outside_of_it() {
+        let bench = Bench::new();
+        fs::create_dir_all(bench.path("checkout/packages/x")).unwrap();
+        let feedback = ("packages/x/artifacts/factory/feedback_iter_0.md", "f");
+        let own = bench.commit(&bench.base, &[feedback, ("packages/x/a", "1")]);
+        let more = bench.commit(&own, &[("lib/a", "1")]);
+        let exam = bench.commit(&own, &[("packages/x/scenarios/s.md", "1")]);
+        let publish = |commit: &Oid, product: &str, args: &[&str]| {
+            bench.bundle(&[("refs/heads/factory/20261120-091500-0001", commit)]);
+            let mut report = bench.report(Outcome::Converged, &[(commit, 0.95)]);
+            report.product = product.to_owned();
+            fs::write(bench.path("report.json"), report.to_json().unwrap()).unwrap();
+            bench.run(args, &[])
+        };
+        let here = ["--workdir", "packages/x", "--dry-run"];
+        publish(&own, "packages/x", &here).unwrap();
+        for (commit, path) in [(&more, "lib/a"), (&exam, "packages/x/scenarios/s.md")] {
+            let (exit, said) = publish(commit, "packages/x", &here).unwrap_err();
+            assert!(exit == Exit::Usage && said.contains(path), "{said}");
+        }
+        for (product, args) in [("packages/x", &["--dry-run"][..]), ("", &here)] {
+            let (exit, said) = publish(&own, product, args).unwrap_err();
+            assert_eq!(exit, Exit::Usage);
+            assert!(said.contains("its run was of ") && said.contains("`packages/x`"), "{said}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::Parser;
 
 use crate::clock::{self, Clock as _, Instant, SystemClock};
-use crate::config::{Config, Environment, redaction_of};
+use crate::config::{self, Config, Environment, redaction_of};
 use crate::engine::keep_out_of_git;
 use crate::event::Tier;
 use crate::id::ScenarioId;
@@ -78,7 +78,7 @@ pub struct Args {
     /// The file for the results [default: artifacts/factory/scenario_results.json below the root]
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,
-    /// The root of the product [default: the top of the git repository, else the current directory]
+    /// The root of the product [default: from here up the first with dark-factory.yaml, else the repository's top]
     #[arg(long, value_name = "DIR", help_heading = "Product")]
     pub workdir: Option<PathBuf>,
     /// The score that is enough, above 0 and at most 1: ends with 0 where it is reached and nothing critical
@@ -129,12 +129,15 @@ fn run_to(
     env: &Environment,
 ) -> anyhow::Result<Exit> {
     let root = product_root(args.workdir.as_deref(), env)?;
-    let mut config = crate::config::load(&root).or_exit(Exit::Usage)?;
+    let mut config = config::load(&root).or_exit(Exit::Usage)?;
     // Slow scenarios wait for it, too.
     config.satisfaction.threshold = args.threshold.unwrap_or(config.satisfaction.threshold);
     let (set, base) = scenarios(args, env, &root, &config)?;
     let mut stderr = Output::stderr(env.no_color());
     take_over(&root, &mut stderr);
+    if let Some(note) = passed_over(args.workdir.as_deref(), env, &root, &config) {
+        stderr.line(format_args!("note: {note}"));
+    }
     let chosen = args.selection.choose(set, &root, &mut stderr)?;
     let set = &chosen.set;
     let exit = if args.list {
@@ -160,8 +163,8 @@ struct Product {
     config: Config,
 }
 
-/// Returns the root of the product, absolute and without links: `workdir` if it is given, else the
-/// nearest directory above the current one that is a git repository's top, else the current one.
+/// Returns the root of the product, absolute and without links: `workdir` if it is given, else the first
+/// directory from the current one up that has settings or is a git repository's top, else the current one.
 ///
 /// # Errors
 /// `workdir` is no directory.
@@ -176,9 +179,49 @@ pub fn product_root(workdir: Option<&Path>, env: &Environment) -> anyhow::Result
             }
             dir
         }
-        None => here.ancestors().find(|dir| dir.join(".git").exists()).unwrap_or(here).to_owned(),
+        None => {
+            let marks = [config::FILE, "dark-factory.yml", ".git"];
+            let is_product = |dir: &&Path| marks.iter().any(|mark| dir.join(mark).exists());
+            here.ancestors().find(is_product).unwrap_or(here).to_owned()
+        }
     };
     fs::canonicalize(&root).with_context(|| format!("can't use the directory `{}`", root.display()))
+}
+
+/// Says that a directory which looks like a product is not the one that is judged; none where nobody was likely to
+/// mean it.
+pub(super) fn passed_over(
+    workdir: Option<&Path>,
+    env: &Environment,
+    root: &Path,
+    config: &Config,
+) -> Option<String> {
+    let here = fs::canonicalize(env.current_dir()).ok().filter(|_| workdir.is_none())?;
+    let own = here.join(&Config::default().scenarios.dir);
+    let is_meant = here != root && own.is_dir() && own != root.join(&config.scenarios.dir);
+    is_meant.then(|| {
+        format!(
+            "the product at {} is judged; that of this directory, which has scenarios and no {}, by `--workdir .`",
+            root.display(),
+            config::FILE
+        )
+    })
+}
+
+/// Says that the top of the repository is another product, where the one at `root` has no scenarios; none where there
+/// is no other.
+pub(super) fn product_above(root: &Path) -> Option<String> {
+    let top = root.ancestors().nth(config::subtree_of(root).depth()).filter(|top| *top != root)?;
+    let has =
+        |root: &Path| root.join(config::load(root).unwrap_or_default().scenarios.dir).is_dir();
+    (has(top) && !has(root)).then(|| {
+        format!(
+            "{} is another product than {}, and has scenarios: `--workdir {}` judges it",
+            top.display(),
+            root.display(),
+            top.display()
+        )
+    })
 }
 
 /// Returns the scenarios, and the directory that their `file`s are relative to.
@@ -194,7 +237,10 @@ fn scenarios(
                 judge::check_needs(&mut set, root, &config.fixtures);
                 Ok((set, root.to_owned()))
             }
-            Err(error @ DiscoverError::Missing { .. }) => Err(error).or_exit(Exit::Nothing),
+            Err(error @ DiscoverError::Missing { .. }) => {
+                let below = product_above(root).into_iter().collect();
+                Err(Failure { below, ..Failure::of(Exit::Nothing, error) }.into())
+            }
             Err(error @ (DiscoverError::NoDirectory { .. } | DiscoverError::SameId { .. })) => {
                 Err(error).or_exit(Exit::Usage)
             }
@@ -432,7 +478,8 @@ fn begin_record(
             format!("can't begin a record of the judgement in `{}`", state.display())
         })
     };
-    let ignored = if root.join(".git").exists() { keep_out_of_git(root) } else { Ok(()) };
+    let is_versioned = root.ancestors().any(|dir| dir.join(".git").exists());
+    let ignored = if is_versioned { keep_out_of_git(root) } else { Ok(()) };
     match ignored.map_err(anyhow::Error::from).and_then(|()| begin(&root.join(STATE))) {
         Err(_) if args.output.is_some() => begin(&env.temp_dir().join("dark-factory")),
         begun => begun,

@@ -22,14 +22,14 @@ Examples:
 
 Exit codes: 0 shown, 3 the runs can't be read.";
 
-/// List the runs of this repository, newest first.
+/// List the runs of this product, newest first.
 #[derive(Debug, Clone, Default, Parser)]
 #[command(name = "runs", after_help = EXAMPLES)]
 pub struct Args {
     /// Write one JSON object
     #[arg(long)]
     pub json: bool,
-    /// The root of the product [default: the top of the git repository, else the current directory]
+    /// The root of the product [default: from here up the first with dark-factory.yaml, else the repository's top]
     #[arg(long, value_name = "DIR")]
     pub workdir: Option<PathBuf>,
 }

@@ -71,7 +71,7 @@ pub struct Args {
     /// Who reads it: what is not for them becomes a placeholder
     #[arg(long, value_enum, value_name = "WHO", default_value_t)]
     pub audience: Reader,
-    /// The root of the product [default: the top of the git repository, else the current directory]
+    /// The root of the product [default: from here up the first with dark-factory.yaml, else the repository's top]
     #[arg(long, value_name = "DIR")]
     pub workdir: Option<PathBuf>,
 }

@@ -35,7 +35,7 @@ pub struct Args {
     /// The scenarios' directory [default: `scenarios.dir` of dark-factory.yaml, else scenarios]
     #[arg(long, global = true, value_name = "DIR")]
     scenarios_dir: Option<PathBuf>,
-    /// The root of the product [default: the top of the git repository, else the current directory]
+    /// The root of the product [default: from here up the first with dark-factory.yaml, else the repository's top]
     #[arg(long, global = true, value_name = "DIR")]
     workdir: Option<PathBuf>,
     /// Write the result as one JSON object

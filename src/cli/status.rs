@@ -36,7 +36,7 @@ pub struct Args {
     /// Write one JSON object
     #[arg(long)]
     pub json: bool,
-    /// The root of the product [default: the top of the git repository, else the current directory]
+    /// The root of the product [default: from here up the first with dark-factory.yaml, else the repository's top]
     #[arg(long, value_name = "DIR")]
     pub workdir: Option<PathBuf>,
 }
@@ -144,7 +144,12 @@ mod tests {
         let dir = product();
         let mut run = TestRun::begin_at(dir.path(), "20261120-091500-0001", |_| {});
         run.judged("c0ffee", &[("a", "satisfied"), ("b", "unsatisfied")]).at("agent").turn("done");
-        let state = RepoState::of(dir.path(), dir.path(), &dir.path().join(".git"));
+        let state = RepoState::of(
+            dir.path(),
+            dir.path(),
+            &dir.path().join(".git"),
+            &crate::text::Subtree::default(),
+        );
         let lock = state.lock(run.id()).unwrap().unwrap();
         let shown = ask(dir.path(), &[]).unwrap();
         let process = regex::Regex::new(r"process \d+").unwrap();

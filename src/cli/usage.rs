@@ -38,7 +38,7 @@ pub struct Args {
     /// Write one JSON object
     #[arg(long)]
     pub json: bool,
-    /// The root of the product [default: the top of the git repository, else the current directory]
+    /// The root of the product [default: from here up the first with dark-factory.yaml, else the repository's top]
     #[arg(long, value_name = "DIR")]
     pub workdir: Option<PathBuf>,
 }

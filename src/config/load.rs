@@ -914,6 +914,44 @@ mod tests {
     }
 
     #[test]
+    fn a_product_in_a_directory_writes_there_and_the_root_is_protected_as_a_product_s() {
+        let at = product_x();
+        let policy = |text: &str| {
+            let config = parse_at(FILE, text.as_bytes(), &at).unwrap();
+            config.delivery_policy(crate::delivery::Links::default(), &at).unwrap()
+        };
+        let path = |path: &str| TreePath::parse(path).unwrap();
+        let everywhere = policy("write: [../..]\nprotected: ['*.key', ../../ci/**]");
+        for protected in [
+            "packages/x/scenarios/a.md",
+            "packages/x/specs/a.md",
+            "packages/x/.github/a",
+            "packages/x/artifacts/factory/a",
+            "packages/x/a/b.key",
+            "ci/a",
+            "scenarios/a.md",
+            "specs/a.md",
+            ".github/workflows/ci.yaml",
+            "dark-factory.yaml",
+            "lib/dark-factory.yaml",
+            "lib/CLAUDE.md",
+            ".gitattributes",
+        ] {
+            assert!(everywhere.is_protected(&path(protected)), "{protected}");
+        }
+        for free in ["b.key", "lib/scenarios/a.md", "packages/y/a"] {
+            assert!(!everywhere.is_protected(&path(free)), "{free}");
+            assert!(!everywhere.is_outside(&path(free)), "{free}");
+            assert!(policy("").is_outside(&path(free)), "{free}");
+        }
+        for own in ["packages/x/a", "packages/x/a/b"] {
+            assert!(!policy("").is_outside(&path(own)), "{own}");
+        }
+        let one = policy("write: ['**', ../../Cargo.lock]");
+        assert!(!one.is_outside(&path("Cargo.lock")) && one.is_outside(&path("lib/Cargo.lock")));
+    }
+
+    #[test]
     fn names_are_unique_and_not_empty() {
         check("gates:\n- {name: a, run: b}\n- {name: 'a', run: c}\n", "C005", "'a'");
         check("prepare:\n- {name: '', run: b}\n", "C005", "''");

@@ -11,6 +11,7 @@ use crate::delivery;
 use crate::event::{SetupNetwork, Tier};
 use crate::feedback::Disclosure;
 use crate::scenario::{Entry, ScenarioSet};
+use crate::text::Subtree;
 use crate::text::yaml::parse_scalar;
 
 /// The whole file.
@@ -133,18 +134,28 @@ impl Config {
         globs
     }
 
-    /// Returns what an agent may write, by these settings, in a tree whose base has these links.
+    /// Returns what an agent may write, by these settings of the product that lies at `at`, in a tree of the whole
+    /// repository whose base has these links. What is built in is protected at the root of the repository, too, and what
+    /// lies outside of the product is written only where `write` names it.
     ///
     /// # Errors
     /// A pattern can't be used.
     pub fn delivery_policy(
         &self,
         links: delivery::Links,
+        at: &Subtree,
     ) -> Result<delivery::Policy, delivery::PolicyError> {
-        let protected = self.protected_globs();
-        let limits = self.delivery.limits();
-        delivery::Policy::new(self.write.as_deref(), &protected, &self.scenarios.dir, limits)
-            .map(|policy| policy.with_links(links))
+        let mut protected: Vec<String> =
+            self.protected_globs().iter().map(|glob| at.pattern(glob)).collect();
+        let mut write: Option<Vec<String>> =
+            self.write.as_ref().map(|globs| globs.iter().map(|glob| at.pattern(glob)).collect());
+        if !at.is_top() {
+            protected.extend(Self::PROTECTED.map(str::to_owned));
+            write = write.or_else(|| Some(vec![at.pattern("**")]));
+        }
+        let (scenarios, limits) = (at.path(&self.scenarios.dir), self.delivery.limits());
+        delivery::Policy::new(write.as_deref(), &protected, &scenarios, limits)
+            .map(|policy| policy.of_product(at.clone()).with_links(links))
     }
 
     /// The files that define the default gates.
@@ -576,7 +587,7 @@ pub struct Budget {
     pub time: Option<Span>,
     /// What one turn may use.
     pub per_turn: PerTurn,
-    /// What the runs of this repository may use within 24 hours.
+    /// What the runs of this product may use within 24 hours.
     pub per_day: PerDay,
     /// What may be used since the last better score.
     pub without_progress: WithoutProgress,
@@ -632,7 +643,7 @@ pub struct PerTurn {
     pub tokens: Option<u64>,
 }
 
-/// What the runs of a repository may use within 24 hours.
+/// What the runs of a product may use within 24 hours.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PerDay {

@@ -101,6 +101,11 @@ pub enum DropReason {
     Protected,
     /// The person named the paths that may be written, and this is none of them.
     NotInWriteList,
+    /// The path lies outside of the product, in the repository that holds it, and the person did not name it.
+    OutsideProduct {
+        /// The product's directory.
+        product: String,
+    },
     /// Some component of the path is git's own directory, on this or another file system.
     GitInternals,
     /// The file is too large.
@@ -185,6 +190,7 @@ impl DropReason {
         match self {
             Self::Protected => "protected",
             Self::NotInWriteList => "not_in_write_list",
+            Self::OutsideProduct { .. } => "outside_product",
             Self::GitInternals => "git_internals",
             Self::TooLarge { .. } => "too_large",
             Self::NotAFile { .. } => "not_a_file",
@@ -213,6 +219,11 @@ impl DropReason {
             Self::NotInWriteList => {
                 "The path is none of those that may be written; put the change there.".to_owned()
             }
+            Self::OutsideProduct { product } => format!(
+                "The path lies outside of the product `{product}`; leave it as it is, and do \
+                 without the change. Only a person can allow it, by `write` in the product's \
+                 settings."
+            ),
             Self::GitInternals => "Git's own files are not delivered.".to_owned(),
             Self::TooLarge { limit, .. } => format!(
                 "A file may have at most {} (`delivery.max_file_size`); make it smaller, or name \
@@ -309,6 +320,7 @@ impl DropReason {
             Self::Unlisted { files } => Some(format!("With it {} are left out.", files_of(*files))),
             Self::Protected
             | Self::NotInWriteList
+            | Self::OutsideProduct { .. }
             | Self::GitInternals
             | Self::Question
             | Self::LargeFileStorage

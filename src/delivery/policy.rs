@@ -14,7 +14,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use super::fit::fit;
 use super::links::{Links, OtherNames, Way};
 use super::{Delivery, DropReason, Dropped, Found, Refusal, Scan, What};
-use crate::text::TreePath;
+use crate::text::{Subtree, TreePath};
 
 /// How much one turn may deliver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub struct Policy {
     on_the_way: BTreeSet<Vec<u8>>,
     /// The base's links.
     links: Links,
+    /// Where in the tree the product lies.
+    product: Subtree,
     limits: Limits,
 }
 
@@ -87,7 +89,7 @@ impl Policy {
         "opencode.json",
     ];
 
-    /// The name of the file, in the root, by which an agent asks a person.
+    /// The name of the file, in the product's directory, by which an agent asks a person.
     pub const QUESTION: &'static str = "QUESTION.md";
 
     /// Makes a policy.
@@ -129,8 +131,15 @@ impl Policy {
             names: OtherNames::default(),
             on_the_way: BTreeSet::new(),
             links: Links::default(),
+            product: Subtree::default(),
             limits,
         })
+    }
+
+    /// Names where in the tree the product lies; else it is the whole of it.
+    #[must_use]
+    pub fn of_product(self, product: Subtree) -> Self {
+        Self { product, ..self }
     }
 
     /// Lets what is protected be protected where the base's links lead, too: else the file behind a
@@ -210,6 +219,15 @@ impl Policy {
         self.write.as_ref().is_none_or(|write| write.is_match(path.as_path()))
     }
 
+    /// Returns whether `path` lies outside of the product, and the person did not name it as one that may be written.
+    pub fn is_outside(&self, path: &TreePath) -> bool {
+        !self.is_of_product(path) && !self.may_write(path)
+    }
+
+    fn is_of_product(&self, path: &TreePath) -> bool {
+        TreePath::parse(self.product.as_str()).map_or(true, |product| path.is_within(&product))
+    }
+
     /// Decides about one path by itself: none to keep it, or why it is dropped.
     fn reason(&self, found: &Found, candidate: &Candidate) -> Option<DropReason> {
         let path = &found.path;
@@ -228,11 +246,15 @@ impl Policy {
         if self.protects(&folded) || (placed && self.holds_protected(&folded)) {
             return Some(DropReason::Protected);
         }
-        if path.as_bytes() == Self::QUESTION.as_bytes() && matches!(found.what, What::File { .. }) {
+        let question = self.product.path(Self::QUESTION);
+        if path.as_bytes() == question.as_bytes() && matches!(found.what, What::File { .. }) {
             return Some(DropReason::Question);
         }
         if !self.may_write(path) {
-            return Some(DropReason::NotInWriteList);
+            return Some(match self.is_of_product(path) {
+                true => DropReason::NotInWriteList,
+                false => DropReason::OutsideProduct { product: self.product.as_str().to_owned() },
+            });
         }
         match &found.what {
             What::File { bytes, .. } if *bytes > self.limits.file_bytes => {

@@ -11,7 +11,7 @@ use crate::config::{Config, ConfigError, Environment, FILE};
 use crate::git::{GitError, Mode, Oid, Repo, Scratch, Tree};
 use crate::judge::discover;
 use crate::process::Cancel;
-use crate::text::{TreePath, plural};
+use crate::text::{Subtree, TreePath, plural};
 use crate::wall::ManagedTree;
 
 use super::frozen::glob_set;
@@ -24,8 +24,10 @@ pub const MANUAL_PROMPT: &str = ".github/codex/prompts/factory_fix.md";
 pub struct Base {
     /// The repository; none for a working tree in place that lies in none.
     pub(super) repo: Option<Repo>,
-    /// The root of the checkout.
+    /// The root of the product: the checkout's, or a directory below it.
     pub(super) root: PathBuf,
+    /// Where that lies in the repository.
+    pub(super) at: Subtree,
     /// The commit; none in place where there is none yet.
     pub(super) head: Option<Oid>,
     /// The branch that is checked out; none where there is none.
@@ -75,8 +77,9 @@ impl Base {
         };
         has_temporary_files(env)?;
         let (head, branch) = head_of(&repo, in_place)?;
-        let root = repo.root().to_owned();
-        let mut base = Self { head, branch, ..Self::lying(&root) };
+        let at = repo.subtree(root)?;
+        let root = at.under(repo.root());
+        let mut base = Self { head, branch, at, ..Self::lying(&root) };
         if let (Some(head), false) = (&base.head, in_place) {
             base.notices.extend(fetched(&repo, head, cancel)?);
             base.committed = Some(Committed::of(&repo, head)?);
@@ -84,28 +87,32 @@ impl Base {
         Ok(Self { repo: Some(repo), ..base })
     }
 
-    /// Returns what a run in `repo` would begin from, without having anything sent; as it lies where there is no
-    /// commit, or not all of it is here.
+    /// Returns what a run of the product at `root` in `repo` would begin from, without having anything sent; as it
+    /// lies where there is no commit, or not all of it is here.
     ///
     /// # Errors
     /// git failed.
-    pub fn look(repo: &Repo) -> Result<Self, StartError> {
+    pub fn look(repo: &Repo, root: &Path) -> Result<Self, StartError> {
         match repo.head()?.commit() {
-            Some(commit) if repo.missing_of(commit)?.is_empty() => Self::at(repo, commit),
-            _ => Ok(Self { repo: Some(repo.clone()), ..Self::lying(repo.root()) }),
+            Some(commit) if repo.missing_of(commit)?.is_empty() => Self::of(repo, root, commit),
+            _ => {
+                let (repo, at) = (Some(repo.clone()), repo.subtree(root)?);
+                Ok(Self { repo, at, ..Self::lying(root) })
+            }
         }
     }
 
-    /// Returns the files of a commit, all of which is here.
+    /// Returns the files of a commit, all of which is here, for the product at `root`.
     ///
     /// # Errors
     /// git failed.
-    pub fn at(repo: &Repo, commit: &Oid) -> Result<Self, StartError> {
+    pub fn of(repo: &Repo, root: &Path, commit: &Oid) -> Result<Self, StartError> {
+        let at = repo.subtree(root)?;
         Ok(Self {
             repo: Some(repo.clone()),
             head: Some(commit.clone()),
             committed: Some(Committed::of(repo, commit)?),
-            ..Self::lying(repo.root())
+            ..Self { root: at.under(repo.root()), at, ..Self::lying(root) }
         })
     }
 
@@ -114,6 +121,7 @@ impl Base {
         Self {
             repo: None,
             root: root.to_owned(),
+            at: Subtree::default(),
             head: None,
             branch: None,
             notices: Vec::new(),
@@ -127,7 +135,11 @@ impl Base {
     /// They can't be read or make no sense; git failed.
     pub fn settings(&mut self) -> Result<Config, StartError> {
         let dir = self.with(&[FILE, "dark-factory.yml"], &[])?;
-        crate::config::load(&dir).map_err(|error| {
+        let loaded = match self.committed {
+            Some(_) => crate::config::load_at(&dir, &self.at),
+            None => crate::config::load(&dir),
+        };
+        loaded.map_err(|error| {
             let in_checkout = |path: &Path| match path.strip_prefix(&dir) {
                 Ok(inside) => self.root.join(inside),
                 Err(_) => path.to_owned(),
@@ -162,11 +174,27 @@ impl Base {
         let (Some(committed), Some(repo)) = (&mut self.committed, &self.repo) else {
             return Ok(self.root.clone());
         };
-        let set = glob_set(globs)?;
+        let globs: Vec<String> = globs.iter().map(|glob| self.at.glob(glob)).collect();
+        let set = glob_set(&globs)?;
         let matched = |path: &TreePath| set.is_match(path.as_path());
-        let wanted = select(&committed.tree, names, matched, &mut |oid| repo.read_blob(oid))?;
+        let names: Vec<String> = names.iter().map(|name| self.at.path(name)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let wanted = select(&committed.tree, &names, matched, &mut |oid| repo.read_blob(oid))?;
         committed.files.sync(repo, &wanted)?;
-        Ok(committed.files.root().to_owned())
+        let dir = self.at.under(committed.files.root());
+        let parts = self.at.as_str().match_indices('/').map(|(slash, _)| slash);
+        let mut above = parts.chain([self.at.as_str().len()]).map(|end| &self.at.as_str()[..end]);
+        // A tree holds no directories.
+        let is_entry =
+            |path: &str| TreePath::parse(path).is_ok_and(|p| committed.tree.contains_key(&p));
+        if above.any(is_entry) {
+            let (dir, commit) = (self.at.as_str().to_owned(), committed.commit.short().to_owned());
+            return Err(StartError::NoDirectory { dir, commit });
+        }
+        // What climbs from it begins there, and the commit may have nothing in it.
+        std::fs::create_dir_all(&dir)
+            .map_err(|source| StartError::Disk { path: dir.clone(), source })?;
+        Ok(dir)
     }
 
     /// Returns the commit that the files are of, shortened; none where they are the checkout's.
@@ -174,12 +202,26 @@ impl Base {
         self.committed.as_ref().map(|committed| committed.commit.short())
     }
 
+    /// Returns where in the repository the product lies.
+    pub fn product(&self) -> &Subtree {
+        &self.at
+    }
+
+    /// Returns a path of the product as git takes it, wherever in the repository somebody stands.
+    pub fn pathspec(&self, path: &str) -> String {
+        match self.at.is_top() {
+            true => path.to_owned(),
+            false => format!(":/{}", self.at.path(path)),
+        }
+    }
+
     /// Returns the names of the scenarios that lie in the checkout and are in no commit, ignored ones too.
     pub fn only_in_checkout(&self, config: &Config) -> Vec<String> {
         let Some(committed) = &self.committed else { return Vec::new() };
         let Ok(set) = discover(&self.root, &config.scenarios.dir) else { return Vec::new() };
-        let has =
-            |file: &str| TreePath::parse(file).is_ok_and(|path| committed.tree.contains_key(&path));
+        let has = |file: &str| {
+            TreePath::parse(self.at.path(file)).is_ok_and(|path| committed.tree.contains_key(&path))
+        };
         set.entries.into_iter().map(|entry| entry.file).filter(|file| !has(file)).collect()
     }
 
@@ -193,8 +235,8 @@ impl Base {
         };
         let mut paths: BTreeSet<TreePath> = repo.dirty_paths()?.into_iter().collect();
         let only = self.only_in_checkout(config);
-        paths.extend(only.into_iter().filter_map(|file| TreePath::parse(file).ok()));
-        differing(&paths, config, committed.commit.short())
+        paths.extend(only.iter().filter_map(|file| TreePath::parse(self.at.path(file)).ok()));
+        differing(&paths, config, &self.at, committed.commit.short())
     }
 }
 
@@ -280,12 +322,14 @@ fn led_to(path: &TreePath, target: &[u8], rest: &[u8]) -> Option<TreePath> {
 fn differing(
     paths: &BTreeSet<TreePath>,
     config: &Config,
+    at: &Subtree,
     commit: &str,
 ) -> Result<Differences, StartError> {
-    let specs = glob_set(&config.specs)?;
-    let dir = TreePath::parse(config.scenarios.dir.as_bytes()).ok();
+    let specs: Vec<String> = config.specs.iter().map(|glob| at.glob(glob)).collect();
+    let specs = glob_set(&specs)?;
+    let dir = TreePath::parse(at.path(&config.scenarios.dir)).ok();
     let is_md = |path: &TreePath| path.as_bytes().to_ascii_lowercase().ends_with(b".md");
-    let is_named = |path: &TreePath, name: &str| path.as_bytes() == name.as_bytes();
+    let is_named = |path: &TreePath, name: &str| path.as_bytes() == at.path(name).as_bytes();
     let is_prompt =
         |path: &TreePath| is_named(path, &config.agent.prompt) || is_named(path, MANUAL_PROMPT);
     let (mut scenarios, mut specs_found) = (0, 0);
@@ -343,7 +387,7 @@ mod tests {
 
     fn check(paths: &[&str], expected: &[&str]) {
         let paths = paths.iter().map(path).collect();
-        let said = differing(&paths, &Config::default(), "abc1234").unwrap();
+        let said = differing(&paths, &Config::default(), &Subtree::default(), "abc1234").unwrap();
         let said: Vec<String> = said.read.into_iter().chain(said.others).collect();
         assert_eq!(said, expected);
     }

@@ -6,17 +6,20 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, GateSettings};
+use crate::config::{Config, GateSettings, PrepareSettings};
 use crate::convergence::PriceTable;
 use crate::feedback::{Mask, Point};
 use crate::id::ScenarioId;
 use crate::report::Names;
 use crate::scenario::{Entry, Holdout, ScenarioSet, Visibility, canary};
-use crate::text::TreePath;
+use crate::text::{Subtree, TreePath};
 
 /// Everything that is frozen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Frozen {
+    /// Where in its repository the product lies, to which all paths here are relative.
+    #[serde(default, skip_serializing_if = "Subtree::is_top")]
+    pub at: Subtree,
     /// The settings, flags applied.
     pub config: Config,
     /// The scenarios.
@@ -100,17 +103,35 @@ impl Frozen {
     /// Returns the paths that the set-up commands make, which the factory puts into the trees.
     pub fn outputs(&self) -> Vec<TreePath> {
         let outputs = self.config.prepare.iter().flat_map(|step| &step.outputs);
-        outputs
-            .filter_map(|output| TreePath::parse(output.trim_end_matches('/').to_owned()).ok())
-            .collect()
+        outputs.filter_map(|output| self.path(output.trim_end_matches('/'))).collect()
     }
 
-    /// Returns whether `file`, as people see it, is a scenario that the agent may read.
-    pub fn is_public_scenario(&self, file: &str) -> bool {
-        self.set
-            .entries
-            .iter()
-            .any(|entry| entry.file == file && entry.visibility() == Visibility::Public)
+    /// Returns the set-up commands, whose inputs and outputs are named from the root of the repository.
+    pub fn prepare(&self) -> Vec<PrepareSettings> {
+        let mut steps = self.config.prepare.clone();
+        for step in &mut steps {
+            step.inputs.iter_mut().for_each(|glob| *glob = self.at.glob(glob));
+            step.outputs.iter_mut().for_each(|output| *output = self.at.path(output));
+        }
+        steps
+    }
+
+    /// Returns a path of the product as one of the repository; none for one that is none.
+    pub fn path(&self, path: &str) -> Option<TreePath> {
+        TreePath::parse(self.at.path(path)).ok()
+    }
+
+    /// Returns the scenarios' directory in the repository.
+    pub fn scenarios_dir(&self) -> Option<TreePath> {
+        self.path(self.config.scenarios.dir.trim_end_matches('/'))
+    }
+
+    /// Returns whether the file at `path` of the repository is a scenario that the agent may read.
+    pub fn is_public_scenario(&self, path: &TreePath) -> bool {
+        self.set.entries.iter().any(|entry| {
+            entry.visibility() == Visibility::Public
+                && self.at.path(&entry.file).as_bytes() == path.as_bytes()
+        })
     }
 }
 
@@ -167,7 +188,7 @@ pub fn read_specs(root: &Path, globs: &[String]) -> Result<Vec<(String, String)>
         let Ok(metadata) = std::fs::symlink_metadata(&path) else { continue };
         let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
         if metadata.is_dir() {
-            if relative == ".git" {
+            if path.file_name().is_some_and(|name| name == ".git") {
                 continue;
             }
             let read = |source| FrozenError::Read { file: relative.clone(), source };

@@ -155,7 +155,7 @@ fn digests(run: &mut Run, handed: &Handed<'_>) -> Result<Digests, Halt> {
             format!("reading {} for the turn's receipt failed", run.settings.factory.display());
         Failure::of("receipt", what, error)
     })?;
-    let workspace = run.versioned()?.paths.workspace.clone();
+    let workspace = frozen.at.under(&run.versioned()?.paths.workspace);
     let program = resolve(&handed.launch.program, &workspace, handed.env);
     Ok(Digests {
         frozen: run.summary().started.frozen.digest.clone(),

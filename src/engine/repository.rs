@@ -112,7 +112,7 @@ impl Run {
         let started = &self.summary().started;
         let branch = started.base_branch.clone().unwrap_or_else(|| "main".to_owned());
         let base = oid(&started.base)?;
-        let scenarios = self.frozen.config.scenarios.dir.trim_matches('/').to_owned();
+        let scenarios = self.frozen.at.path(self.frozen.config.scenarios.dir.trim_matches('/'));
         let versioned = self.versioned()?;
         let (repo, known) = (&versioned.repo, &mut versioned.repositories);
         let tags = match known.tags.take() {

@@ -3,7 +3,7 @@
 use crate::agent::NOTHING_TO_DO;
 use crate::clock::{Clock as _, SystemClock};
 use crate::convergence::{Step, TurnClass};
-use crate::event::{DeliveryDetail, Summary, TurnDelivery};
+use crate::event::{DeliveryDetail, DroppedKind, Summary, TurnDelivery};
 use crate::feedback::{LastTurn, Point};
 use crate::journal::write_durably;
 use crate::judge::remember;
@@ -65,15 +65,24 @@ impl Run {
             return Ok(None);
         };
         let detail: DeliveryDetail = self.recorder.get_json(delivery.detail())?;
+        let dropped = detail.dropped_kinds();
         Ok(Some(LastTurn {
             outcome: outcome_of(turn.class.as_deref().unwrap_or_default(), delivery),
             unchanged: matches!(delivery, TurnDelivery::Unchanged { .. })
                 && detail.dropped.is_empty(),
-            dropped: detail.dropped_kinds(),
+            dropped: dropped.into_iter().map(|kind| self.seen_by_agent(kind)).collect(),
             refused: detail.refused,
-            not_delivered: detail.ignored,
+            not_delivered: detail.ignored.iter().map(|path| self.frozen.at.seen(path)).collect(),
             interrupted: turn.interrupted > 0,
         }))
+    }
+}
+
+impl Run {
+    /// Returns what was dropped as the agent names it, which stands in the product's directory.
+    fn seen_by_agent(&self, mut kind: DroppedKind) -> DroppedKind {
+        kind.entries.iter_mut().for_each(|entry| entry.path = self.frozen.at.seen(&entry.path));
+        kind
     }
 }
 
@@ -203,6 +212,7 @@ mod tests {
                 tier: Tier::Copy,
                 judge_tier: Tier::Copy,
                 in_place: false,
+                product: String::new(),
                 frozen: blob.clone(),
             })),
             judged(false),

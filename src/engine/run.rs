@@ -19,6 +19,7 @@ use crate::pipeline::{Next, Phase, Walk};
 use crate::process::survivors::{self, Process, Search};
 use crate::process::{Cancel, Limited, mark};
 use crate::text::Redaction;
+use crate::wall::confine::hand_over;
 use crate::wall::{ManagedTree, TreeError, short_name};
 
 use super::repository::Repositories;
@@ -82,7 +83,7 @@ impl Versioned {
 
 /// A run in progress.
 pub struct Run {
-    /// The root of what is judged: the person's checkout.
+    /// The root of what is judged: the person's checkout, or the product's directory in it.
     pub root: PathBuf,
     /// What the process was started with.
     pub env: Environment,
@@ -144,14 +145,15 @@ impl Run {
         self.sync_judge()?;
         let names = self.frozen.config.env.clone();
         let env = self.env.clone();
-        let seen = self.judged_at()?;
+        let at = self.frozen.at.clone();
+        let seen = at.under(&self.judged_at()?);
         let is_moved = self.judge_is_moved();
         let paths = &self.versioned()?.paths;
         private_dir(&paths.judge_tmp)?;
         // Its own path may leave no room for the path of a socket.
         let tmp = if is_moved { PathBuf::from("/tmp") } else { short_name(&paths.judge_tmp) };
         let vars = env.for_product(&names, &seen, Some(&paths.judge_home), Some(&tmp));
-        let root = paths.judge.clone();
+        let root = at.under(&paths.judge);
         let confined = self.judging(&vars)?;
         let place = Place { confined, seen, ..Place::open(root, vars) };
         Ok(place.redacting(self.secrets_of_product()))
@@ -218,6 +220,8 @@ impl Run {
             versioned.judge.sync(&versioned.repo, &tree)
         };
         let report = report.map_err(tree_failure("the judge tree"))?;
+        let judge_dir = versioned.paths.judge.clone();
+        self.make_product_dir(&judge_dir, self.walls.judge_user())?;
         self.make_judge_repository(&candidate, &holdout)?;
         let versioned = self.versioned()?;
         write_durably(&holds, candidate.as_str().as_bytes()).map_err(|error| {
@@ -225,6 +229,26 @@ impl Run {
         })?;
         versioned.judge_holds = Some(candidate);
         Ok(report.notices)
+    }
+
+    /// Makes the product's directory in a tree: everything that a commit has of it may be kept from the tree.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(super) fn make_product_dir(
+        &self,
+        tree: &Path,
+        owner: Option<(u32, u32)>,
+    ) -> Result<(), Halt> {
+        let dir = self.frozen.at.under(tree);
+        if dir.is_dir() {
+            return Ok(());
+        }
+        std::fs::create_dir_all(&dir)
+            .and_then(|()| owner.map_or(Ok(()), |owner| hand_over(&dir, owner)))
+            .map_err(|error| {
+                Failure::of("disk", format!("making {} failed", dir.display()), error).into()
+            })
     }
 
     /// Ends what an earlier judgement left running: a server that a scenario started, or everything
@@ -299,6 +323,12 @@ impl Run {
             let paths = &versioned.paths;
             let all = [&paths.judge, &paths.judge_home, &paths.judge_tmp, &paths.workspace];
             roots.extend(all.map(|path| path.display().to_string()));
+            let at = &self.frozen.at;
+            if !at.is_top() {
+                let trees = [&paths.judge, &paths.workspace].map(|tree| at.under(tree));
+                let all = trees.iter().map(PathBuf::as_path).chain([versioned.repo.root()]);
+                roots.extend(all.map(|path| path.display().to_string()));
+            }
         }
         roots
     }
@@ -414,7 +444,7 @@ pub(super) fn holdout_files(frozen: &Frozen) -> BTreeSet<Vec<u8>> {
         .entries
         .iter()
         .filter(|entry| entry.visibility() == crate::scenario::Visibility::Holdout)
-        .map(|entry| entry.file.clone().into_bytes())
+        .map(|entry| frozen.at.path(&entry.file).into_bytes())
         .collect()
 }
 

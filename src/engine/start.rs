@@ -18,7 +18,7 @@ use crate::judge::{DiscoverError, check_needs, discover, makefile};
 use crate::pipeline::Graph;
 use crate::process::Cancel;
 use crate::report::Reporter;
-use crate::text::{Redaction, TreePath, plural};
+use crate::text::{Redaction, Subtree, TreePath, plural};
 use crate::wall::broker::{AllowError, Policy};
 use crate::wall::{ManagedTree, TreeError, missing_large_files, missing_submodules};
 
@@ -89,6 +89,16 @@ pub enum StartError {
     /// There is nothing that could be judged.
     #[error("the repository has no commit yet; make one, and the loop begins there")]
     NoCommit,
+    /// What should be the product is a file or a link in the commit, or lies below one.
+    #[error(
+        "`{dir}` is no directory in commit {commit}; give the product's own path, without links, and commit it"
+    )]
+    NoDirectory {
+        /// Its path in the repository.
+        dir: String,
+        /// The commit, shortened.
+        commit: String,
+    },
     /// There are no scenarios.
     #[error(
         "there are no scenarios in {dir}/; write one (`factory lint --explain S002` shows how), or set `scenarios.dir`"
@@ -99,13 +109,15 @@ pub enum StartError {
     },
     /// They lie in the checkout, and are in no commit.
     #[error(
-        "{} in {dir}/ {} not committed, and commit {commit} has none; the loop judges what is committed: `git add {dir} && git commit`",
+        "{} in {dir}/ {} not committed, and commit {commit} has none; the loop judges what is committed: `git add {pathspec} && git commit`",
         plural(*count, "scenario"),
         if *count == 1 { "is" } else { "are" }
     )]
     ScenariosNotCommitted {
         /// Their directory.
         dir: String,
+        /// The same for git.
+        pathspec: String,
         /// How many there are in the checkout.
         count: usize,
         /// The commit, shortened.
@@ -257,7 +269,7 @@ pub enum StartError {
 pub fn begin(mut base: Base, request: Request) -> Result<Started, StartError> {
     let in_place = request.in_place;
     let (frozen, said) = freeze(&mut base, request.config, in_place)?;
-    let Base { repo, root, head, branch, notices, .. } = base;
+    let Base { repo, root, at, head, branch, notices, .. } = base;
     let mut notices: Vec<String> = notices.into_iter().chain(said).collect();
     if let (Some(repo), false) = (&repo, in_place) {
         repo.has_room_for(BRANCHES)?;
@@ -276,7 +288,7 @@ pub fn begin(mut base: Base, request: Request) -> Result<Started, StartError> {
     let mark = u32::try_from(now.unix_millis().unsigned_abs() % 1_000).unwrap_or(0) * 64
         + rustix::process::getpid().as_raw_nonzero().get().unsigned_abs() % 64;
     let id = RunId::new(&now.compact(), mark);
-    let state = repo_state(&request.env, &root, repo.as_ref())?;
+    let state = repo_state(&request.env, &root, &at, repo.as_ref())?;
     let lock = lock(&state, &id)?;
 
     if let (Some(repo), Some(head)) = (&repo, &head) {
@@ -356,6 +368,7 @@ pub fn begin(mut base: Base, request: Request) -> Result<Started, StartError> {
         tier: walls.agent,
         judge_tier: walls.judge,
         in_place,
+        product: at.as_str().to_owned(),
         frozen: frozen_blob,
     }));
     let envelope = journal.append(None, Some(first), started)?;
@@ -408,10 +421,11 @@ pub fn begin(mut base: Base, request: Request) -> Result<Started, StartError> {
 /// See [`StartError`].
 pub fn resume(request: Request, asked: &Resume) -> Result<Started, StartError> {
     let repo = Repo::discover(&request.root, request.env.for_tools())?;
-    let root = repo.root().to_owned();
+    let at = repo.subtree(&request.root)?;
+    let root = at.under(repo.root());
     let runs = RunsDir::of(&root);
     let id = runs.find(asked.run.as_deref())?;
-    let state = repo_state(&request.env, &root, Some(&repo))?;
+    let state = repo_state(&request.env, &root, &at, Some(&repo))?;
     let lock = lock(&state, &id)?;
 
     let dir = runs.run(&id);
@@ -607,16 +621,19 @@ fn freeze(
         && let Some(commit) = base.commit()
         && let count @ 1.. = base.only_in_checkout(&config).len()
     {
-        let (dir, commit) = (config.scenarios.dir, commit.to_owned());
-        return Err(StartError::ScenariosNotCommitted { dir, count, commit });
+        let dir = config.scenarios.dir;
+        let (pathspec, commit) = (base.pathspec(&dir), commit.to_owned());
+        let dir = base.at.path(&dir);
+        return Err(StartError::ScenariosNotCommitted { dir, pathspec, count, commit });
     }
     let mut set = found.map_err(|error| error.at(&base.root.join(&config.scenarios.dir)))?;
     if set.entries.is_empty() {
-        return Err(StartError::NoScenarios { dir: config.scenarios.dir });
+        return Err(StartError::NoScenarios { dir: base.at.path(&config.scenarios.dir) });
     }
     check_needs(&mut set, &inputs, &config.fixtures);
     let own = config.budget.prices.clone().unwrap_or_default();
     let frozen = Frozen {
+        at: base.at.clone(),
         prices: PriceTable::built_in().with(&own),
         set,
         specs: read_specs(&inputs, &config.specs)?,
@@ -702,6 +719,7 @@ fn secrets(frozen: &Frozen, env: &Environment) -> Redaction {
 fn repo_state(
     env: &Environment,
     root: &Path,
+    at: &Subtree,
     repo: Option<&Repo>,
 ) -> Result<RepoState, StartError> {
     let fallback = root.join("artifacts/factory");
@@ -712,7 +730,7 @@ fn repo_state(
             fallback
         }
     };
-    Ok(RepoState::of(&env.state_dir()?, root, &common_dir))
+    Ok(RepoState::of(&env.state_dir()?, root, &common_dir, at))
 }
 
 fn lock(state: &RepoState, run: &RunId) -> Result<Lock, StartError> {
@@ -791,8 +809,9 @@ pub fn keep_out_of_git(root: &Path) -> Result<(), StartError> {
         return Ok(());
     }
     // Made where git does not look, so that a kill leaves no file that is not ignored.
-    let written = match root.join(".git") {
-        git_dir if git_dir.is_dir() => write_from(&git_dir, &path, IGNORED.as_bytes()),
+    let git_dir = root.ancestors().map(|dir| dir.join(".git")).find(|git_dir| git_dir.exists());
+    let written = match git_dir {
+        Some(git_dir) if git_dir.is_dir() => write_from(&git_dir, &path, IGNORED.as_bytes()),
         _ => Err(std::io::ErrorKind::NotADirectory.into()),
     };
     written

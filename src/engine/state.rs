@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use crate::clock::Instant;
 use crate::id::{Digest, RunId};
+use crate::text::Subtree;
 
-/// The state of one repository: trees, homes and caches that are no part of it.
+/// The state of one product: trees, homes and caches that are no part of its repository. The lock is the repository's,
+/// of whose products one run at a time works.
 #[derive(Debug, Clone)]
 pub struct RepoState {
     dir: PathBuf,
@@ -62,10 +64,15 @@ pub struct Held {
 pub struct Lock(File);
 
 impl RepoState {
-    /// Names the state of the repository whose common git directory is `common_dir`.
-    pub fn of(state_dir: &Path, root: &Path, common_dir: &Path) -> Self {
+    /// Names the state of the product at `root`, which lies at `at` in the repository whose common git directory is
+    /// `common_dir`.
+    pub fn of(state_dir: &Path, root: &Path, common_dir: &Path, at: &Subtree) -> Self {
         use std::os::unix::ffi::OsStrExt as _;
-        let mark = Digest::of(common_dir.as_os_str().as_bytes());
+        let mut mark = common_dir.as_os_str().as_bytes().to_vec();
+        if !at.is_top() {
+            mark.extend([b"\0", at.as_str().as_bytes()].concat());
+        }
+        let mark = Digest::of(&mark);
         let dir = |longest| {
             let name: String = root
                 .file_name()
@@ -190,7 +197,8 @@ mod tests {
     #[test]
     fn the_second_run_is_told_who_holds_the_first() {
         let dir = tempfile::tempdir().unwrap();
-        let state = RepoState::of(dir.path(), Path::new("/x/my repo"), dir.path());
+        let state =
+            RepoState::of(dir.path(), Path::new("/x/my repo"), dir.path(), &Subtree::default());
         let run = RunId::parse("20261120-0001").unwrap();
         let lock = state.lock(&run).unwrap().unwrap();
         let held = state.lock(&RunId::parse("other").unwrap()).unwrap().unwrap_err();
@@ -204,7 +212,12 @@ mod tests {
     #[test]
     fn a_lock_that_can_not_be_opened_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let state = RepoState::of(dir.path(), Path::new("/x"), &dir.path().join("gone"));
+        let state = RepoState::of(
+            dir.path(),
+            Path::new("/x"),
+            &dir.path().join("gone"),
+            &Subtree::default(),
+        );
         let error = state.lock(&RunId::parse("r").unwrap()).err().unwrap().to_string();
         assert!(error.contains("gone/dark-factory.lock`: "), "{error}");
     }
@@ -212,17 +225,33 @@ mod tests {
     #[test]
     fn two_checkouts_of_one_name_have_states_of_their_own() {
         let root = Path::new("/x/my repo");
-        let one = RepoState::of(Path::new("/s"), root, Path::new("/x/a/.git"));
-        let two = RepoState::of(Path::new("/s"), root, Path::new("/x/b/.git"));
+        let one = RepoState::of(Path::new("/s"), root, Path::new("/x/a/.git"), &Subtree::default());
+        let two = RepoState::of(Path::new("/s"), root, Path::new("/x/b/.git"), &Subtree::default());
         assert_ne!(one.dir(), two.dir());
         assert!(one.dir().to_string_lossy().starts_with("/s/my-repo-"));
     }
 
     #[test]
+    fn products_of_one_repository_have_states_of_their_own_and_one_lock() {
+        let of = |at: &str| {
+            let at = Subtree::between(Path::new("/x"), &Path::new("/x").join(at)).unwrap();
+            RepoState::of(Path::new("/s"), &at.under(Path::new("/x")), Path::new("/x/.git"), &at)
+        };
+        assert_ne!(of("a/web").dir(), of("b/web").dir());
+        assert_eq!(of("a/web").lock, of("b/web").lock);
+    }
+
+    #[test]
     fn a_long_name_is_cut_and_a_state_that_is_there_stays_in_use() {
         let base = tempfile::tempdir().unwrap();
-        let of =
-            || RepoState::of(base.path(), Path::new("/x/payment-gateway-service"), base.path());
+        let of = || {
+            RepoState::of(
+                base.path(),
+                Path::new("/x/payment-gateway-service"),
+                base.path(),
+                &Subtree::default(),
+            )
+        };
         let name =
             |state: &RepoState| state.dir().file_name().unwrap().to_str().unwrap().to_owned();
         let short = name(&of());

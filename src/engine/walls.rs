@@ -151,7 +151,7 @@ fn stores(env: &Variables) -> Vec<PathBuf> {
 impl Run {
     /// Returns what must not be seen by what is confined.
     fn secret(&mut self) -> Result<Vec<PathBuf>, Halt> {
-        let mut secret = vec![self.root.clone()];
+        let mut secret = vec![self.top()?];
         secret.extend(self.env.state_dir().ok());
         let versioned = self.versioned()?;
         secret.extend([versioned.repo.common_dir().to_owned(), versioned.state.dir().to_owned()]);
@@ -192,11 +192,16 @@ impl Run {
         Ok(Some(self.judging.insert(Arc::new(judging)).clone()))
     }
 
+    /// Returns the root of the person's checkout.
+    fn top(&mut self) -> Result<PathBuf, Halt> {
+        Ok(self.versioned()?.repo.root().to_owned())
+    }
+
     /// Returns where what is judged sees its tree: where the person's checkout is, as tools that write paths down
     /// expect, and so the same in each run. Where nothing can be seen elsewhere than it lies, there.
     pub(super) fn judged_at(&mut self) -> Result<PathBuf, Halt> {
         match self.judge_is_moved() {
-            true => Ok(self.root.clone()),
+            true => self.top(),
             false => Ok(self.versioned()?.paths.judge.clone()),
         }
     }
@@ -213,12 +218,12 @@ impl Run {
         let found = crate::agent::backend(&settings)
             .ok()
             .and_then(|backend| find_tool(backend, &settings, &self.env)?.path);
-        let mut own = named
-            .chain(found)
-            .filter_map(|path| path.strip_prefix(&self.root).ok().map(Path::to_owned));
-        match own.any(|path| self.root.join(&path).is_file() && !workspace.join(&path).is_file()) {
+        let top = self.top()?;
+        let mut own =
+            named.chain(found).filter_map(|path| path.strip_prefix(&top).ok().map(Path::to_owned));
+        match own.any(|path| top.join(&path).is_file() && !workspace.join(&path).is_file()) {
             true => Ok(workspace),
-            false => Ok(self.root.clone()),
+            false => Ok(top),
         }
     }
 
@@ -302,6 +307,7 @@ impl Run {
         };
         let failed = |error| Failure::of("isolation", "confining the agent failed", error);
         let (secret, home) = (self.secret()?, self.env.home());
+        let (top, works_at) = (self.top()?, self.works_at()?);
         let config = self.frozen.config.clone();
         let mut handed = vec![turn.prompt_file.clone()];
         handed.extend(launch.reads.iter().cloned());
@@ -311,9 +317,9 @@ impl Run {
                 .filter(|text| text.as_bytes().starts_with(b"/"))
                 .map(PathBuf::from)
                 // Of a directory of PATH in the checkout nothing else is seen.
-                .chain(find_program(&launch.program, env).filter(|it| it.starts_with(&self.root)))
+                .chain(find_program(&launch.program, env).filter(|it| it.starts_with(&top)))
                 // What is in the workspace is seen there.
-                .filter(|path| path.is_file() && !path.starts_with(&turn.workspace)),
+                .filter(|path| path.is_file() && !path.starts_with(&works_at)),
         );
         let workspace = self.versioned()?.paths.workspace.clone();
         let repository = self.workspace_repository()?;
@@ -331,7 +337,7 @@ impl Run {
             secret: &secret,
             read: &all(&config.isolation.read, &self.env),
             handed: &handed,
-            tree: Some((&workspace, &turn.workspace)),
+            tree: Some((&workspace, &works_at)),
             write: &write,
             devices: &[],
         });
@@ -357,7 +363,7 @@ impl Run {
         if self.walls.has_namespaces() {
             let place = turn.record.join("git");
             repository.lay(&place, chosen.user())?;
-            confined = confined.showing(&place, &turn.workspace.join(".git"));
+            confined = confined.showing(&place, &works_at.join(".git"));
         } else {
             repository.lay(&workspace.join(".git"), chosen.user())?;
         }

@@ -450,6 +450,9 @@ pub struct RunStarted {
     pub judge_tier: Tier,
     /// Whether the person's own working tree is judged.
     pub in_place: bool,
+    /// Where in the repository the product lies; empty where it is the whole of it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub product: String,
     /// Scenarios, settings, gates and prompt as they were read, as JSON.
     pub frozen: BlobRef,
 }

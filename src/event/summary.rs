@@ -634,6 +634,7 @@ mod tests {
             tier: Tier::Copy,
             judge_tier: Tier::Copy,
             in_place: false,
+            product: String::new(),
             frozen: blob(),
         }));
         let envelopes: Vec<Envelope> = std::iter::once((4, started))

@@ -29,6 +29,12 @@ pub enum GitError {
         /// The directory.
         dir: PathBuf,
     },
+    /// The directory of a product is none of the checkout that it should lie in, or has a name that is no text.
+    #[error("`{}` is no directory of the repository that could be named; give its own path, without links, in UTF-8", dir.display())]
+    NoSubtree {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// git exited with a failure.
     #[error("`git {command}` {ending}: {stderr}")]
     Failed {
@@ -117,7 +123,10 @@ impl GitError {
     pub fn is_request(&self) -> bool {
         matches!(
             self,
-            Self::NotARepository { .. } | Self::NoCheckout { .. } | Self::InTheWay { .. }
+            Self::NotARepository { .. }
+                | Self::NoCheckout { .. }
+                | Self::NoSubtree { .. }
+                | Self::InTheWay { .. }
         )
     }
 }

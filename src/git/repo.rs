@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::command::{self, Answer, Settings};
 use super::{GitError, ObjectFormat, Oid};
 use crate::process::{Call, Variables};
-use crate::text::one_line;
+use crate::text::{Subtree, one_line};
 
 /// A repository with a checkout; a linked worktree and a shallow clone will do.
 #[derive(Debug, Clone)]
@@ -134,6 +134,15 @@ impl Repo {
     /// Returns the top directory of the checkout, absolute.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Returns where in the checkout the product at `dir` lies.
+    ///
+    /// # Errors
+    /// It does not lie there, or its name is no UTF-8.
+    pub fn subtree(&self, dir: &Path) -> Result<Subtree, GitError> {
+        let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+        Subtree::between(&self.root, &dir).ok_or(GitError::NoSubtree { dir })
     }
 
     /// Returns the git directory of this checkout, absolute.

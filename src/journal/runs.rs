@@ -220,6 +220,7 @@ mod tests {
             tier: Tier::Copy,
             judge_tier: Tier::Copy,
             in_place: false,
+            product: String::new(),
             frozen: blob.clone(),
         }));
         journal.append(None, Some(0), started).unwrap();

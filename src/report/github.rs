@@ -240,8 +240,12 @@ impl Reporter for GithubReporter {
         };
         match &envelope.event {
             RunEvent::RunStarted(started) => {
+                let product = match started.product.as_str() {
+                    "" => String::new(),
+                    product => format!("{product}, "),
+                };
                 self.line(&format!(
-                    "run {}: {}, threshold {}, at most {}",
+                    "run {}: {product}{}, threshold {}, at most {}",
                     summary.run,
                     plural(started.scenarios, "scenario"),
                     show_score(started.threshold),

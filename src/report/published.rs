@@ -75,6 +75,9 @@ pub struct RunReport {
     pub tip: String,
     /// Whether the working tree was judged in place.
     pub in_place: bool,
+    /// Where in the repository the product lies; not there where it is the whole of it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub product: String,
     /// The agent's backend; none without an agent.
     pub agent: Option<String>,
     /// What was enforced to keep the holdout from the agent.
@@ -348,6 +351,7 @@ impl RunReport {
             branch: (!started.branch.is_empty()).then(|| started.branch.clone()),
             tip: summary.tip.clone(),
             in_place: started.in_place,
+            product: started.product.clone(),
             agent: started.agent.clone(),
             isolation: started.tier,
             max_iterations: summary.max_iterations,

@@ -500,7 +500,7 @@ fn not_taken(report: &RunReport) -> Vec<String> {
         let mut lines = Vec::new();
         for cut in &details.cut_short {
             let kept = match &cut.patch {
-                Some(patch) => format!("its changes: git apply {patch}"),
+                Some(patch) => format!("its changes: {}", apply(report, patch)),
                 None => "it had changed nothing".to_owned(),
             };
             let attempt = cut.attempt;
@@ -524,10 +524,21 @@ fn not_taken(report: &RunReport) -> Vec<String> {
                 1 => " (but for 1 file)".to_owned(),
                 count => format!(" (but for {} files)", text::show_count(count)),
             };
-            lines.push(format!("turn {}: {what}: git apply {patch}{but}", turn.turn));
+            let apply = apply(report, patch);
+            lines.push(format!("turn {}: {what}: {apply}{but}", turn.turn));
         }
         lines
     })
+}
+
+/// Returns the command that applies a patch: below the root of its repository git passes over what lies elsewhere.
+fn apply(report: &RunReport, patch: &str) -> String {
+    let product = patch.rsplit_once("/artifacts/factory/runs/").map(|(product, _)| product);
+    let top = product.and_then(|product| product.strip_suffix(&format!("/{}", report.product)));
+    match top {
+        Some(top) if !report.product.is_empty() => format!("git -C {top} apply {patch}"),
+        _ => format!("git apply {patch}"),
+    }
 }
 
 fn unsatisfied(report: &RunReport) -> Vec<String> {

@@ -105,6 +105,10 @@ impl TerminalReporter {
             _ => "the working tree".to_owned(),
         };
         let base = if run.in_place { "the working tree".to_owned() } else { base };
+        let base = match run.product.as_str() {
+            "" => base,
+            product => format!("{product}, {base}"),
+        };
         self.line(&format!("run {}", scene.summary.run));
         let what = format!(
             "{base}, {}, threshold {}",

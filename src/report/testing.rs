@@ -72,6 +72,7 @@ impl TestRun {
             tier: Tier::Copy,
             judge_tier: Tier::Copy,
             in_place: false,
+            product: String::new(),
             frozen: run.put(Label::Holdout, "{}"),
         };
         change(&mut started);

@@ -23,6 +23,7 @@ mod itself;
 #[cfg(feature = "model-server")]
 mod login;
 mod loop_paths;
+mod monorepo;
 mod nasty;
 mod outages;
 mod outputs;

@@ -8,7 +8,7 @@ use crate::agent::{
     TurnLimits, TurnPaths, TurnRecord, backend, prepare_home, recover, run_turn,
 };
 use crate::clock::{Clock as _, SystemClock, Timestamp};
-use crate::config::{Access, AgentSettings};
+use crate::config::{Access, AgentSettings, Config};
 use crate::convergence::{After, Crash, Fund, Patience, TurnAllowance, TurnClass, may_begin};
 use crate::delivery::{Links, Policy};
 use crate::engine::frozen::Frozen;
@@ -160,7 +160,8 @@ fn crashes_again(run: &mut Run, last: &Turn) -> Result<bool, Halt> {
         _ => true,
     };
     // A question that it left goes to a person.
-    let asks = run.versioned()?.paths.workspace.join(Policy::QUESTION).symlink_metadata().is_ok();
+    let workspace = run.frozen.at.clone().under(&run.versioned()?.paths.workspace);
+    let asks = workspace.join(Policy::QUESTION).symlink_metadata().is_ok();
     let changed = asks || workspace_patch(run)?.patch.is_some();
     let (words, words_before) = (last_words(run, last)?, last_words(run, &before)?);
     let crash = Crash { agent: last.agent, exit: last.exit, words: words.as_deref(), changed };
@@ -361,7 +362,8 @@ fn take_turn(
         // Its own path may leave no room for the path of a socket.
         false => short_name(&paths.tmp),
     };
-    let env = run.env.for_agent(&names, &paths.home, &tmp, &paths.workspace);
+    let tree = run.works_at()?;
+    let env = run.env.for_agent(&names, &paths.home, &tmp, &tree);
     let limits = TurnLimits {
         timeout: settings.timeout.0,
         idle: settings.idle.0,
@@ -494,14 +496,14 @@ fn set_up_workspace(node: &Node, run: &mut Run) -> Result<(usize, usize, usize),
     let mut tree = Arc::unwrap_or_clone(run.files_of(&tip)?);
     insert_feedback(run, &mut tree)?;
     let frozen = run.frozen.clone();
-    let dir = TreePath::parse(frozen.config.scenarios.dir.trim_end_matches('/')).ok();
+    let dir = frozen.scenarios_dir();
     let behind = match &dir {
         Some(dir) => behind_links(&base_links(run)?, dir, &frozen),
         None => Vec::new(),
     };
     let is_exam = |path: &TreePath| {
         let within = dir.as_ref().is_some_and(|dir| path.is_within(dir));
-        (within && !frozen.is_public_scenario(&path.to_string()))
+        (within && !frozen.is_public_scenario(path))
             || behind.iter().any(|place| path.is_within(place))
     };
     tree.retain(|path, _| !is_exam(path));
@@ -515,6 +517,8 @@ fn set_up_workspace(node: &Node, run: &mut Run) -> Result<(usize, usize, usize),
             .keeping(frozen.outputs())
             .owned_by(owner);
     workspace.sync(&versioned.repo, &tree).map_err(tree_failure("the agent's workspace"))?;
+    let root = workspace.root().to_owned();
+    run.make_product_dir(&root, owner)?;
     let of_base = run.make_workspace_repository(&tip, tree, &is_exam)?;
     place_in_workspace(run)?;
     let paths = match withheld.as_slice() {
@@ -533,7 +537,7 @@ fn set_up_workspace(node: &Node, run: &mut Run) -> Result<(usize, usize, usize),
 fn behind_links(links: &Links, dir: &TreePath, frozen: &Frozen) -> Vec<TreePath> {
     let mut places: Vec<TreePath> = links.leads_to(dir).into_iter().collect();
     let within = links.within(dir).into_iter();
-    let withheld = within.filter(|at| !frozen.is_public_scenario(&at.to_string()));
+    let withheld = within.filter(|at| !frozen.is_public_scenario(at));
     places.extend(withheld.filter_map(|at| links.leads_to(&at)));
     places
 }
@@ -542,7 +546,7 @@ fn behind_links(links: &Links, dir: &TreePath, frozen: &Frozen) -> Vec<TreePath>
 fn insert_feedback(run: &mut Run, tree: &mut Tree) -> Result<(), Halt> {
     let mut missing = Vec::new();
     for (iteration, blob) in run.summary().feedback.clone() {
-        let path = TreePath::parse(feedback_path(iteration))
+        let path = TreePath::parse(run.frozen.at.path(&feedback_path(iteration)))
             .map_err(|error| Failure::of("journal", "naming the feedback failed", error))?;
         if !tree.contains_key(&path) {
             missing.push((path, run.recorder.get(&blob)?));
@@ -566,14 +570,20 @@ fn render_prompt(run: &mut Run, turn: u32, paths: &TurnPaths) -> Result<String, 
         None => None,
     };
     let mut protected = frozen.config.protected_globs();
-    protected.extend(policy(run)?.led_to().iter().map(ToString::to_string));
+    let led_to = policy(run)?.led_to();
+    protected.extend(led_to.iter().map(|path| frozen.at.seen(&path.to_string())));
+    let write = frozen.config.write.clone();
+    if write.iter().flatten().any(|glob| glob.starts_with("../")) {
+        protected.extend(Config::PROTECTED.iter().map(|glob| frozen.at.seen(glob)));
+    }
     let context = PromptContext {
         iteration: run.summary().started.first_iteration + turn,
         turns_left: run.summary().max_iterations.saturating_sub(turn),
         feedback_file: feedback_path(run.summary().iteration()),
         specs: frozen.specs.iter().map(|(path, _)| path.clone()).collect(),
         protected,
-        write: frozen.config.write.clone(),
+        write,
+        product: frozen.at.as_str().to_owned(),
         workspace: paths.workspace.display().to_string(),
         answer,
     };
@@ -583,7 +593,7 @@ fn render_prompt(run: &mut Run, turn: u32, paths: &TurnPaths) -> Result<String, 
 
 pub(super) fn turn_paths(run: &mut Run, turn: u32, attempt: u32) -> Result<TurnPaths, Halt> {
     let iteration = run.summary().iteration();
-    let workspace = run.works_at()?;
+    let workspace = run.frozen.at.clone().under(&run.works_at()?);
     let paths = &run.versioned()?.paths;
     let record: PathBuf = paths.record(turn, attempt);
     Ok(TurnPaths {

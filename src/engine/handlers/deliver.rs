@@ -187,7 +187,7 @@ fn take_question(
     workspace: &ManagedTree,
     turn: u32,
 ) -> Result<(), Halt> {
-    let path = TreePath::parse(Policy::QUESTION)
+    let path = TreePath::parse(run.frozen.at.path(Policy::QUESTION))
         .map_err(|error| Failure::of("question", "naming the question failed", error))?;
     if run.summary().question.is_some() || path.under(workspace.root()).symlink_metadata().is_err()
     {
@@ -228,7 +228,7 @@ fn decided(
 /// Returns what the agent may write, by the settings and the links of the base.
 pub(super) fn policy(run: &mut Run) -> Result<Policy, Halt> {
     let links = base_links(run)?;
-    let policy = run.frozen.config.delivery_policy(links);
+    let policy = run.frozen.config.delivery_policy(links, &run.frozen.at);
     policy
         .map_err(|error| Failure::of("settings", "the delivery policy can't be made", error).into())
 }

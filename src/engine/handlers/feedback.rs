@@ -9,7 +9,6 @@ use crate::git::{Change, Mode};
 use crate::journal::write_durably;
 use crate::judge::own_files;
 use crate::pipeline::{Node, NodeOutcome, Status};
-use crate::text::TreePath;
 
 /// See the module.
 pub(super) struct Feedback;
@@ -130,12 +129,13 @@ fn own_tree(run: &mut Run) -> Result<AgentTree, Halt> {
     let candidate = oid(&run.summary().candidate.0)?;
     let versioned = run.versioned()?;
     let tree = versioned.files_of(&candidate).map_err(git("reading the candidate"))?;
-    let scenarios = TreePath::parse(scenarios).ok();
+    let scenarios = frozen.scenarios_dir();
     let files: Vec<_> = tree
         .iter()
         .filter(|(_, entry)| entry.mode.is_file())
         .filter(|(path, _)| scenarios.as_ref().is_none_or(|dir| !path.is_within(dir)))
-        .map(|(path, entry)| (path.to_string(), entry.oid.clone()))
+        // As one who stands in the product names it: what the factory wrote there is known by its place.
+        .map(|(path, entry)| (frozen.at.seen(&path.to_string()), entry.oid.clone()))
         .collect();
     let mut own = AgentTree::new(&frozen.set);
     let mut bytes = Vec::new();
@@ -154,7 +154,7 @@ fn own_tree(run: &mut Run) -> Result<AgentTree, Halt> {
     Ok(own)
 }
 
-/// Returns the path of an iteration's feedback in a tree.
+/// Returns the path of an iteration's feedback in the product.
 pub(super) fn feedback_path(iteration: u32) -> String {
     format!("artifacts/factory/feedback_iter_{iteration}.md")
 }
@@ -179,6 +179,7 @@ fn commit(run: &mut Run, iteration: u32, markdown: &str, tip: &str) -> Result<St
     let trailers = run.trailers(iteration, "");
     let at = run.summary().last_at;
     let parent = oid(tip)?;
+    let frozen = run.frozen.clone();
     let repo = &run.versioned()?.repo;
     let count = format!("{iteration}\n");
     let contents = [markdown.as_bytes(), count.as_bytes()];
@@ -187,7 +188,7 @@ fn commit(run: &mut Run, iteration: u32, markdown: &str, tip: &str) -> Result<St
         .into_iter()
         .zip(oids)
         .filter_map(|(path, oid)| {
-            Some(Change::Set { path: TreePath::parse(path).ok()?, mode: Mode::File, oid })
+            Some(Change::Set { path: frozen.path(&path)?, mode: Mode::File, oid })
         })
         .collect();
     let base = repo.tree_of(&parent).map_err(git("reading the run's branch"))?;

@@ -106,8 +106,9 @@ fn flag_changed_definitions(node: &Node, run: &mut Run, frozen: &Frozen) -> Resu
         return Ok(());
     }
     let (base, candidate) = (run.files_of(&base)?, run.files_of(&candidate)?);
-    let globs: Vec<&str> =
-        frozen.gates.iter().flat_map(|gate| gate.definition.iter().map(String::as_str)).collect();
+    let definitions = frozen.gates.iter().flat_map(|gate| &gate.definition);
+    let globs: Vec<String> = definitions.map(|glob| frozen.at.glob(glob)).collect();
+    let globs: Vec<&str> = globs.iter().map(String::as_str).collect();
     let changed = changed_definitions(&globs, &base, &candidate);
     if changed.is_empty() {
         return Ok(());

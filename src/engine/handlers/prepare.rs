@@ -43,7 +43,7 @@ impl Handler<Run> for Prepare {
         let frozen = run.frozen.clone();
         let candidate = run.summary().candidate.0.clone();
         let tree = run.files_of(&candidate)?;
-        for (index, step) in frozen.config.prepare.iter().enumerate() {
+        for (index, step) in frozen.prepare().iter().enumerate() {
             match prepare(node, run, index, step, &tree)? {
                 Done::Ready => {}
                 Done::Network => return Ok(NodeOutcome::of(Status::Retry)),
@@ -71,7 +71,7 @@ fn prepare(
     step: &PrepareSettings,
     tree: &Tree,
 ) -> Result<Done, Halt> {
-    let key = key(step, tree, &run.judged_at()?);
+    let key = key(step, tree, &run.frozen.at.clone().under(&run.judged_at()?));
     let paths = run.versioned()?.paths.clone();
     let judge = paths.judge.clone();
     let applied_file = applied_in_judge(&paths.dir);
@@ -331,10 +331,11 @@ struct KeptOutputs {
 fn kept_outputs(run: &mut Run) -> Result<Vec<KeptOutputs>, Halt> {
     let frozen = run.frozen.clone();
     let candidate = run.summary().candidate.0.clone();
-    let (tree, at) = (run.files_of(&candidate)?, run.judged_at()?);
+    let (tree, at) = (run.files_of(&candidate)?, frozen.at.under(&run.judged_at()?));
     let versioned = run.versioned()?;
     let (run_dir, cache) = (&versioned.paths.dir, versioned.state.prepare_cache());
-    let kept = frozen.config.prepare.iter().enumerate().map(|(index, step)| {
+    let steps = frozen.prepare();
+    let kept = steps.iter().enumerate().map(|(index, step)| {
         let key = key(step, &tree, &at);
         match step.inputs.is_empty() {
             false => KeptOutputs { dir: cache.join(&key), key },
@@ -353,7 +354,7 @@ pub(super) fn place_in_workspace(run: &mut Run) -> Result<(), Halt> {
     let versioned = run.versioned()?;
     let file = versioned.paths.dir.join("prepare-workspace.json");
     let mut applied = read_applied(&file);
-    for (step, KeptOutputs { key, dir }) in frozen.config.prepare.iter().zip(kept) {
+    for (step, KeptOutputs { key, dir }) in frozen.prepare().iter().zip(kept) {
         let workspace = &versioned.paths.workspace;
         let placed = applied.get(&step.name) == Some(&key)
             && are_there(step, &dir, workspace)
@@ -375,8 +376,9 @@ pub(super) fn without_outputs(run: &mut Run, found: &mut Vec<Found>) -> Result<(
     }
     let kept = kept_outputs(run)?;
     let format = run.versioned()?.repo.format();
+    let steps = frozen.prepare();
     found.retain(|one| {
-        let mut steps = frozen.config.prepare.iter().zip(&kept);
+        let mut steps = steps.iter().zip(&kept);
         !steps.any(|(step, kept)| is_output(step, &one.path) && is_as_kept(&kept.dir, format, one))
     });
     Ok(())
@@ -466,10 +468,12 @@ fn place_outputs(
     for output in &step.outputs {
         let (source, target) = (from.join(output), to.join(output));
         remove(&target)?;
+        let on_the_way = Path::new(output).ancestors();
+        let missing = on_the_way.take_while(|path| !to.join(path).exists()).last();
         if source.symlink_metadata().is_ok() {
             copy(&source, &target)?;
             // With the directories that were made on the way to it.
-            let first = Path::new(output).iter().next().map(|first| to.join(first));
+            let first = missing.map(|first| to.join(first));
             if let (Some(owner), Some(first)) = (owner, first) {
                 hand_over(&first, owner).map_err(disk("handing over", &first))?;
             }
