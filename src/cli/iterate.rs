@@ -17,7 +17,7 @@ use crate::engine::{
 use crate::event::{Summary, Tier};
 use crate::judge::DiscoverError;
 use crate::process::Cancel;
-use crate::report::diagnostics::github;
+use crate::report::diagnostics::{from_root, github};
 use crate::report::github::{GithubReporter, harmless, step_summary, write_job_files};
 use crate::report::run_text::next_lines;
 use crate::report::terminal::{TerminalDetail, TerminalReporter, trajectory};
@@ -381,7 +381,10 @@ fn warn(started: &Started, env: &Environment, in_job: bool) {
     let invalid: Vec<_> = set.entries.iter().filter_map(|e| e.scenario.as_ref().err()).collect();
     for found in invalid.iter().flat_map(|found| found.iter()) {
         if found.severity == Severity::Error {
-            let shown = if in_job { github(found) } else { show_diagnostic(found, None, styled) };
+            let shown = match in_job {
+                true => github(&from_root(found, &started.run.frozen.at)),
+                false => show_diagnostic(found, None, styled),
+            };
             output.line(shown);
         }
     }

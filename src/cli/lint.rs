@@ -240,8 +240,10 @@ impl Lint {
         match args.format {
             Format::Json => out.line(diagnostics::json(&self.findings, &self.scenarios)),
             Format::Github => {
+                let root = self.root.canonicalize().unwrap_or_else(|_| self.root.clone());
+                let at = config::subtree_of(&root);
                 for finding in &self.findings {
-                    out.line(diagnostics::github(finding));
+                    out.line(diagnostics::github(&diagnostics::from_root(finding, &at)));
                 }
             }
             Format::Human => {

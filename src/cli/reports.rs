@@ -18,6 +18,7 @@ use crate::report::scenarios::{
 };
 use crate::report::{Output, WriteError};
 use crate::scenario::{Entry, History};
+use crate::text::Subtree;
 use crate::verdict::Satisfaction;
 
 use super::exit::{Exit, Failure, OrExit as _};
@@ -92,11 +93,14 @@ pub(super) struct Plan {
     aside: bool,
     files: Vec<(Format, PathBuf)>,
     manner: Manner,
+    /// Where in the repository the scenarios' files lie.
+    at: Subtree,
     old: Option<Outline>,
 }
 
 impl ReportArgs {
-    /// Plans the reports: `format` is what goes to standard output unless a report asks for it.
+    /// Plans the reports on files that lie at `at` in the repository: `format` is what goes to standard output unless a
+    /// report asks for it.
     ///
     /// # Errors
     /// Two reports have one target, or there is nothing to compare with.
@@ -104,6 +108,7 @@ impl ReportArgs {
         &self,
         format: Format,
         quiet: bool,
+        at: Subtree,
         env: &Environment,
     ) -> anyhow::Result<Plan> {
         let usage = |message: String| Err(Failure::because(Exit::Usage, message));
@@ -118,6 +123,7 @@ impl ReportArgs {
                 slowest: self.durations,
                 ..Manner::default()
             },
+            at,
             old: None,
         };
         for Report { format: one, file } in &self.report {
@@ -185,7 +191,11 @@ impl<'a> Telling<'a> {
             obeyed: plan.manner.obeyed || format == Format::Github,
             github: (format == Format::Github
                 || to_stream && env.is_github() && format == Format::Human)
-                .then(|| GithubLog { token: stop_token(), annotate: format == Format::Github }),
+                .then(|| GithubLog {
+                    token: stop_token(),
+                    annotate: format == Format::Github,
+                    at: plan.at.clone(),
+                }),
             ..plan.manner.clone()
         };
         let mut add = |format: Format, target: Target<'a>, to_stream: bool| match format {
@@ -199,7 +209,9 @@ impl<'a> Telling<'a> {
             }
             Format::Json => readers.add(JsonReporter::new(target, &scratch)),
             Format::Jsonl => readers.add(JsonlReporter::new(target)),
-            Format::Junit => readers.add(JunitReporter::new(target, &scratch)),
+            Format::Junit => {
+                readers.add(JunitReporter::new(target, &scratch).of_product(plan.at.clone()));
+            }
         };
         for (format, file) in &plan.files {
             add(*format, Target::File(file.clone()), false);
@@ -348,7 +360,7 @@ mod tests {
         let check = |reports: &[&str], format: Format, is_fine: bool| {
             let report = reports.iter().map(|one| one.parse().unwrap()).collect();
             let args = ReportArgs { report, ..ReportArgs::default() };
-            let plan = args.plan(format, false, &env);
+            let plan = args.plan(format, false, Subtree::default(), &env);
             assert_eq!(plan.is_ok(), is_fine, "{reports:?}");
             if let Err(error) = plan {
                 assert_eq!(Failure::exit_of(&error), Exit::Usage);

@@ -22,7 +22,7 @@ use crate::report::results::ScenarioResult;
 use crate::report::scenarios::Listed;
 use crate::report::{Output, diagnostics, show_diagnostic};
 use crate::scenario::{Diagnostic, Entry, ScenarioSet, Severity};
-use crate::text::{listed, one_line, plural};
+use crate::text::{Subtree, listed, one_line, plural};
 use crate::verdict::{Satisfaction, show_score};
 
 use super::confining::{Confining, parse_tier};
@@ -149,7 +149,14 @@ fn run_to(
         if is_interrupt_ignored() {
             stderr.line("note: INT is ignored here, as in the background of a script; TERM ends the judgement");
         }
-        judge(args, env, &mut output, &cancel, &Product { root, config }, &chosen)?
+        judge(
+            args,
+            env,
+            &mut output,
+            &cancel,
+            &Product { at: config::subtree_of(&base), root, config },
+            &chosen,
+        )?
     };
     output.finish().context("can't write to standard output")?;
     // The process is about to end: the system takes back at once what would go piece by piece here.
@@ -161,6 +168,8 @@ fn run_to(
 struct Product {
     root: PathBuf,
     config: Config,
+    /// Where in the repository the files of its scenarios lie.
+    at: Subtree,
 }
 
 /// Returns the root of the product, absolute and without links: `workdir` if it is given, else the first
@@ -311,7 +320,7 @@ fn judge(
     env: &Environment,
     output: &mut Output,
     cancel: &Cancel,
-    Product { root, config }: &Product,
+    Product { root, config, at }: &Product,
     chosen: &Chosen,
 ) -> anyhow::Result<Exit> {
     let set = &chosen.set;
@@ -328,7 +337,7 @@ fn judge(
     }
     let place = place.redacting(redaction_of(env, &config.env));
     let entries: Vec<&Entry> = set.entries.iter().collect();
-    let reports = args.reports.plan(args.format, args.quiet, env)?;
+    let reports = args.reports.plan(args.format, args.quiet, at.clone(), env)?;
     let path = match &args.output {
         Some(path) => env.current_dir().join(path),
         None => root.join(RESULTS),

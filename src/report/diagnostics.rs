@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::config::ConfigError;
 use crate::scenario::{Diagnostic, Entry, Severity, check_of};
-use crate::text::{one_line, plural, visible};
+use crate::text::{Subtree, one_line, plural, visible};
 
 /// How many characters of a pass criterion are shown.
 const WIDTH: usize = 160;
@@ -92,6 +92,11 @@ fn cut(source: &str, start: usize, end: usize) -> Option<(&str, std::ops::Range<
     let end = end.saturating_sub(head).clamp(from, line.len());
     let end = (end..=line.len()).find(|at| line.is_char_boundary(*at))?;
     Some((line, from..end))
+}
+
+/// Returns `diagnostic` of a file of the product at `at` as one of the repository's, as GitHub names files.
+pub fn from_root(diagnostic: &Diagnostic, at: &Subtree) -> Diagnostic {
+    Diagnostic { file: at.path(&diagnostic.file), ..diagnostic.clone() }
 }
 
 /// Returns `diagnostic` as a workflow command, without a line feed at the end; its title is the

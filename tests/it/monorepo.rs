@@ -169,6 +169,20 @@ fn set_up_commands_may_make_what_lies_at_the_root_and_an_agent_writes_where_it_i
 }
 
 #[test]
+fn annotations_and_reports_name_files_from_the_root_of_the_repository() {
+    let product = repository("true", "");
+    let report = format!("junit={}", product.base().join("junit.xml").display());
+    let args = ["--format", "github", "--report", &report];
+    let ran = run_in(&product, "packages/x", RUN_SCENARIOS, &args).code(1);
+    ran.says("::error file=packages/x/scenarios/x.md,line=");
+    let junit = fs::read_to_string(product.base().join("junit.xml")).unwrap();
+    assert!(junit.contains(r#"file="packages/x/scenarios/x.md""#), "{junit}");
+    product.write("packages/x/scenarios/bad.md", "---\nwieght: 2\n---\n# Scenario: Bad\n");
+    let ran = run_in(&product, "packages/x", FACTORY, &["lint", "--format", "github"]).code(2);
+    ran.says("::error file=packages/x/scenarios/bad.md,line=2");
+}
+
+#[test]
 fn a_path_that_leads_out_of_the_repository_is_refused_at_its_place() {
     let product = repository("true", "protected: [../../../secret/**]\n");
     let ran = product.iterate(&["--workdir", "packages/x"]).code(2);

@@ -16,7 +16,7 @@ use crate::report::github::{Level, annotation_at, harmless};
 use crate::report::results::error_summary;
 use crate::report::{Output, WriteError};
 use crate::scenario::Entry;
-use crate::text::{listed, one_line, plural, visible};
+use crate::text::{Subtree, listed, one_line, plural, visible};
 use crate::verdict::{Judged, Obstacle, Satisfaction, Verdict, show_score};
 
 use super::describe::{WIDTH, describe};
@@ -79,6 +79,8 @@ pub struct GithubLog {
     pub token: String,
     /// Whether what is not satisfied gets an annotation.
     pub annotate: bool,
+    /// Where in the repository the scenarios' files lie, which GitHub names from its root.
+    pub at: Subtree,
 }
 
 /// Tells people.
@@ -281,7 +283,7 @@ impl<'a> HumanReporter<'a> {
             }
             if log.annotate {
                 let line = self.places.get(&judged.id).and_then(|(_, line)| *line);
-                told.annotation = annotation_of(judged, line);
+                told.annotation = annotation_of(judged, &log.at, line);
             }
         }
         told
@@ -590,7 +592,7 @@ fn log_line(line: &str) -> String {
     harmless(&strip_str(line.trim_end()).to_string())
 }
 
-fn annotation_of(judged: &Judged, line: Option<usize>) -> Option<String> {
+fn annotation_of(judged: &Judged, at: &Subtree, line: Option<usize>) -> Option<String> {
     let (level, what) = match &judged.verdict {
         Verdict::Unsatisfied { .. } => (Level::Error, "Not satisfied"),
         Verdict::Undecided { .. } => (Level::Warning, "Undecided"),
@@ -602,7 +604,7 @@ fn annotation_of(judged: &Judged, line: Option<usize>) -> Option<String> {
         why => why,
     };
     let title = format!("{what}: {}", judged.name);
-    Some(annotation_at(level, &judged.file, line, &title, &text))
+    Some(annotation_at(level, &at.path(&judged.file), line, &title, &text))
 }
 
 fn mean<'d>(durations: impl Iterator<Item = &'d Duration>) -> Option<Duration> {
@@ -629,7 +631,7 @@ mod tests {
     }
 
     fn github() -> Manner {
-        let log = GithubLog { token: "TOKEN".into(), annotate: true };
+        let log = GithubLog { token: "TOKEN".into(), annotate: true, at: Subtree::default() };
         Manner { obeyed: true, github: Some(log), ..Manner::default() }
     }
 

@@ -16,7 +16,7 @@ use crate::clock::Timestamp;
 use crate::id::ScenarioId;
 use crate::report::WriteError;
 use crate::report::results::{attempt_summary, error_summary};
-use crate::text::visible;
+use crate::text::{Subtree, visible};
 use crate::verdict::{Attempt, Ending, Judged, Miss, Obstacle, Verdict};
 
 use super::describe::{LEFT_PROCESSES, NEEDS_A_TERMINAL, printed};
@@ -31,6 +31,7 @@ pub struct JunitReporter<'a> {
     spool: Option<Spool>,
     lines: BTreeMap<ScenarioId, usize>,
     counts: Counts,
+    at: Subtree,
     result: Result<(), WriteError>,
 }
 
@@ -59,8 +60,15 @@ impl<'a> JunitReporter<'a> {
             spool: Some(Spool::begin(scratch)),
             lines: BTreeMap::new(),
             counts: Counts::default(),
+            at: Subtree::default(),
             result: Ok(()),
         }
+    }
+
+    /// Names the files from the root of the repository, in which they lie at `at`.
+    #[must_use]
+    pub fn of_product(self, at: Subtree) -> Self {
+        Self { at, ..self }
     }
 
     fn head(&self, finished: &Finished<'_>) -> String {
@@ -98,7 +106,7 @@ impl JudgementReporter for JunitReporter<'_> {
             Kind::Error => self.counts.errors += 1,
             Kind::Skipped => self.counts.skipped += 1,
         }
-        let case = case(judged, self.lines.get(&judged.id).copied());
+        let case = case(judged, &self.at, self.lines.get(&judged.id).copied());
         if let Some(spool) = &mut self.spool {
             spool.add(&judged.id, case.as_bytes());
         }
@@ -136,12 +144,12 @@ fn kind(judged: &Judged) -> Kind {
     }
 }
 
-fn case(judged: &Judged, line: Option<usize>) -> String {
+fn case(judged: &Judged, at: &Subtree, line: Option<usize>) -> String {
     let mut xml = format!(
         "    <testcase name=\"{}\" classname=\"{}\" file=\"{}\"",
         escape(&judged.name),
         escape(if judged.category.is_empty() { "scenarios" } else { &judged.category }),
-        escape(&judged.file),
+        escape(&at.path(&judged.file)),
     );
     if let Some(line) = line {
         let _ = write!(xml, " line=\"{line}\"");
