@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::exit::{Exit, Failure};
+use super::reports::quoted;
 use super::run_scenarios::product_root;
 use crate::config::Environment;
 use crate::engine::{Held, RepoState};
@@ -70,6 +71,7 @@ impl<'a> Here<'a> {
                 report.set_base_now(commit.trim_end());
             }
         }
+        name_product(&mut report, &self.root, self.env);
         Ok(report)
     }
 
@@ -119,6 +121,19 @@ impl<'a> Here<'a> {
         let at = repo.as_ref().map(|repo| repo.subtree(&self.root)).transpose()?;
         let (at, state_dir) = (at.unwrap_or_default(), self.env.state_dir()?);
         Ok((RepoState::of(&state_dir, &self.root, &common_dir, &at), repo))
+    }
+}
+
+/// Lets the commands of a report name its product, where they would be about another one of the repository from here.
+pub(super) fn name_product(report: &mut RunReport, root: &Path, env: &Environment) {
+    let is_here = product_root(None, env).is_ok_and(|here| here == root);
+    if report.product.is_empty() || is_here {
+        return;
+    }
+    let here = env.current_dir().canonicalize().unwrap_or_else(|_| env.current_dir().to_owned());
+    let dir = root.strip_prefix(here).unwrap_or(root).display().to_string();
+    for step in &mut report.next {
+        step.command.push_str(&format!(" --workdir {}", quoted(&dir)));
     }
 }
 

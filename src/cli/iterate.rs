@@ -27,6 +27,7 @@ use crate::text::plural;
 
 use super::confining;
 use super::exit::{Exit, Failure, OrExit as _, explain, find_in_chain};
+use super::here::name_product;
 use super::leaving::Leaving;
 use super::run_scenarios::{passed_over, product_above, product_root};
 use super::score::parse_score;
@@ -410,6 +411,7 @@ fn tell(leaving: &Leaving, started: &Started, finish: &Finish) -> anyhow::Result
         let failure = finish.failure.as_ref().map(|failure| chain(failure));
         report.set_end(outcome, Some(finish.exit), failure.as_deref());
     }
+    name_product(&mut report, &leaving.root, &leaving.env);
     // In a step of GitHub Actions the reporter has said it.
     if !leaving.in_job {
         say(summary, &report, &leaving.env)?;

@@ -70,6 +70,10 @@ mkdir -p ../../.github/workflows ../../scenarios scenarios
 echo evil > ../../.github/workflows/ci.yaml; echo evil > ../../dark-factory.yaml; echo evil > dark-factory.yaml
 echo evil > ../../scenarios/s.md; echo evil > scenarios/x.md
 ls scenarios ../y/scenarios > listing
+{
+  grep -rl 'q 42 answer' ../..; git grep -l --full-name 'q 42 answer' $(git rev-list --all) -- :/
+  grep -rl 'here &&' ../..; git grep -l --full-name 'here &&' HEAD -- :/
+} > found
 ";
 
 #[test]
@@ -104,12 +108,15 @@ fn a_directory_is_a_product_and_nothing_outside_of_it_is_delivered() {
             "packages/x/answer",
             "packages/x/artifacts/factory/feedback_iter_0.md",
             "packages/x/artifacts/factory/iteration_count.txt",
+            "packages/x/found",
             "packages/x/listing",
         ];
         assert_eq!(changed.lines().collect::<Vec<_>>(), expected);
         // The exam of the product is hidden, that of another is a file like others.
         let listing = product.git(&["show", &format!("{branch}:packages/x/listing")]);
         assert_eq!(listing, "../y/scenarios:\ny.md\n\nscenarios:\nx.md");
+        let found = product.git(&["show", &format!("{branch}:packages/x/found")]);
+        assert_eq!(found, "../../packages/y/scenarios/y.md\nHEAD:packages/y/scenarios/y.md");
         assert!(!product.path("artifacts").exists());
         let ours = |path: &std::path::Path| path.starts_with("packages/x/artifacts");
         let after: Vec<_> =
@@ -130,7 +137,16 @@ fn a_directory_is_a_product_and_nothing_outside_of_it_is_delivered() {
 #[test]
 fn products_have_runs_states_and_branches_of_their_own() {
     let product = repository("echo 42 > answer", "");
-    product.iterate(&["--workdir", "packages/x"]).code(0);
+    let ran = product.iterate(&["--workdir", "packages/x", "--once"]).code(0);
+    ran.says("factory apply --workdir packages/x ");
+    run_in(&product, "packages/y", FACTORY, &["status", "--workdir", "../x"])
+        .says("factory apply --workdir /");
+    assert!(
+        !run_in(&product, "packages/x", FACTORY, &["status"])
+            .says("factory apply")
+            .stdout
+            .contains("--workdir")
+    );
     let ran = product.iterate(&["--workdir", "packages/y"]).code(0);
     ran.says("judging    packages/y").says("gates      test ok");
     assert!(journal(&product, "packages/x").contains(r#""product":"packages/x""#));
