@@ -95,6 +95,7 @@ fn starts() {
         home: None,
         secret: &[path("state")],
         read: &[],
+        stores: &[],
         handed: &[],
         tree: None,
         write: &write,

@@ -54,6 +54,7 @@ impl Confining {
             home: home.as_deref(),
             secret: &secret,
             read: &read,
+            stores: &[],
             handed: &[],
             tree: None,
             write: &[root.to_owned()],

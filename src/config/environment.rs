@@ -96,12 +96,16 @@ pub const PROXIES: [&str; 8] = [
 
 /// Homes of toolchains that are looked for in the person's home when the variable is unset,
 /// since a child whose home is another would not find them.
-const HOMES: [(&str, &str); 5] = [
+const HOMES: [(&str, &str); 9] = [
     ("RUSTUP_HOME", ".rustup"),
     ("CARGO_HOME", ".cargo"),
     ("PYENV_ROOT", ".pyenv"),
+    ("RBENV_ROOT", ".rbenv"),
     ("NVM_DIR", ".nvm"),
     ("VOLTA_HOME", ".volta"),
+    ("ASDF_DATA_DIR", ".asdf"),
+    ("MISE_DATA_DIR", ".local/share/mise"),
+    ("SDKMAN_DIR", ".sdkman"),
 ];
 
 /// Where a person's own stores lie; passed on only to a child that has the person's home.

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::agent::{Backend, BaseUrl, Launch, TurnPaths, find_tool};
+use crate::agent::{Backend, BaseUrl, Launch, Stores, TurnPaths, find_tool};
 use crate::config::{ALLOWED, Access, Audience, Config, Environment, Isolation, PROXIES};
 use crate::event::{Mechanism, SetupNetwork, Tier};
 use crate::judge::Judging;
@@ -241,6 +241,7 @@ impl Run {
             home: home.as_deref(),
             secret: &secret,
             read: &all(&config.isolation.read, &self.env),
+            stores: &[],
             handed: &[repository.objects],
             tree: Some((&paths.judge, &seen)),
             write: more,
@@ -292,12 +293,20 @@ impl Run {
         Ok(Some((confined.on(Network::Own), way_out)))
     }
 
-    /// Returns how the agent's turn is confined; none where it is not.
+    /// Returns the stores of packages that gates and scenarios have.
+    pub(super) fn stores(&mut self) -> Result<Stores, Halt> {
+        let home = self.versioned()?.paths.judge_home.clone();
+        let names = &self.frozen.config.env;
+        Ok(Stores::of(&self.env.for_product(names, &self.root, Some(&home), None)))
+    }
+
+    /// Returns how the agent's turn is confined, which reads `stores`; none where it is not.
     pub(super) fn confined_agent(
         &mut self,
         launch: &Launch,
         env: &Variables,
         turn: &TurnPaths,
+        stores: &[PathBuf],
     ) -> Result<Option<Confined>, Halt> {
         let Some(chosen) = self.walls.chosen.clone().filter(|_| self.walls.agent == Tier::Sandbox)
         else {
@@ -321,7 +330,12 @@ impl Run {
                 // What is in the workspace is seen there.
                 .filter(|path| path.is_file() && !path.starts_with(&works_at)),
         );
-        let workspace = self.versioned()?.paths.workspace.clone();
+        let paths = &self.versioned()?.paths;
+        let workspace = paths.workspace.clone();
+        // What set-up commands fetched lies in the factory's own state.
+        let (fetched, stores): (Vec<_>, Vec<_>) =
+            stores.iter().cloned().partition(|store| store.starts_with(&paths.judge_home));
+        handed.extend(fetched);
         let repository = self.workspace_repository()?;
         handed.push(repository.objects.clone());
         let mut write = vec![turn.home.clone(), turn.tmp.clone()];
@@ -336,6 +350,7 @@ impl Run {
             home: home.as_deref(),
             secret: &secret,
             read: &all(&config.isolation.read, &self.env),
+            stores: &stores,
             handed: &handed,
             tree: Some((&workspace, &works_at)),
             write: &write,

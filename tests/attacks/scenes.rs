@@ -44,7 +44,7 @@ impl Scene {
                 "01_find_grep 02_git_objects 03_waiting_daemon 06_proc_of_the_parent \
                  08_forged_results 09_protected_edits 11_environment_secrets 12_socket_deputy \
                  13_abstract_deputy 14_local_service 15_sudo 16_inherited_descriptor 17_remount \
-                 18_file_metadata 19_terminal_injection 04_git_config 20_path_shim",
+                 18_file_metadata 19_terminal_injection 42_logins_of_stores 04_git_config 20_path_shim",
                 "21_many_files",
                 "22_link_out",
                 "23_large_file 24_nested_repository 25_git_by_another_name 26_fifo",

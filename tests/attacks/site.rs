@@ -126,6 +126,20 @@ impl Site {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         }
         fs::write(site.path("home/notes"), format!("{}\n", site.secret("home"))).unwrap();
+        let login = site.secret("login");
+        for (file, text) in [
+            (".cargo/credentials.toml", format!("[registries.own]\ntoken = \"{login}\"\n")),
+            (".cargo/config.toml", format!("[registries.own]\ntoken = \"{login}\"\n")),
+            (
+                ".cargo/git/db/own/FETCH_HEAD",
+                format!("branch of https://me:{login}@git.example/\n"),
+            ),
+            (".nvm/versions/node/v1/etc/npmrc", format!("//npm.example/:_authToken={login}\n")),
+        ] {
+            let path = site.path("home").join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
         let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/attacks");
         for file in ["turn.sh", "mover.sh", "ancestry.sh"] {
             site.write(&format!("hostile/{file}"), fs::read_to_string(here.join(file)).unwrap());

@@ -46,6 +46,7 @@ impl Room {
             home: None,
             secret: &[self.path("secret"), self.path("state")],
             read: &[],
+            stores: &[],
             handed: &[],
             tree: None,
             write: &tree,

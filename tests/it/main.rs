@@ -35,6 +35,7 @@ mod runner;
 mod secrets;
 mod selecting;
 mod shuffle;
+mod stores;
 mod support;
 mod tidy;
 mod verify;

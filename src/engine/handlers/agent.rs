@@ -363,7 +363,16 @@ fn take_turn(
         false => short_name(&paths.tmp),
     };
     let tree = run.works_at()?;
-    let env = run.env.for_agent(&names, &paths.home, &tmp, &tree);
+    let mut env = run.env.for_agent(&names, &paths.home, &tmp, &tree);
+    let mut stores = Vec::new();
+    // Whom nothing confines would write to them: the agent, or, for it to read, what saw the exam.
+    if confined && run.walls.judge == Tier::Sandbox {
+        let given = run.stores()?;
+        given
+            .give(&paths.home, &mut env)
+            .map_err(|error| Failure::of("disk", "giving the agent its stores failed", error))?;
+        stores = given.seen();
+    }
     let limits = TurnLimits {
         timeout: settings.timeout.0,
         idle: settings.idle.0,
@@ -375,7 +384,7 @@ fn take_turn(
         crash: run.settings.crash.take(),
     };
 
-    launch.confined = run.confined_agent(&launch, &env, &paths)?;
+    launch.confined = run.confined_agent(&launch, &env, &paths, &stores)?;
     if launch.confined.is_some() {
         launch.way_out = run.way_out(chosen, base_url.as_ref());
         if let Some(way_out) = &mut launch.way_out {

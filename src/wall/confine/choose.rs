@@ -144,6 +144,7 @@ fn attempt(
         home: None,
         secret: std::slice::from_ref(&outside),
         read: &[],
+        stores: &[],
         handed: &[],
         tree: None,
         write: std::slice::from_ref(&inside),

@@ -20,8 +20,10 @@ mod enter;
 #[cfg(target_os = "linux")]
 mod filter;
 mod hold;
+mod logins;
 #[cfg(target_os = "linux")]
 mod loopback;
+mod managed;
 #[cfg(target_os = "linux")]
 mod namespace;
 #[cfg(not(target_os = "linux"))]
@@ -53,6 +55,7 @@ use crate::verdict::Ending;
 pub use choose::{Chosen, NoneHolds, strongest};
 pub use enter::{INNER, OUTER, launch};
 pub use hold::{HOLD, Loopback, hold, join};
+pub use logins::holds_login;
 pub use spec::{Network, Report, Step};
 pub use view::{Seen, Use, View, Wanted};
 

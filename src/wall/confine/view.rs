@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ALLOWED, Variables};
+use crate::config::{ALLOWED, Audience, Variables};
+
+use super::logins::logins_below;
+use super::managed::roots;
 
 /// The directory of the system in which people put links to programs of their own.
 const BY_HAND: &str = "/usr/local/bin";
@@ -90,6 +93,8 @@ pub struct Wanted<'a> {
     pub secret: &'a [PathBuf],
     /// More that is read.
     pub read: &'a [PathBuf],
+    /// Stores of packages that are read.
+    pub stores: &'a [PathBuf],
     /// What is read though it is within what must not be seen: files that the factory hands over.
     pub handed: &'a [PathBuf],
     /// The tree that is worked in: where it lies, and where it is seen; none where `write` has it.
@@ -103,13 +108,22 @@ pub struct Wanted<'a> {
 impl View {
     /// Returns the view that `wanted` makes of this machine.
     pub fn of(wanted: &Wanted<'_>) -> Self {
-        let secret: Vec<PathBuf> = wanted.secret.iter().flat_map(|path| both(path)).collect();
+        let (toolchains, managed) = toolchains(wanted);
+        let mut secret: Vec<PathBuf> = wanted.secret.iter().flat_map(|path| both(path)).collect();
+        // So may the addresses that something was fetched from.
+        let has_addresses =
+            |path: &&PathBuf| ["git/db", "registry/index"].iter().any(|end| path.ends_with(end));
+        let fetched = wanted.stores.iter().filter(has_addresses);
+        let logins = managed.iter().chain(fetched).flat_map(|root| logins_below(root));
+        // What a person names is theirs to show.
+        let is_named = |path: &PathBuf| wanted.read.iter().any(|read| path.starts_with(read));
+        secret.extend(logins.filter(|path| !is_named(path)));
         let mut left_out = Vec::new();
         let mut seen: BTreeMap<PathBuf, Use> = BTreeMap::new();
         let system = SYSTEM.iter().map(PathBuf::from);
         // The names of hosts, where the system keeps them elsewhere.
         let resolver = fs::canonicalize("/etc/resolv.conf").ok();
-        for path in system.chain(resolver).chain(toolchains(wanted)) {
+        for path in system.chain(resolver).chain(toolchains).chain(wanted.stores.iter().cloned()) {
             if fs::symlink_metadata(&path).is_ok() {
                 add(&mut seen, &mut left_out, &secret, wanted.home, path);
             }
@@ -197,15 +211,20 @@ fn add(
     seen.entry(path).or_insert(Use::Read);
 }
 
-/// Returns where the programs of an environment are, and what they need beside them.
-fn toolchains(wanted: &Wanted<'_>) -> Vec<PathBuf> {
-    let mut out = Vec::new();
-    for (name, _) in ALLOWED.iter().filter(|(name, _)| !NO_PLACES.contains(name)) {
+/// Returns where the programs of an environment are and what they need beside them, and of that the
+/// directories which are shown without logins: all but the stores that the product itself is given.
+fn toolchains(wanted: &Wanted<'_>) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let (mut out, mut managed, mut stores) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, audience) in ALLOWED.iter().filter(|(name, _)| !NO_PLACES.contains(name)) {
         let Some(value) = wanted.env.get(OsStr::new(name)) else { continue };
         for place in parts(value) {
-            let own = SYSTEM.iter().any(|system| place.starts_with(system));
-            if *name == "PATH" && (!own || place == Path::new(BY_HAND)) {
-                out.extend(behind(&place));
+            match *name {
+                "PATH" if !is_systems(&place) || place == Path::new(BY_HAND) => {
+                    managed.extend(behind(&place, wanted.home));
+                }
+                _ if *audience == Audience::Product => stores.push(place.clone()),
+                "PATH" | "LD_LIBRARY_PATH" | "PKG_CONFIG_PATH" => {}
+                _ => managed.push(place.clone()),
             }
             out.push(place);
         }
@@ -213,7 +232,16 @@ fn toolchains(wanted: &Wanted<'_>) -> Vec<PathBuf> {
     if let Some(cargo) = wanted.env.get(OsStr::new("CARGO_HOME")) {
         out.extend(OF_CARGO.iter().map(|name| Path::new(cargo).join(name)));
     }
-    out
+    managed.sort();
+    managed.dedup();
+    out.extend(managed.iter().cloned());
+    let is_store = |path: &PathBuf| stores.iter().any(|store| path.starts_with(store));
+    managed.retain(|path| !is_systems(path) && !is_store(path));
+    (out, managed)
+}
+
+fn is_systems(path: &Path) -> bool {
+    SYSTEM.iter().any(|system| path.starts_with(system))
 }
 
 fn parts(value: &OsStr) -> impl Iterator<Item = PathBuf> {
@@ -225,21 +253,31 @@ fn parts(value: &OsStr) -> impl Iterator<Item = PathBuf> {
 }
 
 /// Returns what the programs in a directory that is not the system's need beside them: the libraries of
-/// the same prefix, and where their links lead: for a package of npm, all that were installed with it.
-fn behind(programs: &Path) -> Vec<PathBuf> {
+/// the same prefix, the roots that they are part of, and where their links lead: for a package of npm, all that
+/// were installed with it.
+fn behind(programs: &Path, home: Option<&Path>) -> Vec<PathBuf> {
     let mut out = Vec::new();
     if programs.ends_with("bin")
         && let Some(prefix) = programs.parent()
     {
         out.extend(["lib", "libexec"].map(|name| prefix.join(name)));
     }
+    let text = |path: &Path| fs::read_to_string(path).ok();
+    for dir in both(programs) {
+        let all = roots(&dir, &|path| path.exists(), &text);
+        out.extend(all.into_iter().filter(|root| home.is_none_or(|home| home != root)));
+    }
     let entries = fs::read_dir(programs).into_iter().flatten().flatten();
     for link in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())) {
         let Ok(target) = fs::canonicalize(link.path()) else { continue };
         let Some(dir) = target.parent().filter(|dir| !dir.starts_with(programs)) else { continue };
-        let prefix = if dir.ends_with("bin") { dir.parent() } else { Some(dir) };
+        // `~/.local` has the logins of other programs beside its own.
+        let is_own = |prefix: &&Path| {
+            home.is_none_or(|home| !home.starts_with(prefix) && *prefix != home.join(".local"))
+        };
+        let prefix = dir.parent().filter(|_| dir.ends_with("bin")).filter(is_own).unwrap_or(dir);
         let package = dir.ancestors().filter(|above| above.ends_with("node_modules")).last();
-        out.extend(package.or(prefix).map(Path::to_owned));
+        out.push(package.unwrap_or(prefix).to_owned());
     }
     out.sort();
     out.dedup();
@@ -283,6 +321,7 @@ mod tests {
                 read: &all(read),
                 tree: None,
                 write: &all(write),
+                stores: &[],
                 handed: &[],
                 devices: &[],
             });
@@ -319,6 +358,7 @@ mod tests {
             home: None,
             secret: &[machine.at("home/repo")],
             read: &[around],
+            stores: &[],
             handed: &[],
             tree: None,
             write: &[],
@@ -340,6 +380,31 @@ mod tests {
             machine.view("home/.local/bin", &[], &[]),
             ["home/.local/bin", "home/share/tool/versions/1"]
         );
+    }
+
+    #[test]
+    fn a_link_to_a_program_of_the_home_shows_no_more_of_the_home() {
+        let machine =
+            Machine::with(&["tools", "home/.local/bin", "home/.local/share/x", "home/bin"]);
+        for (name, target) in [("a", "home/.local/bin/a"), ("b", "home/bin/b")] {
+            fs::write(machine.at(target), "").unwrap();
+            symlink(machine.at(target), machine.at("tools").join(name)).unwrap();
+        }
+        assert_eq!(machine.view("tools", &[], &[]), ["home/.local/bin", "home/bin", "tools"]);
+    }
+
+    #[test]
+    fn an_environment_and_a_manager_are_seen_whole_and_without_logins() {
+        let machine = Machine::with(&["v/bin", "v/lib", "home/m/shims", "home/m/versions/3/bin"]);
+        let home = machine.at("home/m/versions/3/bin").display().to_string();
+        fs::write(machine.at("v/pyvenv.cfg"), format!("home = {home}\n")).unwrap();
+        fs::write(machine.at("home/m/versions/3/pip.conf"), "[global]\ntimeout = 3").unwrap();
+        assert_eq!(machine.view("v/bin", &[], &[]), ["home/m", "v"]);
+        fs::write(machine.at("home/m/.netrc"), "").unwrap();
+        fs::write(machine.at("v/pip.conf"), "index-url = https://me:pw@pypi.example/").unwrap();
+        let seen = machine.view("v/bin", &[], &[]);
+        assert_eq!(seen, ["home/m/shims", "home/m/versions", "v/bin", "v/lib", "v/pyvenv.cfg"]);
+        assert_eq!(machine.view("home/m/shims", &["home/m"], &[]), ["home/m"]);
     }
 
     #[test]
@@ -368,6 +433,7 @@ mod tests {
             home: None,
             secret: &[machine.at("home/repo")],
             read: &[machine.at("none"), machine.at("home/repo")],
+            stores: &[],
             handed: &[],
             tree: None,
             write: &[],
