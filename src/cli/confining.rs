@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use tempfile::TempDir;
 
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, python_path};
 use crate::event::Tier;
 use crate::judge::{Judging, Place};
 use crate::scenario::ScenarioSet;
@@ -43,7 +43,8 @@ impl Confining {
         for home in &homes {
             std::fs::create_dir(home).context("there is no place for private homes")?;
         }
-        let variables = env.for_product(&config.env, root, Some(&homes[0]), Some(&homes[1]));
+        let python = python_path(root, root);
+        let variables = env.for_product(&config.env, python, Some(&homes[0]), Some(&homes[1]));
         let home = env.home();
         let secret: Vec<_> = env.state_dir().into_iter().chain([dir.path().to_owned()]).collect();
         let named = |paths: &[String]| paths.iter().filter_map(|path| env.expand(path)).collect();

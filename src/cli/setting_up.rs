@@ -3,7 +3,9 @@
 use std::io;
 use std::path::Path;
 
-use crate::config::{Config, Environment, GateSettings, PrepareSettings, redaction_of};
+use crate::config::{
+    Config, Environment, GateSettings, PrepareSettings, python_path, redaction_of,
+};
 use crate::judge::{Place, run_gates, said};
 use crate::process::Cancel;
 use crate::report::Output;
@@ -27,7 +29,8 @@ pub(super) fn run(
     cancel: &Cancel,
 ) -> anyhow::Result<()> {
     let is_there = |output: &String| root.join(output).symlink_metadata().is_ok();
-    let place = Place::open(root, env.for_product(&config.env, root, None, None));
+    let place =
+        Place::open(root, env.for_product(&config.env, python_path(root, root), None, None));
     let place = place.redacting(redaction_of(env, &config.env));
     let mut output = Output::stderr(env.no_color());
     for step in &config.prepare {

@@ -227,15 +227,15 @@ impl Environment {
         out
     }
 
-    /// Returns the environment of prepare, gates and scenarios, run in the tree at `root`: what
-    /// [`ALLOWED`] names, the variables that `extra` names (those that are set), the tree on
-    /// `PYTHONPATH`, a fixed locale and a dumb terminal.
+    /// Returns the environment of prepare, gates and scenarios: what [`ALLOWED`] names, the variables that
+    /// `extra` names (those that are set), `python_path` (see [`super::python_path`]), a fixed locale and a dumb
+    /// terminal.
     ///
     /// `home` and `tmp` are the child's; none means the person's own.
     pub fn for_product(
         &self,
         extra: &[String],
-        root: &Path,
+        python_path: impl Into<OsString>,
         home: Option<&Path>,
         tmp: Option<&Path>,
     ) -> Variables {
@@ -254,7 +254,7 @@ impl Environment {
             None => out.extend(self.pair("TMPDIR")),
         }
         set_terminal(&mut out);
-        out.insert("PYTHONPATH".into(), root.into());
+        out.insert("PYTHONPATH".into(), python_path.into());
         out.extend(extra.iter().filter_map(|name| self.pair(name)));
         out
     }

@@ -6,6 +6,7 @@ mod agents;
 mod environment;
 mod load;
 mod model;
+mod python;
 mod secrets;
 
 pub use agents::{AGENTS, KnownAgent, agent_names, unknown_effort};
@@ -17,4 +18,5 @@ pub use model::{
     PerDay, PerTurn, PrepareSettings, ReadyPort, ReadySettings, SatisfactionSettings,
     ScenarioSettings, Size, Span, WithoutProgress,
 };
+pub use python::{has_src, python_packages, python_path};
 pub use secrets::redaction_of;

@@ -87,7 +87,7 @@ impl Run {
     pub(super) fn make_workspace_repository(
         &mut self,
         tip: &str,
-        files: Tree,
+        files: &Tree,
         is_exam: &dyn Fn(&TreePath) -> bool,
     ) -> Result<usize, Halt> {
         let (kept, tree) =
@@ -98,7 +98,7 @@ impl Run {
         self.leave_out_copies(&mut base_files)?;
         // A link's target is read as a file's text is.
         let searched = base_files.values().filter(|entry| entry.mode != Mode::Submodule).count();
-        self.make(&kept, &tree, &base_files, (&oid(tip)?, &files))?;
+        self.make(&kept, &tree, &base_files, (&oid(tip)?, files))?;
         Ok(searched)
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::agent::CrashPoint;
 use crate::clock::{Clock as _, Instant, SystemClock, Timestamp};
-use crate::config::{Environment, redaction_of};
+use crate::config::{Environment, python_path, redaction_of};
 use crate::convergence::Totals;
 use crate::event::{BlobRef, RunEvent, Summary, Tier};
 use crate::git::{GitError, Oid, Repo, Signature, Tree};
@@ -139,7 +139,8 @@ impl Run {
     /// The tree can't be set up.
     pub fn place(&mut self) -> Result<Place, Halt> {
         if self.versioned.is_none() {
-            let env = self.env.for_product(&self.frozen.config.env, &self.root, None, None);
+            let python = python_path(&self.root, &self.root);
+            let env = self.env.for_product(&self.frozen.config.env, python, None, None);
             return Ok(Place::open(&self.root, env).redacting(self.secrets_of_product()));
         }
         self.sync_judge()?;
@@ -152,8 +153,9 @@ impl Run {
         private_dir(&paths.judge_tmp)?;
         // Its own path may leave no room for the path of a socket.
         let tmp = if is_moved { PathBuf::from("/tmp") } else { short_name(&paths.judge_tmp) };
-        let vars = env.for_product(&names, &seen, Some(&paths.judge_home), Some(&tmp));
         let root = at.under(&paths.judge);
+        let python = python_path(&root, &seen);
+        let vars = env.for_product(&names, python, Some(&paths.judge_home), Some(&tmp));
         let confined = self.judging(&vars)?;
         let place = Place { confined, seen, ..Place::open(root, vars) };
         Ok(place.redacting(self.secrets_of_product()))

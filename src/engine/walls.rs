@@ -297,7 +297,7 @@ impl Run {
     pub(super) fn stores(&mut self) -> Result<Stores, Halt> {
         let home = self.versioned()?.paths.judge_home.clone();
         let names = &self.frozen.config.env;
-        Ok(Stores::of(&self.env.for_product(names, &self.root, Some(&home), None)))
+        Ok(Stores::of(&self.env.for_product(names, "", Some(&home), None)))
     }
 
     /// Returns how the agent's turn is confined, which reads `stores`; none where it is not.

@@ -144,3 +144,18 @@ fn an_environment_on_the_path_and_a_managers_root_are_seen_whole_without_logins(
     let path = path_with(&product, &format!("{base}/manager/shims:"));
     product.iterate_with(&[], &[("PATH", &path)]).code(0).says("converged");
 }
+
+#[test]
+fn the_packages_of_a_products_src_go_before_those_that_are_installed() {
+    let tested = |value: u8| format!("python3 -B -c \"import words; assert words.two == {value}\"");
+    let turn = format!("{}\necho two = 2 > src/words/__init__.py", tested(1));
+    let product = product(&turn, &tested(2))
+        .file("pyproject.toml", "[project]\nname = \"words\"\nversion = \"1\"\n")
+        .file("src/words/__init__.py", "two = 1\n");
+    let packages = environment(&product);
+    plant(&product, &format!("{packages}/words/__init__.py"), "two = 2\n");
+    let product = product.committed();
+    let path = path_with(&product, "");
+    product.iterate_with(&["--no-agent"], &[("PATH", &path)]).code(1);
+    product.iterate_with(&[], &[("PATH", &path)]).code(0).says("converged");
+}

@@ -8,7 +8,7 @@ use crate::agent::{
     TurnLimits, TurnPaths, TurnRecord, backend, prepare_home, recover, run_turn,
 };
 use crate::clock::{Clock as _, SystemClock, Timestamp};
-use crate::config::{Access, AgentSettings, Config};
+use crate::config::{Access, AgentSettings, Config, has_src, python_path};
 use crate::convergence::{After, Crash, Fund, Patience, TurnAllowance, TurnClass, may_begin};
 use crate::delivery::{Links, Policy};
 use crate::engine::frozen::Frozen;
@@ -364,8 +364,13 @@ fn take_turn(
     };
     let tree = run.works_at()?;
     let mut env = run.env.for_agent(&names, &paths.home, &tmp, &tree);
+    let lies = run.frozen.at.clone().under(&run.versioned()?.paths.workspace);
+    if has_src(&lies) {
+        // As its gates have it, unless the person named another.
+        env.entry("PYTHONPATH".into()).or_insert_with(|| python_path(&lies, &paths.workspace));
+    }
     let mut stores = Vec::new();
-    // Whom nothing confines would write to them: the agent, or, for it to read, what saw the exam.
+    // Whom nothing confines would write to them: the agent, or, for it to read, what is judged.
     if confined && run.walls.judge == Tier::Sandbox {
         let given = run.stores()?;
         given
@@ -528,7 +533,7 @@ fn set_up_workspace(node: &Node, run: &mut Run) -> Result<(usize, usize, usize),
     workspace.sync(&versioned.repo, &tree).map_err(tree_failure("the agent's workspace"))?;
     let root = workspace.root().to_owned();
     run.make_product_dir(&root, owner)?;
-    let of_base = run.make_workspace_repository(&tip, tree, &is_exam)?;
+    let of_base = run.make_workspace_repository(&tip, &tree, &is_exam)?;
     place_in_workspace(run)?;
     let paths = match withheld.as_slice() {
         [] => None,
