@@ -22,7 +22,8 @@ use crate::config::{AgentSettings, Config, Environment, PROXIES};
 use crate::convergence::{Billing, PriceTable};
 use crate::engine::preflight::{LITTLE_ROOM, executes_nothing, rooms, temporary_files, version};
 use crate::engine::{
-    BRANCHES, Base, Differences, RepoState, StartError, Walls, blind, read_specs, without_a_spec,
+    BRANCHES, Base, Differences, RepoState, StartError, Walls, blind, installed_beside, read_specs,
+    without_a_spec,
 };
 use crate::event::Tier;
 use crate::git::{self, GitError, Head, Repo};
@@ -155,6 +156,7 @@ impl<'a> Doctor<'a> {
             _ => None,
         };
         if let Some(config) = &config {
+            self.python(config, walls.as_ref());
             self.network(config);
             self.budget(config);
         }
@@ -709,6 +711,15 @@ impl<'a> Doctor<'a> {
                 self.note("isolation", Mark::Fail, error.to_string(), Some(next));
                 None
             }
+        }
+    }
+
+    /// Says of a product in Python alone what else its tests could import.
+    fn python(&mut self, config: &Config, walls: Option<&Walls>) {
+        let none = Walls::none();
+        let beside = installed_beside(&self.root, config, self.env, walls.unwrap_or(&none));
+        if let Some((found, next)) = beside {
+            self.note("python", Mark::Warn, found, Some(&next));
         }
     }
 

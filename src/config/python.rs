@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// By one of these a tree is a product in Python.
 const PROJECT: [&str; 3] = ["pyproject.toml", "setup.py", "setup.cfg"];
@@ -76,16 +76,15 @@ pub fn has_src(root: &Path) -> bool {
         })
 }
 
-/// Returns the names of the packages of the product in the tree at `root`, sorted, and the directory that they are
-/// in; none where it is no product in Python.
-pub fn python_packages(root: &Path) -> Option<(PathBuf, Vec<String>)> {
-    let in_src = packages_in(&root.join("src"));
-    let (dir, mut names) = match in_src.is_empty() {
-        true => (root.to_owned(), packages_in(root)),
-        false => (root.join("src"), in_src),
-    };
-    names.retain(|name| !BESIDE.contains(&name.as_str()));
-    (is_project(root) && !names.is_empty()).then_some((dir, names))
+/// Returns the names of the packages of the product in the tree at `root`, sorted: those in its `src`, else those
+/// in the root. Empty where it is no product in Python.
+pub fn python_packages(root: &Path) -> Vec<String> {
+    let mut names = packages_in(&root.join("src"));
+    if names.is_empty() {
+        names = packages_in(root);
+    }
+    names.retain(|name| is_project(root) && !BESIDE.contains(&name.as_str()));
+    names
 }
 
 fn is_project(root: &Path) -> bool {
@@ -105,7 +104,7 @@ fn packages_in(dir: &Path) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn check(files: &[(&str, &str)], path: &str, packages: Option<(&str, &[&str])>) {
+    fn check(files: &[(&str, &str)], path: &str, packages: &[&str]) {
         let dir = tempfile::tempdir().unwrap();
         for (file, text) in files {
             let place = dir.path().join(file);
@@ -113,32 +112,27 @@ mod tests {
             fs::write(place, text).unwrap();
         }
         assert_eq!(python_path(dir.path(), Path::new("/t")), path, "{files:?}");
-        let found = python_packages(dir.path());
-        let expected = packages.map(|(below, names)| {
-            (dir.path().join(below), names.iter().map(|&name| name.to_owned()).collect())
-        });
-        assert_eq!(found.map(|(dir, names)| (dir.join(""), names)), expected, "{files:?}");
+        assert_eq!(python_packages(dir.path()), packages, "{files:?}");
     }
 
     #[test]
     fn src_goes_first_where_the_layout_has_it() {
         let package = ("src/words/__init__.py", "");
         for file in ["pyproject.toml", "setup.py", "setup.cfg"] {
-            check(&[(file, ""), package], "/t/src:/t", Some(("src/", &["words"])));
+            check(&[(file, ""), package], "/t/src:/t", &["words"]);
         }
-        check(&[package], "/t", None);
-        check(&[("pyproject.toml", ""), ("src/main.rs", "")], "/t", None);
+        check(&[package], "/t", &[]);
+        check(&[("pyproject.toml", ""), ("src/main.rs", "")], "/t", &[]);
         let flat = [("setup.py", ""), ("words/__init__.py", ""), ("tests/__init__.py", "")];
-        check(&flat, "/t", Some(("", &["words"])));
+        check(&flat, "/t", &["words"]);
     }
 
     #[test]
     fn what_src_would_break_is_left_as_it_is() {
         let package = ("src/words/__init__.py", "");
-        let found: Option<(&str, &[&str])> = Some(("src/", &["words"]));
-        check(&[("setup.py", ""), package, ("src/__init__.py", "")], "/t", found);
-        check(&[("setup.py", "ext_modules=[]"), package], "/t", found);
+        check(&[("setup.py", ""), package, ("src/__init__.py", "")], "/t", &["words"]);
+        check(&[("setup.py", "ext_modules=[]"), package], "/t", &["words"]);
         let shadow = ("src/logging/__init__.py", "");
-        check(&[("setup.py", ""), package, shadow], "/t", Some(("src/", &["logging", "words"])));
+        check(&[("setup.py", ""), package, shadow], "/t", &["logging", "words"]);
     }
 }

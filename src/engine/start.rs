@@ -24,6 +24,7 @@ use crate::wall::{ManagedTree, TreeError, missing_large_files, missing_submodule
 
 use super::base::{Base, MANUAL_PROMPT};
 use super::frozen::{read_earlier, read_specs, without_a_spec};
+use super::installed::installed_beside;
 use super::keys::check_keys;
 use super::preflight;
 use super::repository::Repositories;
@@ -322,6 +323,10 @@ pub fn begin(mut base: Base, request: Request) -> Result<Started, StartError> {
     let agent = if with_agent { Some(check_agent(&frozen, &request.env)?) } else { None };
     if with_agent && frozen.config.budget.max_iterations > 0 {
         notices.extend(specs_are_there(&frozen)?);
+    }
+    if !in_place {
+        let beside = installed_beside(&root, &frozen.config, &request.env, &walls);
+        notices.extend(beside.map(|(found, next)| format!("{found}; {next}")));
     }
     if with_agent {
         notices.extend(preflight::notices(&frozen.config.agent, &request.env, state.dir()));

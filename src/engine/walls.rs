@@ -30,7 +30,7 @@ pub struct Walls {
 
 impl Walls {
     /// Returns those of a run in which nothing is confined.
-    pub(super) fn none() -> Self {
+    pub fn none() -> Self {
         Self { agent: Tier::Copy, judge: Tier::Copy, chosen: None }
     }
 

@@ -156,6 +156,10 @@ fn the_packages_of_a_products_src_go_before_those_that_are_installed() {
     plant(&product, &format!("{packages}/words/__init__.py"), "two = 2\n");
     let product = product.committed();
     let path = path_with(&product, "");
-    product.iterate_with(&["--no-agent"], &[("PATH", &path)]).code(1);
+    let found = "the package `words` is installed on this machine";
+    product.iterate_with(&["--no-agent"], &[("PATH", &path)]).code(1).says(found);
     product.iterate_with(&[], &[("PATH", &path)]).code(0).says("converged");
+    let mut doctor = product.clean(env!("CARGO_BIN_EXE_factory"));
+    doctor.arg("doctor").env("PATH", &path);
+    product.start(doctor).wait().code(0).says("warn  python").says(found);
 }
