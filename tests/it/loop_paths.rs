@@ -138,6 +138,24 @@ fn set_up_in_place_makes_what_is_not_there_and_leaves_what_a_person_made() {
 }
 
 #[test]
+fn a_set_up_command_that_fails_says_its_cause_and_leaves_its_output() {
+    // As pip does: the cause, and a screen of hints behind it.
+    let product = Product::new()
+        .config(
+            "prepare: [{name: deps, run: 'echo error: two packages in a flat layout; \
+             for i in $(seq 40); do echo hint $i; done; exit 7'}]\n",
+        )
+        .scenario("a", "true")
+        .committed();
+    let log = "artifacts/factory/ci_output.log";
+    let ran = product.iterate(&["--no-agent"]).code(3);
+    ran.says(&format!("the set-up command `deps` exited with 7; it wrote ({log}):"))
+        .says("error: two packages in a flat layout\nhint 1\nhint 2\n… 12 lines\nhint 15\n")
+        .says("hint 40");
+    assert!(product.read(log).contains("hint 9\n"));
+}
+
+#[test]
 fn a_run_that_gets_no_better_stalls() {
     let same = "echo more >> notes.txt";
     let product = wants(agent(&[same; 9]), "budget: {max_iterations: 9}\n", &["one", "two"]);

@@ -76,9 +76,12 @@ fn record(
     run.recorder.record(Some(&node.id), event)
 }
 
+/// What gates and a set-up command that failed wrote, in the product.
+pub(super) const CI_OUTPUT: &str = "artifacts/factory/ci_output.log";
+
 /// Opens the log that people follow while the gates run; it holds the last judgement's output.
-fn open_log(root: &Path) -> Result<File, Halt> {
-    let path = root.join("artifacts/factory/ci_output.log");
+pub(super) fn open_log(root: &Path) -> Result<File, Halt> {
+    let path = root.join(CI_OUTPUT);
     path.parent()
         .map_or(Ok(()), std::fs::create_dir_all)
         .and_then(|()| File::create(&path))

@@ -6,6 +6,7 @@
 //! candidate, and what it made for the last one is given to the agent.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -21,14 +22,21 @@ use crate::id::Digest;
 use crate::journal::write_durably;
 use crate::pipeline::{Node, NodeOutcome, Status};
 use crate::process::{self, Call, Keep, Stream};
+use crate::report::scenarios::excerpt;
 use crate::text::TreePath;
 use crate::verdict::{Ending, GateResult, GateStatus};
 use crate::wall::confine::hand_over;
 use crate::wall::way_out::{self, Exit};
 use crate::wall::{copy_entry, remove_tree};
 
+use super::gates::{CI_OUTPUT, open_log};
+
 /// See the module.
 pub(super) struct Prepare;
+
+/// How many lines are told of what a command wrote that failed. Package managers say the cause first, and much
+/// behind it.
+const LINES: usize = 30;
 
 /// Which key of each step a tree holds, by the step's name.
 type Applied = BTreeMap<String, String>;
@@ -164,6 +172,9 @@ fn prepare(
         let feed = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
         text.push_str(&format!("{feed}dark-factory: {narrow}\n"));
     }
+    open_log(&run.root).and_then(|mut log| {
+        log.write_all(text.as_bytes()).map_err(disk("writing", Path::new(CI_OUTPUT)))
+    })?;
     let failure = describe(step, &done.ending, &text);
     let retries_left = run.summary().walk.positions.iter().any(|position| {
         matches!(position.phase, crate::pipeline::Phase::Started { attempt }
@@ -255,13 +266,13 @@ fn describe(step: &PrepareSettings, ending: &Ending, output: &str) -> Halt {
         Ending::Interrupted => "was interrupted".to_owned(),
         Ending::CouldNotStart { why } => format!("could not be started: {why}"),
     };
-    let last: Vec<&str> = output.lines().rev().take(5).collect();
-    let last: Vec<&str> = last.into_iter().rev().collect();
-    Failure::plain(
-        "prepare",
-        format!("the set-up command `{}` {how}; its last lines:\n{}", step.name, last.join("\n")),
-    )
-    .into()
+    let mut message = format!("the set-up command `{}` {how}", step.name);
+    let lines = excerpt("", output, LINES);
+    match lines.is_empty() {
+        true => message.push_str(", and wrote nothing"),
+        false => message.push_str(&format!("; it wrote ({CI_OUTPUT}):\n{}", lines.join("\n"))),
+    }
+    Failure::plain("prepare", message).into()
 }
 
 /// Returns the key under which a step's outputs are kept: the command, the path and blob of each tracked file

@@ -37,7 +37,7 @@ static PROGRESS: LazyLock<Regex> = LazyLock::new(|| {
 /// Returns at most `most` lines of an output, whose first part is `head` where `tail` is not all
 /// of it; empty where nothing is worth a line. A line `… 12 lines` stands for those left out
 /// between the error and the end.
-pub(super) fn excerpt(head: &str, tail: &str, most: usize) -> Vec<String> {
+pub fn excerpt(head: &str, tail: &str, most: usize) -> Vec<String> {
     let mut lines = lines_of(head);
     lines.extend(lines_of(tail));
     let end = lines.len().saturating_sub(most);

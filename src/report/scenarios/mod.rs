@@ -29,6 +29,7 @@ use super::WriteError;
 use super::compare::Comparison;
 
 pub use describe::describe;
+pub use excerpt::excerpt;
 pub use human::{GithubLog, HumanReporter, Manner, summary};
 pub use json::{JsonReporter, JsonlReporter};
 pub use junit::JunitReporter;
