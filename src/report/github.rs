@@ -190,7 +190,7 @@ impl GithubReporter {
         }
         if !detail.ignored.is_empty() {
             let listed = listed(&detail.ignored, LISTED);
-            self.line(&format!("turn {turn}: not delivered: {listed}"));
+            self.line(&format!("turn {turn}: new and ignored by git, so not delivered: {listed}"));
         }
         if let Some(refused) = &detail.refused {
             self.warn(&format!("Turn {turn} was refused"), &one_line(refused, 400));

@@ -211,7 +211,10 @@ impl TerminalReporter {
             );
         }
         if !detail.ignored.is_empty() {
-            self.detail("", &format!("not delivered: {}", listed(&detail.ignored)));
+            self.detail(
+                "",
+                &format!("new and ignored by git, so not delivered: {}", listed(&detail.ignored)),
+            );
         }
     }
 

@@ -545,6 +545,14 @@ fn set_up_commands_run_once_for_unchanged_inputs_and_their_outputs_are_copies() 
 }
 
 #[test]
+fn what_git_ignores_is_named_with_the_reason() {
+    let product = agent(&["touch a.log && echo two >> words.txt"]).file(".gitignore", "*.log\n");
+    let product = wants(product, "", &["one", "two"]);
+    let ran = product.iterate(&[]).code(0);
+    ran.says("new and ignored by git, so not delivered: a.log");
+}
+
+#[test]
 fn outputs_that_git_does_not_ignore_are_there_at_every_judgement_and_never_delivered() {
     let product = agent(&["ls deps/lib && echo two >> words.txt"]);
     let more = "prepare:\n  - {name: deps, run: mkdir -p deps && touch deps/lib, inputs: [words.lock], outputs: [deps]}\n\
