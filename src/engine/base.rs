@@ -220,7 +220,7 @@ impl Base {
         let Some(committed) = &self.committed else { return Vec::new() };
         let Ok(set) = discover(&self.root, &config.scenarios.dir) else { return Vec::new() };
         let has = |file: &str| {
-            TreePath::parse(self.at.path(file)).is_ok_and(|path| committed.tree.contains_key(&path))
+            TreePath::parse(self.at.path(file)).is_ok_and(|path| leads_to(&committed.tree, &path))
         };
         set.entries.into_iter().map(|entry| entry.file).filter(|file| !has(file)).collect()
     }
@@ -236,6 +236,11 @@ impl Base {
         let mut paths: BTreeSet<TreePath> = repo.dirty_paths()?.into_iter().collect();
         let only = self.only_in_checkout(config);
         paths.extend(only.iter().filter_map(|file| TreePath::parse(self.at.path(file)).ok()));
+        // Of what git ignores it says nothing.
+        let named = [FILE, &config.agent.prompt].into_iter().chain(Config::MAKEFILES);
+        let lying = named.filter(|name| self.root.join(name).is_file());
+        let lying = lying.filter_map(|name| TreePath::parse(self.at.path(name)).ok());
+        paths.extend(lying.filter(|path| !leads_to(&committed.tree, path)));
         differing(&paths, config, &self.at, committed.commit.short())
     }
 }
@@ -248,6 +253,15 @@ impl Committed {
             ManagedTree::open(&scratch.path().join("files"), &scratch.path().join("manifest"))?;
         Ok(Self { commit: commit.clone(), tree: repo.list(commit)?, files, _scratch: scratch })
     }
+}
+
+/// Returns whether a tree has something at a path, or a link on the way to it.
+fn leads_to(tree: &Tree, path: &TreePath) -> bool {
+    let bytes = path.as_bytes();
+    let slashes = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    let mut above = slashes.filter_map(|at| TreePath::parse(&bytes[..at]).ok());
+    let is_link = |path: TreePath| tree.get(&path).is_some_and(|one| one.mode == Mode::Symlink);
+    tree.contains_key(path) || above.any(is_link)
 }
 
 /// Returns the part of a tree that is at or below `names`, or that `matches` takes, with what its links lead to.
@@ -414,6 +428,20 @@ mod tests {
                 "2 changes are in the checkout not committed (scenarios/support.sh, src/a); the run works from commit abc1234",
             ],
         );
+    }
+
+    #[test]
+    fn a_file_behind_a_link_is_in_the_tree() {
+        let fixture = fixture(ObjectFormat::Sha1);
+        let changes =
+            [fixture.set("scenarios", Mode::Symlink, b"exam"), fixture.set("a/b", Mode::File, b"")];
+        let tree = fixture.repo.write_tree(None, &changes).unwrap();
+        let tree = fixture.repo.list(&tree).unwrap();
+        for (file, expected) in
+            [("scenarios/x/y.md", true), ("a/b", true), ("a/c", false), ("scenarios-b", false)]
+        {
+            assert_eq!(leads_to(&tree, &path(file)), expected, "{file}");
+        }
     }
 
     #[test]

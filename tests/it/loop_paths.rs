@@ -545,6 +545,25 @@ fn set_up_commands_run_once_for_unchanged_inputs_and_their_outputs_are_copies() 
 }
 
 #[test]
+fn settings_that_git_ignores_are_said_not_to_be_read() {
+    let product = Product::new().file(".gitignore", "/dark-factory.yaml\n/Makefile\n");
+    let product = product.scenario("a", "true").committed();
+    let product = product.config("").file("Makefile", "test:\n\tfalse\n");
+    let said =
+        "Makefile and dark-factory.yaml differ in the checkout; the run takes them from commit";
+    product.iterate(&["--no-agent"]).code(0).says(said);
+}
+
+#[test]
+fn scenarios_behind_a_link_that_is_committed_are_no_difference() {
+    let product = Product::new().config("").file("exam/a.md", "");
+    std::os::unix::fs::symlink("exam", product.path("scenarios")).unwrap();
+    let product = product.scenario("a", "true").committed();
+    let ran = product.iterate(&["--no-agent"]).code(0);
+    assert!(!ran.stderr.contains("in the checkout"), "{}", ran.stderr);
+}
+
+#[test]
 fn what_git_ignores_is_named_with_the_reason() {
     let product = agent(&["touch a.log && echo two >> words.txt"]).file(".gitignore", "*.log\n");
     let product = wants(product, "", &["one", "two"]);
