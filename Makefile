@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo agents test-agents nightly fixtures test attacks lint typecheck factory-local factory-status run-scenarios compile-feedback bench bench-peers fuzz install
+.PHONY: help setup build demo agents test-agents nightly fixtures recipes test attacks lint typecheck factory-local factory-status run-scenarios compile-feedback bench bench-peers fuzz install
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' Makefile
@@ -19,6 +19,9 @@ agents: ## Install the real agents that the tests drive, pinned, into target/age
 
 fixtures: build ## Judge products that need PostgreSQL and Chromium (examples/fixtures/setup.sh installs them)
 	./examples/fixtures/run.sh target/release
+
+recipes: build ## Run the recipes of docs/recipes.md with real package managers (RECIPE=uv for one)
+	./examples/recipes/run.py $(RECIPE)
 
 test: ## Run the tests
 	cargo test --locked --features model-server --lib --bins --test it --test attacks

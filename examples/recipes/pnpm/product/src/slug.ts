@@ -1,0 +1,5 @@
+import anyAscii from 'any-ascii'
+
+export function slug(title: string): string {
+  return anyAscii(title).replaceAll(' ', '-')
+}

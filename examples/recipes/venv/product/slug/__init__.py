@@ -1,0 +1,5 @@
+from anyascii import anyascii
+
+
+def slug(title: str) -> str:
+    return anyascii(title).replace(" ", "-")

@@ -1,0 +1,5 @@
+import sys
+
+from slug import slug
+
+print(slug(sys.argv[1]))
