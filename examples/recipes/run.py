@@ -155,6 +155,7 @@ NEEDS = {
     "pnpm": need_pnpm,
     "rust": lambda: need("cargo", "cc"),
     "c": lambda: need("cc", "make"),
+    "monorepo": need_node,
     "go": lambda: need_debian("go", "golang-go"),
     "java": lambda: need_debian("javac", "default-jdk-headless"),
 }

@@ -1,0 +1,5 @@
+import anyAscii from 'any-ascii'
+
+export function plain(text) {
+  return anyAscii(text)
+}

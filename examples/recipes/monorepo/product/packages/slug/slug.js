@@ -1,0 +1,5 @@
+import { plain } from '@example/letters'
+
+export function slug(title) {
+  return plain(title).replaceAll(' ', '-')
+}
