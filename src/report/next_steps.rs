@@ -60,6 +60,13 @@ pub fn next_steps(summary: &Summary, active: bool, newest: bool) -> Vec<NextStep
             show(" --feedback", "what it could not get past"),
             step("iterate".to_owned(), "begins a new run"),
         ],
+        // Scenarios were never judged: no spec is to be blamed here either.
+        Some(Outcome::Stalled) if summary.best().is_some_and(|(_, best)| !best.gates_passed) => {
+            vec![
+                show(" --feedback", "which gate it could not get past: it failed at the base too"),
+                step("iterate".to_owned(), "begins a new run"),
+            ]
+        }
         Some(Outcome::Stalled) => vec![
             show(" --feedback", "what it could not get past; make specs or scenarios clearer"),
             step("iterate".to_owned(), "begins a new run"),
@@ -206,6 +213,17 @@ mod tests {
         check(&run, false, &["factory show", "factory show --feedback", "iterate"]);
         let steps = next_steps(&run.summary(), false, true);
         assert!(steps.iter().all(|step| !step.why.contains("specs")), "{steps:?}");
+    }
+
+    #[test]
+    fn a_run_that_no_candidate_passed_the_gates_of_blames_the_gate() {
+        let mut run = TestRun::begin("20261120-091500-0001");
+        run.closed("aa", None, false);
+        run.turn("done").accepted("bb", &["x"], &[]).closed("bb", None, false);
+        run.finished(Decision::Stalled { steps: 1 });
+        check(&run, false, &["factory show --feedback", "iterate"]);
+        let why = &next_steps(&run.summary(), false, true)[0].why;
+        assert_eq!(why, "which gate it could not get past: it failed at the base too");
     }
 
     #[test]
