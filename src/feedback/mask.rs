@@ -255,7 +255,8 @@ impl Mask {
             let whole = whole_words(view, range.clone());
             let free = (is_told(&range) && !self.is_kept(&view[range.clone()]))
                 || self.is_free(view, &whole, &values)
-                || self.is_own_path(&view[whole.clone()]);
+                || self.is_own_path(&view[whole.clone()])
+                || self.is_own_path(&view[without_letters(view, range)]);
             if !free {
                 hit[whole].fill(true);
             }
@@ -568,6 +569,19 @@ fn whole_words(view: &[Seen], range: Range<usize>) -> Range<usize> {
     start..end
 }
 
+/// Returns a range without the few letters at its ends that belong to words which it holds no more of: of
+/// `build` before `web/shop` the `d` that an evaluation's `cd web/shop` has there, too.
+fn without_letters(view: &[Seen], range: Range<usize>) -> Range<usize> {
+    let begins = |at: &usize| !one_word(view, *at);
+    let start = (range.start..range.end.min(range.start + PIECE)).find(begins);
+    let end =
+        (range.start.max((range.end + 1).saturating_sub(PIECE))..=range.end).rev().find(begins);
+    match (start, end) {
+        (Some(start), Some(end)) if start < end => start..end,
+        _ => range,
+    }
+}
+
 /// Returns where the words of a run stand in it.
 fn words(run: &[Seen]) -> impl Iterator<Item = Range<usize>> {
     let starts = (0..run.len()).filter(|at| is_word(run[*at].c) && !one_word(run, *at));
@@ -836,6 +850,22 @@ mod tests {
     #[track_caller]
     fn check_knowing(mask: &Mask, output: &str, expected: &str) {
         assert_eq!(mask.apply(output).text, expected, "{output}");
+    }
+
+    #[test]
+    fn a_path_of_the_tree_is_told_beside_words_that_share_letters_with_the_exam() {
+        let code = "set -e\ncd web/storefront && node check.js --strict\n";
+        let mask = knowing(code, "", &[("web/storefront/package.json", "{}")]);
+        for output in [
+            "web/storefront build$ unbuild\nweb/storefront build: done",
+            "- Expected\nweb/storefront test: + Received\nweb/storefront not found",
+        ] {
+            check_knowing(&mask, output, output);
+        }
+        check_knowing(&mask, "+ cd web/storefront && node check.js", "+ [masked]");
+        check_knowing(&mask, "second web/storefront && node check.js", "[masked]");
+        let without = knowing(code, "", &[]);
+        check_knowing(&without, "unbuild\nweb/storefront", "[masked]\n[masked]");
     }
 
     #[test]
