@@ -583,6 +583,30 @@ fn outputs_that_git_does_not_ignore_are_there_at_every_judgement_and_never_deliv
 }
 
 #[test]
+fn what_set_up_left_in_its_home_is_there_in_the_next_run_too() {
+    let step = |name: &str| {
+        format!(
+            "{{name: {name}, run: 'mkdir -p {name} ~/.cache; echo {name} > ~/.cache/{name}', inputs: [{name}.lock], outputs: [{name}]}}"
+        )
+    };
+    for isolation in ["{}", "{agent: copy, judge: copy}"] {
+        let product = Product::new().file("a.lock", "").file("b.lock", "");
+        let product = product.config(&format!(
+            "prepare: [{}, {}]\ngates: [{{name: offline, run: cat ~/.cache/a ~/.cache/b}}]\nisolation: {isolation}\n",
+            step("a"),
+            step("b")
+        ));
+        let product = product.scenario("a", "cat ~/.cache/a ~/.cache/b").committed();
+        product.iterate(&["--no-agent"]).code(0);
+        // Where the tree lies elsewhere in each run, what was made for one is not for another.
+        let kept = if isolation == "{}" { "b kept" } else { "" };
+        product.iterate(&["--no-agent"]).code(0).says("offline ok").says(kept);
+        // One of them anew, beside what the other left.
+        product.file("a.lock", "2\n").committed().iterate(&["--no-agent"]).code(0);
+    }
+}
+
+#[test]
 fn a_tracked_file_among_outputs_is_the_candidates_and_the_agents_to_change() {
     let turns = [
         "grep -qx made deps/lib; echo 2 > deps/own; echo mine > deps/extra; chmod +x deps/lib",

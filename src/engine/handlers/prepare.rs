@@ -15,7 +15,7 @@ use regex::Regex;
 use crate::config::PrepareSettings;
 use crate::delivery::{Found, What};
 use crate::engine::run::{applied_in_judge, private_dir};
-use crate::engine::{Failure, Halt, Handler, Run};
+use crate::engine::{Failure, Halt, Handler, Run, RunPaths};
 use crate::event::{Contact, Label, RunEvent, SetupNetwork};
 use crate::git::{ObjectFormat, Tree, blob_id, blob_id_of};
 use crate::id::Digest;
@@ -27,7 +27,7 @@ use crate::text::TreePath;
 use crate::verdict::{Ending, GateResult, GateStatus};
 use crate::wall::confine::hand_over;
 use crate::wall::way_out::{self, Exit};
-use crate::wall::{copy_entry, remove_tree};
+use crate::wall::{copy_entry, copy_tree, remove_tree};
 
 use super::gates::{CI_OUTPUT, open_log};
 
@@ -94,7 +94,9 @@ fn prepare(
         return finish(node, run, index, None);
     }
     if !step.inputs.is_empty() && !step.outputs.is_empty() && cached.is_dir() {
-        place_outputs(step, &cached, &judge, run.walls.judge_user())?;
+        let user = run.walls.judge_user();
+        place_outputs(step, &cached, &judge, user)?;
+        place_home(&cached, &paths, &key, user)?;
         applied.insert(step.name.clone(), key);
         write_applied(&applied_file, &applied)?;
         return finish(node, run, index, None);
@@ -159,9 +161,10 @@ fn prepare(
         if !step.outputs.is_empty() && step.inputs.is_empty() {
             let last = last_outputs(&paths.dir, index);
             remove_tree(&last).map_err(disk("removing", &last))?;
-            keep_outputs(step, &judge, &last)?;
+            keep_outputs(step, &judge, &last, None)?;
         } else if !step.outputs.is_empty() {
-            keep_outputs(step, &judge, &cached)?;
+            keep_outputs(step, &judge, &cached, Some(&paths.judge_home))?;
+            has_home(&paths.dir, &key)?;
         }
         applied.insert(step.name.clone(), key);
         write_applied(&applied_file, &applied)?;
@@ -436,8 +439,16 @@ fn last_outputs(dir: &Path, step: usize) -> PathBuf {
     dir.join("prepared").join(step.to_string())
 }
 
-/// Copies a step's outputs out of the judge tree, all of them or none.
-fn keep_outputs(step: &PrepareSettings, from: &Path, to: &Path) -> Result<(), Halt> {
+/// Where among kept outputs that stands which a step and those before it left in their home: no output is there.
+const KEPT_HOME: &str = ".git/home";
+
+/// Copies a step's outputs out of the judge tree, and with them a home, all of them or none.
+fn keep_outputs(
+    step: &PrepareSettings,
+    from: &Path,
+    to: &Path,
+    home: Option<&Path>,
+) -> Result<(), Halt> {
     let parent = to.parent().unwrap_or(to);
     private_dir(parent)?;
     let stage = tempfile::Builder::new()
@@ -450,6 +461,11 @@ fn keep_outputs(step: &PrepareSettings, from: &Path, to: &Path) -> Result<(), Ha
             copy(&source, &target)?;
         }
     }
+    if let Some(home) = home.filter(|home| home.is_dir()) {
+        let place = stage.path().join(KEPT_HOME);
+        private_dir(place.parent().unwrap_or(&place))?;
+        copy_tree(home, &place).map_err(disk("copying to", &place))?;
+    }
     match std::fs::rename(stage.path(), to) {
         Ok(()) => {
             let _ = stage.keep();
@@ -459,6 +475,50 @@ fn keep_outputs(step: &PrepareSettings, from: &Path, to: &Path) -> Result<(), Ha
         Err(_) if to.is_dir() => Ok(()),
         Err(error) => Err(disk("making", to)(error)),
     }
+}
+
+/// Puts into the judge's home what a step that is not run left there: gates may need of it what the outputs don't
+/// hold, as packages in a cache. What is there stays.
+fn place_home(
+    kept: &Path,
+    paths: &RunPaths,
+    key: &str,
+    owner: Option<(u32, u32)>,
+) -> Result<(), Halt> {
+    let (from, to) = (kept.join(KEPT_HOME), &paths.judge_home);
+    if from.is_dir() && !paths.dir.join(HOMES).join(key).exists() {
+        private_dir(to)?;
+        fill(&from, to)?;
+        if let Some(owner) = owner {
+            hand_over(to, owner).map_err(disk("handing over", to))?;
+        }
+        has_home(&paths.dir, key)?;
+    }
+    Ok(())
+}
+
+/// The directory of a run that has a file for each key whose home is in the judge's.
+const HOMES: &str = "prepare-homes";
+
+fn has_home(run_dir: &Path, key: &str) -> Result<(), Halt> {
+    let dir = run_dir.join(HOMES);
+    private_dir(&dir)?;
+    std::fs::write(dir.join(key), "").map_err(disk("writing", &dir))
+}
+
+/// Copies what `to` has not, directory by directory; a link is never followed.
+fn fill(from: &Path, to: &Path) -> Result<(), Halt> {
+    for entry in std::fs::read_dir(from).map_err(disk("reading", from))? {
+        let name = entry.map_err(disk("reading", from))?.file_name();
+        let (source, target) = (from.join(&name), to.join(&name));
+        let is_dir = |path: &Path| path.symlink_metadata().is_ok_and(|found| found.is_dir());
+        if target.symlink_metadata().is_err() {
+            copy(&source, &target)?;
+        } else if is_dir(&source) && is_dir(&target) {
+            fill(&source, &target)?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns whether no output is missing in a tree that was given them: what runs there may have
@@ -578,7 +638,7 @@ mod tests {
         std::fs::write(tree.join("out/got"), "1").unwrap();
         std::os::unix::fs::symlink("out/got", tree.join("link")).unwrap();
         let step = PrepareSettings { outputs: vec!["out/got".into(), "link".into()], ..step() };
-        keep_outputs(&step, &tree, &kept).unwrap();
+        keep_outputs(&step, &tree, &kept, None).unwrap();
         let to = dir.path().join("to");
         std::fs::create_dir(&to).unwrap();
         place_outputs(&step, &kept, &to, None).unwrap();
@@ -592,7 +652,7 @@ mod tests {
         let (tree, kept) = (dir.path().join("tree"), dir.path().join("cache/key"));
         std::fs::create_dir_all(tree.join("node_modules/a")).unwrap();
         std::fs::write(tree.join("node_modules/a/x"), "1").unwrap();
-        keep_outputs(&step(), &tree, &kept).unwrap();
+        keep_outputs(&step(), &tree, &kept, None).unwrap();
         std::fs::write(tree.join("node_modules/a/x"), "spoilt").unwrap();
         std::fs::write(tree.join("node_modules/stray"), "2").unwrap();
         place_outputs(&step(), &kept, &tree, None).unwrap();
