@@ -163,8 +163,8 @@ fn link_to(target: &Path, place: &Path) -> io::Result<()> {
 /// which can be large; leaves out links, what this user can't read, and what has a login in it.
 fn copy(from: &Path, place: &Path) -> io::Result<()> {
     if !from.is_dir() {
-        let is_wanted = fs::symlink_metadata(place).is_err() && fs::File::open(from).is_ok();
-        return match is_wanted && !holds_login(from) {
+        let is_wanted = fs::symlink_metadata(place).is_err() && !holds_login(from);
+        return match is_wanted {
             true => fs::copy(from, place).map(|_| ()),
             false => Ok(()),
         };
@@ -268,6 +268,19 @@ mod tests {
         fs::write(homes.at("judge/.cargo/config.toml"), mirror).unwrap();
         homes.give(&[]);
         assert_eq!(homes.read(".cargo/config.toml").as_deref(), Some(mirror));
+    }
+
+    #[test]
+    fn a_pipe_that_a_set_up_command_left_is_not_waited_for() {
+        let homes = Homes::with(&[(".cargo/registry/index/r/a", "a")]);
+        for pipe in [".cargo/config.toml", ".cargo/registry/index/r/b"] {
+            let pipe = homes.at("judge").join(pipe);
+            let mode = rustix::fs::Mode::from_raw_mode(0o600);
+            rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, mode).unwrap();
+        }
+        homes.give(&[]);
+        assert_eq!(homes.read(".cargo/registry/index/r/a").as_deref(), Some("a"));
+        assert!(!homes.at("agent/.cargo/config.toml").exists());
     }
 
     #[test]

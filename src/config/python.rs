@@ -47,6 +47,9 @@ const STANDARD: [&str; 24] = [
     "types",
 ];
 
+/// No file that says how a product is built has more bytes.
+const LONGEST: u64 = 1 << 20;
+
 /// Directories of a product's root that hold no package of it.
 const BESIDE: [&str; 6] = ["test", "tests", "docs", "examples", "scripts", "tools"];
 
@@ -71,7 +74,7 @@ pub fn has_src(root: &Path) -> bool {
         && !src.join("__init__.py").exists()
         && !packages.iter().any(|name| STANDARD.contains(&name.as_str()))
         && !PROJECT.iter().any(|file| {
-            let text = fs::read_to_string(root.join(file)).unwrap_or_default();
+            let text = text_of(&root.join(file)).unwrap_or_default();
             EXTENSIONS.iter().any(|word| text.contains(word))
         })
 }
@@ -85,6 +88,13 @@ pub fn python_packages(root: &Path) -> Vec<String> {
     }
     names.retain(|name| is_project(root) && !BESIDE.contains(&name.as_str()));
     names
+}
+
+/// Returns what stands in a file; none where there is none of a sane size: the tree may be an agent's, and what is
+/// no file would be waited for.
+fn text_of(file: &Path) -> Option<String> {
+    let found = fs::metadata(file).ok()?;
+    (found.is_file() && found.len() <= LONGEST).then(|| fs::read_to_string(file).ok())?
 }
 
 fn is_project(root: &Path) -> bool {
@@ -125,6 +135,18 @@ mod tests {
         check(&[("pyproject.toml", ""), ("src/main.rs", "")], "/t", &[]);
         let flat = [("setup.py", ""), ("words/__init__.py", ""), ("tests/__init__.py", "")];
         check(&flat, "/t", &["words"]);
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("src/words")).unwrap();
+        fs::write(dir.path().join("src/words/__init__.py"), "").unwrap();
+        fs::write(dir.path().join("pyproject.toml"), "").unwrap();
+        let pipe = dir.path().join("setup.cfg");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, mode).unwrap();
+        assert!(has_src(dir.path()));
     }
 
     #[test]

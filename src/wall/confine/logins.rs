@@ -72,8 +72,11 @@ pub(super) fn logins_below(root: &Path) -> Vec<PathBuf> {
 }
 
 /// Returns whether a file has a login in it: in an address, or, where its name is one of settings, by the name of
-/// one. What can't be read is taken to.
+/// one. What can't be read is taken to, and what is no file, which would be waited for.
 pub fn holds_login(file: &Path) -> bool {
+    if !fs::metadata(file).is_ok_and(|found| found.is_file()) {
+        return true;
+    }
     let mut bytes = Vec::new();
     let read = File::open(file).and_then(|file| file.take(LOOKED_AT).read_to_end(&mut bytes));
     let text = String::from_utf8_lossy(&bytes);

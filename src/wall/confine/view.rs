@@ -262,7 +262,7 @@ fn behind(programs: &Path, home: Option<&Path>) -> Vec<PathBuf> {
     {
         out.extend(["lib", "libexec"].map(|name| prefix.join(name)));
     }
-    let text = |path: &Path| fs::read_to_string(path).ok();
+    let text = |path: &Path| path.is_file().then(|| fs::read_to_string(path).ok())?;
     for dir in both(programs) {
         let all = roots(&dir, &|path| path.exists(), &text);
         out.extend(all.into_iter().filter(|root| home.is_none_or(|home| home != root)));
