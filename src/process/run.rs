@@ -571,10 +571,12 @@ mod tests {
 
     #[test]
     fn a_child_that_another_thread_is_starting_is_no_leak_of_this_one() {
-        let begun = std::sync::OnceLock::new();
+        let (begun, dir) = (std::sync::OnceLock::new(), tempfile::tempdir().unwrap());
+        let copied = dir.path().join("copied");
+        let script = format!("echo $$; until [ -e {} ]; do sleep 0.01; done", copied.display());
         std::thread::scope(|scope| {
             let first = scope.spawn(|| {
-                run(&bash("echo $$; sleep 0.2"), &Cancel::never(), &mut |_, bytes| {
+                run(&bash(&script), &Cancel::never(), &mut |_, bytes| {
                     begun.get_or_init(|| String::from_utf8_lossy(bytes).trim().to_owned());
                 })
             });
@@ -585,6 +587,7 @@ mod tests {
                     .write(true)
                     .open(format!("/proc/{pid}/fd/1"))
                     .unwrap();
+                std::fs::write(&copied, "").unwrap();
                 std::thread::sleep(Duration::from_millis(800));
                 drop(copy);
                 Err(std::io::ErrorKind::NotFound.into())
