@@ -172,8 +172,8 @@ struct Product {
     at: Subtree,
 }
 
-/// Returns the root of the product, absolute and without links: `workdir` if it is given, else the first
-/// directory from the current one up that has settings or is a git repository's top, else the current one.
+/// Returns the root of the product, absolute and without links: `workdir` if it is given, else, in a git repository, the
+/// first directory from the current one up that has settings or is the top, else the current one.
 ///
 /// # Errors
 /// `workdir` is no directory.
@@ -189,9 +189,12 @@ pub fn product_root(workdir: Option<&Path>, env: &Environment) -> anyhow::Result
             dir
         }
         None => {
-            let marks = [config::FILE, "dark-factory.yml", ".git"];
-            let is_product = |dir: &&Path| marks.iter().any(|mark| dir.join(mark).exists());
-            here.ancestors().find(is_product).unwrap_or(here).to_owned()
+            let has = |dir: &Path, names: &[&str]| names.iter().any(|one| dir.join(one).exists());
+            let is_product = |dir: &&Path| has(dir, &[config::FILE, "dark-factory.yml", ".git"]);
+            // What lies above a directory without a repository is no business of it.
+            let product = here.ancestors().find(is_product);
+            let in_repository = here.ancestors().any(|dir| has(dir, &[".git"]));
+            product.filter(|_| in_repository).unwrap_or(here).to_owned()
         }
     };
     fs::canonicalize(&root).with_context(|| format!("can't use the directory `{}`", root.display()))

@@ -224,3 +224,11 @@ fn a_directory_that_is_no_product_is_not_taken_for_the_top_in_silence() {
     let ran = product.iterate(&["--no-agent", "--workdir", "packages/w"]).code(0);
     ran.says("judging    packages/w");
 }
+
+#[test]
+fn without_a_repository_nothing_above_is_the_product() {
+    let product = Product::bare().config("").scenario("top", "true");
+    product.write("below/scenarios/own.md", scenario("own", "true"));
+    let ran = run_in(&product, "below", RUN_SCENARIOS, &["--list"]).code(0).says("own");
+    assert!(!ran.stdout.contains("top"), "{}", ran.stdout);
+}
