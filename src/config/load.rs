@@ -175,7 +175,11 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Config, ConfigError> {
     parse_at(file, bytes, &Subtree::default())
 }
 
-fn parse_at(file: &str, bytes: &[u8], at: &Subtree) -> Result<Config, ConfigError> {
+/// Reads settings of a product that lies at `at` in its repository; `file` names them in errors.
+///
+/// # Errors
+/// What they say makes no sense; every such place is named.
+pub fn parse_at(file: &str, bytes: &[u8], at: &Subtree) -> Result<Config, ConfigError> {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {

@@ -11,7 +11,7 @@ mod secrets;
 
 pub use agents::{AGENTS, KnownAgent, agent_names, unknown_effort};
 pub use environment::{ALLOWED, Audience, Environment, EnvironmentError, PROXIES, Variables};
-pub use load::{ConfigError, FILE, Loaded, load, load_at, parse, read, subtree_of};
+pub use load::{ConfigError, FILE, Loaded, load, load_at, parse, parse_at, read, subtree_of};
 pub use model::{
     Access, AgentSettings, Budget, Config, DeliverySettings, FallbackSettings, FeedbackSettings,
     FixtureScope, FixtureSettings, GateSettings, Isolation, Jobs, Keys, LoginSettings, Network,

@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use dark_factory::agent::BACKENDS;
 use dark_factory::clock::Timestamp;
-use dark_factory::config::{Config, GateSettings, PrepareSettings, Span, parse as parse_config};
+use dark_factory::config::{
+    Config, GateSettings, PrepareSettings, Span, parse as parse_config, parse_at,
+};
 use dark_factory::convergence::TurnClass;
 use dark_factory::feedback::rules::{End, Evidence, RULES};
 use dark_factory::id::ScenarioId;
 use dark_factory::report::results::Results;
 use dark_factory::scenario::{CHECKS, FrontMatter, Severity, Visibility, parse as parse_scenario};
+use dark_factory::text::Subtree;
 use dark_factory::verdict::{Attempt, Ending, Judged, Verdict, satisfaction};
 use regex::Regex;
 use serde_json::Value;
@@ -604,9 +607,11 @@ fn every_key_of_a_fixture_is_documented_with_its_default() {
 
 #[test]
 fn examples_of_settings_are_valid() {
+    // A product may lie in a directory, and its paths climb.
+    let at = Subtree::between(Path::new("/r"), Path::new("/r/packages/x")).unwrap();
     for path in documents() {
         for example in fences(&read(&path), "yaml") {
-            if let Err(error) = parse_config(&path, example.as_bytes()) {
+            if let Err(error) = parse_at(&path, example.as_bytes(), &at) {
                 // A workflow is YAML too.
                 assert!(example.contains("jobs:"), "{path}: {error}\n{example}");
             }
