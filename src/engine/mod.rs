@@ -11,6 +11,7 @@ mod installed;
 mod keeping;
 mod keys;
 mod logins;
+mod outputs;
 pub mod preflight;
 mod receipt;
 mod recorder;

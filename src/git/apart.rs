@@ -119,7 +119,7 @@ impl Repo {
         let last = commits[commits.len() - 1].clone();
         self.pack_apart(apart.objects, &commits)?;
         let conversions = self.conversions(files)?;
-        self.lay_out(apart, conversions.as_ref()).map_err(io_at(apart.git_dir))?;
+        self.lay_out(apart, conversions.as_ref()).map_err(GitError::writing(apart.git_dir))?;
         let made = self.beside(apart.git_dir)?;
         let mut refs = vec![format!("{last} refs/heads/{}\n", apart.branch)];
         for tag in apart.tags {
@@ -134,11 +134,12 @@ impl Repo {
             refs.push(format!("{target} refs/tags/{name}\n{line}"));
         }
         let refs = format!("# pack-refs with: peeled fully-peeled sorted \n{}", refs.concat());
-        fs::write(apart.git_dir.join("packed-refs"), refs).map_err(io_at(apart.git_dir))?;
+        fs::write(apart.git_dir.join("packed-refs"), refs)
+            .map_err(GitError::writing(apart.git_dir))?;
         let within =
             |command: &str| made.plumbing(command).envs([("GIT_WORK_TREE", apart.work_tree)]);
         let placed = apart.git_dir.join("index");
-        fs::rename(&index, &placed).map_err(io_at(&placed))?;
+        fs::rename(&index, &placed).map_err(GitError::writing(&placed))?;
         // It exits with 1 where a file is not as the commit has it, which is no failure of this.
         answer(&within("update-index").args(["-q", "--refresh"]), "update-index")?;
         if conversions.is_some() {
@@ -157,7 +158,9 @@ impl Repo {
         index.push("-index");
         let index = PathBuf::from(index);
         let is_gone = |done: io::Result<()>| match done {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_at(git_dir)(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(GitError::writing(git_dir)(error))
+            }
             _ => Ok(()),
         };
         is_gone(fs::remove_file(&index))?;
@@ -166,7 +169,7 @@ impl Repo {
         }
         is_gone(fs::remove_dir_all(git_dir))?;
         if let Some(parent) = git_dir.parent() {
-            fs::create_dir_all(parent).map_err(io_at(parent))?;
+            fs::create_dir_all(parent).map_err(GitError::writing(parent))?;
         }
         Ok(index)
     }
@@ -187,9 +190,10 @@ impl Repo {
     fn pack_apart(&self, objects: &Path, commits: &[Oid]) -> Result<(), GitError> {
         let packs = objects.join("pack");
         for dir in [objects, &packs, &objects.join("info")] {
-            fs::create_dir_all(dir).map_err(io_at(dir))?;
+            fs::create_dir_all(dir).map_err(GitError::writing(dir))?;
             // Whoever works there may be another user.
-            fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).map_err(io_at(dir))?;
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o755))
+                .map_err(GitError::writing(dir))?;
         }
         // Which pack holds which commit.
         let names = objects.join("packed");
@@ -222,19 +226,19 @@ impl Repo {
             };
             list.push_str(&format!("{commit} {pack}\n"));
         }
-        for entry in fs::read_dir(&packs).map_err(io_at(&packs))? {
-            let path = entry.map_err(io_at(&packs))?.path();
+        for entry in fs::read_dir(&packs).map_err(GitError::writing(&packs))? {
+            let path = entry.map_err(GitError::writing(&packs))?.path();
             let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
             let pack = stem.unwrap_or_default().trim_start_matches("pack-").to_owned();
             if !list.lines().any(|line| line.ends_with(&pack)) {
-                fs::remove_file(&path).map_err(io_at(&path))?;
+                fs::remove_file(&path).map_err(GitError::writing(&path))?;
             } else {
                 // Whatever the person's settings and mask make of it.
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o444))
-                    .map_err(io_at(&path))?;
+                    .map_err(GitError::writing(&path))?;
             }
         }
-        fs::write(&names, list).map_err(io_at(&names))
+        fs::write(&names, list).map_err(GitError::writing(&names))
     }
 
     /// Lays out a git directory without objects, refs and index. Of a file its time and size alone count: who owns
@@ -287,11 +291,6 @@ fn changes(from: &Tree, to: &Tree) -> Vec<Change> {
             Change::Set { path: path.clone(), mode: entry.mode, oid: entry.oid.clone() }
         });
     gone.chain(new).collect()
-}
-
-fn io_at(path: &Path) -> impl FnOnce(io::Error) -> GitError + use<> {
-    let path: PathBuf = path.to_owned();
-    move |source| GitError::Io { doing: format!("write `{}`", path.display()), source }
 }
 
 #[cfg(test)]

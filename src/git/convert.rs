@@ -96,7 +96,7 @@ impl Repo {
         let conversions =
             Conversions { repo: self.clone(), place, settings, info, files, fingerprint };
         let top = conversions.top();
-        fs::create_dir(&top).map_err(io_at(&top))?;
+        fs::create_dir(&top).map_err(GitError::writing(&top))?;
         self.read_blobs(own.iter().map(|(_, oid)| (*oid).clone()), &mut |index, bytes| {
             put(&top, own[index].0, bytes)
         })?;
@@ -289,18 +289,18 @@ impl Conversions {
         self.fill_index(&before)?;
         let added = self.place.path().join("added");
         clear(&added)?;
-        fs::create_dir(&added).map_err(io_at(&added))?;
+        fs::create_dir(&added).map_err(GitError::writing(&added))?;
         // What the files bring themselves stands before what the tree has.
         for path in &self.files {
             let meets = |other: &TreePath| path.is_within(other) || other.is_within(path);
             if !files.iter().any(|file| meets(file.path)) {
-                let text = fs::read(path.under(&self.top())).map_err(io_at(&added))?;
-                put(&added, path, &text).map_err(io_at(&added))?;
+                let text = fs::read(path.under(&self.top())).map_err(GitError::writing(&added))?;
+                put(&added, path, &text).map_err(GitError::writing(&added))?;
             }
         }
         let mut names = Vec::new();
         for ToStore { path, bytes, .. } in files {
-            put(&added, path, bytes).map_err(io_at(&path.under(&added)))?;
+            put(&added, path, bytes).map_err(GitError::writing(&path.under(&added)))?;
             names.extend_from_slice(path.as_bytes());
             names.push(0);
         }
@@ -397,14 +397,9 @@ fn put(top: &Path, path: &TreePath, bytes: &[u8]) -> io::Result<()> {
 
 fn clear(dir: &Path) -> Result<(), GitError> {
     match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_at(dir)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(GitError::writing(dir)(error)),
         _ => Ok(()),
     }
-}
-
-fn io_at(path: &Path) -> impl FnOnce(io::Error) -> GitError + use<> {
-    let path: PathBuf = path.to_owned();
-    move |source| GitError::Io { doing: format!("write `{}`", path.display()), source }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What can go wrong between the factory and git.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Oid;
 use crate::text::plural;
@@ -119,6 +119,12 @@ pub enum GitError {
 }
 
 impl GitError {
+    /// Returns what makes an error of one that came of writing at `path`.
+    pub(super) fn writing(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let doing = format!("write `{}`", path.display());
+        move |source| Self::Io { doing, source }
+    }
+
     /// Returns whether what was asked for makes no sense, rather than git or the disk failing.
     pub fn is_request(&self) -> bool {
         matches!(

@@ -7,8 +7,8 @@ use crate::delivery::{
     Candidate, Delivery, Dropped, Found, Links, Policy, Refusal, Scan, What, decide,
 };
 use crate::engine::handlers::agent::turn_paths;
-use crate::engine::handlers::prepare::without_outputs;
 use crate::engine::keeping::{Kept, keep};
+use crate::engine::outputs::without_outputs;
 use crate::engine::receipt;
 use crate::engine::run::{git, oid, tree_failure};
 use crate::engine::{Failure, Halt, Handler, Run};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read, Seek as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -15,7 +15,7 @@ use super::ignored::{FILE_LIMIT, Ignored};
 use super::manifest::{Entry, Manifest, Sorted};
 use super::source::{POINTER_LIMIT, Pointer, Wanted, Wants, left_as_pointers};
 use super::{ManagedTree, TreeError, is_git_directory, shown};
-use crate::git::{BlobHasher, Mode, ObjectFormat, Oid, Repo, Tree, blob_id, blob_id_of};
+use crate::git::{Mode, ObjectFormat, Oid, Repo, Tree, blob_id, blob_id_of};
 use crate::text::TreePath;
 use crate::wall::at::{self, Dirs, Kind, MAX_DEPTH, Owner, Stat, Trash};
 
@@ -369,9 +369,11 @@ impl Sync<'_> {
                 let stage = conversions.check_out(&files.collect::<Vec<_>>())?;
                 for index in converted {
                     let from = stage.join(Path::new(OsStr::from_bytes(&file(index).0)));
-                    let opened = File::open(&from).and_then(|from| Ok((from.metadata()?, from)));
-                    let written = opened.and_then(|(facts, mut from)| {
-                        self.put(&mut dirs, index, facts.len(), &mut from, true)
+                    let written = File::open(&from).and_then(|mut from| {
+                        let size = from.metadata()?.len();
+                        let id = blob_id_of(self.format, size, &mut from)?;
+                        from.rewind()?;
+                        self.put(&mut dirs, index, size, &mut from, Some(id))
                     });
                     written.map_err(|source| self.not_written(index, source))?;
                 }
@@ -379,7 +381,7 @@ impl Sync<'_> {
             let blobs = indices.iter().map(|index| file(*index).1.oid.clone());
             let mut failure = None;
             let read = wants.sources[source].stream_blobs(blobs, &mut |number, size, from| {
-                self.put(&mut dirs, indices[number], size, from, false).map_err(|source| {
+                self.put(&mut dirs, indices[number], size, from, None).map_err(|source| {
                     failure = Some(self.not_written(indices[number], source));
                     io::ErrorKind::Other.into()
                 })
@@ -399,7 +401,7 @@ impl Sync<'_> {
         index: usize,
         size: u64,
         from: &mut dyn Read,
-        converted: bool,
+        converted: Option<Oid>,
     ) -> io::Result<()> {
         let (path, wanted) = &self.wants.files.0[index];
         let mut put = Put {
@@ -442,8 +444,8 @@ struct Put<'a> {
     wanted: &'a Wanted,
     pointers: &'a mut Vec<Vec<u8>>,
     path: &'a [u8],
-    /// Whether the bytes are not the blob's own.
-    converted: bool,
+    /// The id of the bytes where they are not the blob's own.
+    converted: Option<Oid>,
 }
 
 impl Put<'_> {
@@ -469,10 +471,9 @@ impl Put<'_> {
         let mode = if self.wanted.mode == Mode::Executable { 0o755 } else { 0o644 };
         let mut file = self.fresh(parent, name, &mut || at::create(parent, name, mode))?;
         let (mut content, mut pointer) = (oid.clone(), false);
-        if self.converted {
-            let mut hashed = Hashed { hasher: BlobHasher::new(self.format, size), file: &file };
-            io::copy(&mut from.take(size), &mut hashed)?;
-            content = hashed.hasher.finish();
+        if let Some(id) = &self.converted {
+            io::copy(from, &mut file)?;
+            content = id.clone();
         } else if size < POINTER_LIMIT {
             let mut bytes = Vec::new();
             from.read_to_end(&mut bytes)?;
@@ -518,24 +519,6 @@ impl Put<'_> {
             }
             other => other,
         }
-    }
-}
-
-/// A file that is written and hashed at once.
-struct Hashed<'a> {
-    hasher: BlobHasher,
-    file: &'a File,
-}
-
-impl io::Write for Hashed<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
     }
 }
 
