@@ -36,10 +36,37 @@ const PARTS: [(&str, &str, &str, How); 8] = [
 /// Where go looks for modules before the judge's are added.
 const GO_PROXIES: &str = "https://proxy.golang.org,direct";
 
+/// Where a part of a store is. Set-up commands write below the root, and an agent's may be among them: what is a link
+/// there, at the end or on the way, is no part of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    root: PathBuf,
+    below: PathBuf,
+}
+
+impl Place {
+    /// Returns where it is; none where it is not there, or is or lies behind a link.
+    fn found(&self) -> Option<PathBuf> {
+        let mut path = self.root.clone();
+        for name in &self.below {
+            path.push(name);
+            let found = fs::symlink_metadata(&path).ok()?;
+            if found.is_symlink() {
+                return None;
+            }
+        }
+        Some(path)
+    }
+
+    fn found_dir(&self) -> Option<PathBuf> {
+        self.found().filter(|path| path.is_dir())
+    }
+}
+
 /// One part: where it is, where it comes to in the agent's home, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Part {
-    from: PathBuf,
+    from: Place,
     at: PathBuf,
     how: How,
 }
@@ -49,7 +76,7 @@ struct Part {
 pub struct Stores {
     parts: Vec<Part>,
     /// The modules of go as they were fetched, in the form of a proxy.
-    go: Option<PathBuf>,
+    go: Option<Place>,
 }
 
 impl Stores {
@@ -57,27 +84,31 @@ impl Stores {
     pub fn of(judge: &Variables) -> Self {
         let path = |name: &str| judge.get(OsStr::new(name)).map(PathBuf::from);
         let home = path("HOME").filter(|home| home.is_absolute());
-        let store = |name: &str, below: &str| {
+        let store = |name: &str, below: &str, part: &str| {
             // Of several directories the first one is what is stored in.
             let first = |path: PathBuf| std::env::split_paths(&path).next();
             let named = path(name).and_then(first).filter(|path| path.is_absolute());
-            named.or_else(|| Some(home.as_ref()?.join(below)))
+            match named {
+                Some(root) => Some(Place { root, below: part.into() }),
+                None => Some(Place { root: home.clone()?, below: Path::new(below).join(part) }),
+            }
         };
         let parts = PARTS.iter().filter_map(|&(name, below, part, how)| {
-            let (from, at) = (store(name, below)?.join(part), Path::new(below).join(part));
+            let (from, at) = (store(name, below, part)?, Path::new(below).join(part));
             Some(Part { from, at, how })
         });
-        let modules = path("GOMODCACHE").or_else(|| Some(store("GOPATH", "go")?.join("pkg/mod")));
-        Self { parts: parts.collect(), go: modules.map(|path| path.join("cache/download")) }
+        let named = path("GOMODCACHE").map(|root| Place { root, below: "cache/download".into() });
+        let go = named.or_else(|| store("GOPATH", "go", "pkg/mod/cache/download"));
+        Self { parts: parts.collect(), go }
     }
 
     /// Returns the directories that the agent has to see, those that are there.
     pub fn seen(&self) -> Vec<PathBuf> {
         // Of what is copied the history of an index alone is linked to.
         let is_linked =
-            |part: &&Part| part.how != How::Copied || part.from.ends_with("registry/index");
+            |part: &&Part| part.how != How::Copied || part.from.below.ends_with("registry/index");
         let all = self.parts.iter().filter(is_linked).map(|part| &part.from).chain(&self.go);
-        all.filter(|path| path.is_dir()).cloned().collect()
+        all.filter_map(Place::found_dir).collect()
     }
 
     /// Gives them to an agent with this home: in the home, and where a tool finds them otherwise, in its
@@ -86,18 +117,19 @@ impl Stores {
     /// # Errors
     /// The disk failed.
     pub fn give(&self, home: &Path, env: &mut Variables) -> io::Result<()> {
-        for Part { from, at, how } in self.parts.iter().filter(|part| part.from.exists()) {
+        for Part { from, at, how } in &self.parts {
+            let Some(from) = from.found() else { continue };
             if !at.parent().map_or(Ok(true), |above| descend(home, above))? {
                 continue;
             }
             let place = home.join(at);
             match how {
-                How::Copied => copy(from, &place)?,
-                How::Linked(depth) if is_own_dir(&place)? => link(from, &place, *depth)?,
+                How::Copied => copy(&from, &place)?,
+                How::Linked(depth) if is_own_dir(&place)? => link(&from, &place, *depth)?,
                 How::Linked(_) => {}
             }
         }
-        if let Some(modules) = self.go.as_ref().filter(|path| path.is_dir()) {
+        if let Some(modules) = self.go.as_ref().and_then(Place::found_dir) {
             let mut proxies = OsString::from("file://");
             proxies.push(modules);
             proxies.push(",");
@@ -268,6 +300,27 @@ mod tests {
         fs::write(homes.at("judge/.cargo/config.toml"), mirror).unwrap();
         homes.give(&[]);
         assert_eq!(homes.read(".cargo/config.toml").as_deref(), Some(mirror));
+    }
+
+    #[test]
+    fn what_a_link_leads_to_is_no_store() {
+        let files =
+            [("secret/a", "a"), ("go/real/x", "a"), (".cargo/registry/cache/r/a.crate", "a")];
+        let homes = Homes::with(&files);
+        fs::create_dir_all(homes.at("judge/.npm/_cacache")).unwrap();
+        let secret = homes.at("judge/secret");
+        for link in [".npm/_cacache/index-v5", ".npm/_cacache/content-v2", ".cargo/config.toml"] {
+            symlink(&secret, homes.at("judge").join(link)).unwrap();
+        }
+        symlink(&secret, homes.at("judge/.cargo/registry/index")).unwrap();
+        symlink(homes.at("judge/go/real"), homes.at("judge/go/pkg")).unwrap();
+        let env = homes.give(&[]);
+        for place in [".npm/_cacache/index-v5", ".npm/_cacache/content-v2", ".cargo/config.toml"] {
+            assert!(fs::symlink_metadata(homes.at("agent").join(place)).is_err(), "{place}");
+        }
+        assert!(!homes.at("agent/.cargo/registry/index").exists() && env.is_empty());
+        let judge = Variables::from([("HOME".into(), homes.at("judge").into())]);
+        assert_eq!(Stores::of(&judge).seen(), [homes.at("judge/.cargo/registry/cache")]);
     }
 
     #[test]

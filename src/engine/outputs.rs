@@ -269,6 +269,7 @@ pub(super) fn place_outputs(
 ) -> Result<(), Halt> {
     for output in &step.outputs {
         let (source, target) = (from.join(output), to.join(output));
+        clear_way(to, output)?;
         remove(&target)?;
         let on_the_way = Path::new(output).ancestors();
         let missing = on_the_way.take_while(|path| !to.join(path).exists()).last();
@@ -291,6 +292,18 @@ fn copy(from: &Path, to: &Path) -> Result<(), Halt> {
     };
     std::fs::create_dir_all(target).map_err(disk("making", target))?;
     copy_entry(source, target, name).map(|_| ()).map_err(disk("copying to", to))
+}
+
+/// Removes what stands where directories have to be above an output: a link there would lead out of the tree, and what
+/// is removed and written would be somebody else's.
+fn clear_way(to: &Path, output: &str) -> Result<(), Halt> {
+    let above: Vec<&Path> = Path::new(output).ancestors().skip(1).collect();
+    for path in above.into_iter().rev().map(|path| to.join(path)).filter(|path| path != to) {
+        if path.symlink_metadata().is_ok_and(|found| !found.is_dir()) {
+            std::fs::remove_file(&path).map_err(disk("removing", &path))?;
+        }
+    }
+    Ok(())
 }
 
 fn remove(path: &Path) -> Result<(), Halt> {
@@ -368,6 +381,25 @@ mod tests {
         place_outputs(&step, &kept, &to, None).unwrap();
         assert_eq!(std::fs::read_to_string(to.join("link")).unwrap(), "1");
         assert!(to.join("link").is_symlink());
+    }
+
+    #[test]
+    fn nothing_is_removed_or_written_behind_a_link_on_the_way_to_an_output() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, kept) = (dir.path().join("tree"), dir.path().join("cache/key"));
+        std::fs::create_dir_all(tree.join("vendor/out")).unwrap();
+        std::fs::write(tree.join("vendor/out/x"), "1").unwrap();
+        let step = PrepareSettings { outputs: vec!["vendor/out".into()], ..step() };
+        keep_outputs(&step, &tree, &kept, None).unwrap();
+        let victim = dir.path().join("victim");
+        std::fs::create_dir_all(victim.join("out")).unwrap();
+        std::fs::write(victim.join("out/own"), "own").unwrap();
+        std::fs::remove_dir_all(tree.join("vendor")).unwrap();
+        std::os::unix::fs::symlink(&victim, tree.join("vendor")).unwrap();
+        place_outputs(&step, &kept, &tree, None).unwrap();
+        assert_eq!(std::fs::read(victim.join("out/own")).unwrap(), b"own");
+        assert!(!victim.join("out/x").exists() && !tree.join("vendor").is_symlink());
+        assert_eq!(std::fs::read(tree.join("vendor/out/x")).unwrap(), b"1");
     }
 
     #[test]

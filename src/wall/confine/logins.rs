@@ -90,6 +90,8 @@ fn names_login(text: &str) -> bool {
     ["token", "passw", "secret", "_auth", "credential", "api-key", "api_key", "apikey"]
         .iter()
         .any(|word| text.contains(word))
+        // cargo's `proxy = "me:pw@host:8080"`.
+        || text.lines().any(|line| line.contains("proxy") && line.contains('@'))
 }
 
 /// Returns whether an address in the text has a name or password before its host.
@@ -110,6 +112,7 @@ mod tests {
             "[registries.own]\ntoken = \"x\"",
             "//registry.example/:_authToken=x",
             "index-url = https://me:pw@pypi.example/simple",
+            "[http]\nproxy = \"me:pw@host:8080\"",
             "<server><password>x</password></server>",
             "x\tbranch 'main' of https://x-access@git.example/a",
         ] {
