@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::{Found, OtherKind};
-use crate::text::{TreePath, show_count, show_size};
+use crate::text::{TreePath, one_line, show_count, show_size};
 
 /// What comes of one agent turn. All lists are sorted by path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +136,13 @@ pub enum DropReason {
         /// The submodule.
         module: TreePath,
     },
+    /// A filter of the repository, a program, makes the file.
+    Filtered,
+    /// Git can't convert the file as its attributes ask.
+    NotStored {
+        /// What git says.
+        why: String,
+    },
     /// The path is new, and lies in what a set-up command makes.
     Output {
         /// The command's output.
@@ -197,6 +204,8 @@ impl DropReason {
             Self::CaseCollision { .. } => "case_collision",
             Self::Blocked { .. } => "blocked",
             Self::InSubmodule { .. } => "in_submodule",
+            Self::Filtered => "filtered",
+            Self::NotStored { .. } => "not_stored",
             Self::Output { .. } => "output",
             Self::LinkOutOfTree { .. } => "link_out_of_tree",
             Self::LinkToProtected { .. } => "link_to_protected",
@@ -242,6 +251,16 @@ impl DropReason {
             Self::InSubmodule { .. } => {
                 "The path lies in a submodule, which is a repository of its own and not delivered; \
                  do without the change, or ask a person for it in `QUESTION.md`."
+                    .to_owned()
+            }
+            Self::Filtered => {
+                "A filter of git's, a program of the repository's people, makes the file, and is not \
+                 run on what an agent wrote; leave it as it is, or ask for the change in `QUESTION.md`."
+                    .to_owned()
+            }
+            Self::NotStored { .. } => {
+                "Git can't store the file as `.gitattributes` asks; write it in the encoding that \
+                 is named there."
                     .to_owned()
             }
             Self::Output { .. } => {
@@ -312,6 +331,7 @@ impl DropReason {
                 Some(format!("`{other}` stays."))
             }
             Self::InSubmodule { module } => Some(format!("The submodule is `{module}`.")),
+            Self::NotStored { why } => Some(format!("Git says: {}.", one_line(why, 200))),
             Self::Output { output } => Some(format!("The output is `{output}`.")),
             Self::LinkOutOfTree { target }
             | Self::LinkToProtected { target }
@@ -324,6 +344,7 @@ impl DropReason {
             | Self::GitInternals
             | Self::Question
             | Self::LargeFileStorage
+            | Self::Filtered
             | Self::BeyondFiles { .. }
             | Self::BeyondBytes { .. }
             | Self::HalfAMove => None,

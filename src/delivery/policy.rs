@@ -263,6 +263,11 @@ impl Policy {
             What::File { .. } | What::Symlink { .. } if candidate.large.contains(path) => {
                 Some(DropReason::LargeFileStorage)
             }
+            What::File { .. } if candidate.filtered.contains(path) => Some(DropReason::Filtered),
+            What::File { .. } if candidate.not_stored.contains_key(path) => {
+                let why = candidate.not_stored.get(path).cloned().unwrap_or_default();
+                Some(DropReason::NotStored { why })
+            }
             What::Symlink { target, .. } => match lead(path, target) {
                 Lead::Out => Some(DropReason::LinkOutOfTree { target: target.clone() }),
                 Lead::Winding => Some(DropReason::WindingLink { target: target.clone() }),
@@ -291,8 +296,12 @@ impl Policy {
 pub struct Candidate {
     /// Its paths, submodules included.
     pub paths: BTreeSet<TreePath>,
-    /// Those that it keeps in large file storage.
+    /// Paths of the scan that are kept in large file storage.
     pub large: BTreeSet<TreePath>,
+    /// Those that a filter makes.
+    pub filtered: BTreeSet<TreePath>,
+    /// Those that git can't store, each with what it says.
+    pub not_stored: BTreeMap<TreePath, String>,
     /// Where it has commits of other repositories.
     pub submodules: Vec<TreePath>,
     /// What set-up commands make: of that its own files alone are an agent's to change.

@@ -183,7 +183,15 @@ impl Part {
                 bytes: file.bytes.as_deref()?,
             })
         });
-        let written = repo.store(conversions, &to_store.collect::<Vec<_>>())?;
+        let to_store: Vec<ToStore<'_>> = to_store.collect();
+        let mut written = Vec::new();
+        for (one, stored) in to_store.iter().zip(repo.store(conversions, &to_store)?) {
+            // What git can't convert is kept as it is.
+            written.extend(match stored {
+                Ok(oid) => vec![oid],
+                Err(_) => repo.write_blobs(&[one.bytes])?,
+            });
+        }
         let mut written = written.into_iter();
         let (mut before, mut after) = (Vec::new(), Vec::new());
         for file in &self.files {

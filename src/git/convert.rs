@@ -2,8 +2,9 @@
 //! tree and the person's settings ask for them.
 //!
 //! git converts, in directories of the factory's own that hold the tree's `.gitattributes` and nothing else of it. A
-//! filter is a program that the person has configured: it is run as `git checkout` and `git add` run it. Large file
-//! storage is left out: whoever sets a tree looks for the large files by themselves.
+//! filter is a program that the person has configured: it makes files of blobs, in the person's checkout as for
+//! `git checkout`, and is never run on what an agent wrote. Large file storage is left out: whoever sets a tree looks
+//! for the large files by themselves.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -18,19 +19,16 @@ use crate::id::Digest;
 use crate::process::Call;
 use crate::text::TreePath;
 
-/// Settings for every call: a large file is nobody's to fetch or to store here, and what does not round-trip is
-/// converted as asked.
+/// Settings for every call: what does not round-trip is converted as asked.
 const SETTINGS: &[&str] = &[
-    "filter.lfs.smudge=",
-    "filter.lfs.clean=",
-    "filter.lfs.process=",
-    "filter.lfs.required=false",
     "core.safecrlf=false",
     "core.sparseCheckout=false",
     "core.splitIndex=false",
     "index.sparse=false",
-    "advice.addEmbeddedRepo=false",
 ];
+
+/// The filter of large file storage.
+const LFS: &str = "lfs";
 
 /// The attributes that convert.
 const ATTRIBUTES: [&str; 6] = ["text", "crlf", "eol", "ident", "filter", "working-tree-encoding"];
@@ -40,9 +38,10 @@ const ATTRIBUTES: [&str; 6] = ["text", "crlf", "eol", "ident", "filter", "workin
 pub struct Conversions {
     repo: Repo,
     place: Scratch,
-    settings: LineEndings,
+    settings: Settings,
     info: Vec<u8>,
     files: Vec<TreePath>,
+    has_large: bool,
     fingerprint: String,
 }
 
@@ -55,15 +54,22 @@ pub struct Conversion {
     pub on_add: bool,
     /// Whether its content is kept in large file storage.
     pub is_large: bool,
+    /// Whether a filter makes it, which stores nothing here.
+    pub is_filtered: bool,
 }
 
-/// What the settings say of line endings.
+/// A setting of a filter: its name, which one, and its value.
+type FilterSetting = (String, String, String);
+
+/// What the person's settings say of files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct LineEndings {
+struct Settings {
     /// `core.autocrlf`; none where it is off.
     auto: Option<String>,
     /// `core.eol`.
     eol: Option<String>,
+    /// The filters' settings.
+    filters: Vec<FilterSetting>,
 }
 
 impl Repo {
@@ -72,9 +78,6 @@ impl Repo {
     /// # Errors
     /// git failed, or the disk refuses.
     pub fn conversions(&self, tree: &Tree) -> Result<Option<Conversions>, GitError> {
-        let is_attributes = |path: &TreePath| {
-            path.as_bytes() == ATTRIBUTES_FILE || path.as_bytes().ends_with(b"/.gitattributes")
-        };
         let own: Vec<(&TreePath, &Oid)> = tree
             .iter()
             .filter(|(path, entry)| is_attributes(path) && entry.mode.is_file())
@@ -93,25 +96,34 @@ impl Repo {
         let fingerprint = Digest::of(&known).as_str()[..32].to_owned();
         let place = self.private_place()?;
         let files = own.iter().map(|(path, _)| (*path).clone()).collect();
-        let conversions =
-            Conversions { repo: self.clone(), place, settings, info, files, fingerprint };
+        let speaks_of_large = |text: &[u8]| text.windows(LFS.len()).any(|w| w == LFS.as_bytes());
+        let has_large = speaks_of_large(&everywhere) || speaks_of_large(&info);
+        let mut conversions = Conversions {
+            repo: self.clone(),
+            place,
+            settings,
+            info,
+            files,
+            has_large,
+            fingerprint,
+        };
         let top = conversions.top();
         fs::create_dir(&top).map_err(GitError::writing(&top))?;
         self.read_blobs(own.iter().map(|(_, oid)| (*oid).clone()), &mut |index, bytes| {
+            conversions.has_large |= speaks_of_large(bytes);
             put(&top, own[index].0, bytes)
         })?;
         Ok(Some(conversions))
     }
 
-    /// Returns what the person's settings say of line endings, where they have attributes, and all of it together with
-    /// their filters as git tells it.
-    fn conversion_settings(&self) -> Result<(LineEndings, Option<String>, Vec<u8>), GitError> {
+    /// Returns what the person's settings say of files, where they have attributes, and all of it as git tells it.
+    fn conversion_settings(&self) -> Result<(Settings, Option<String>, Vec<u8>), GitError> {
         let wanted = r"^(core\.(autocrlf|eol|attributesfile)|filter\..*)$";
         let call =
             self.as_person([], self.git_dir()).args(["config", "-z", "--get-regexp", wanted]);
         // It exits with 1 where there is none.
         let said = answer(&call.envs([("GIT_DIR", self.git_dir())]), "config")?.stdout;
-        let (mut settings, mut attributes_file) = (LineEndings::default(), None);
+        let (mut settings, mut attributes_file) = (Settings::default(), None);
         for record in String::from_utf8_lossy(&said).split('\0') {
             // A name alone says that it is on.
             let (name, value) = record.split_once('\n').unwrap_or((record, "true"));
@@ -123,7 +135,11 @@ impl Repo {
                 }
                 "core.eol" => settings.eol = Some(value.to_ascii_lowercase()),
                 "core.attributesfile" => attributes_file = Some(value.to_owned()),
-                _ => {}
+                // `filter.NAME.clean`; the name may hold dots.
+                name => settings.filters.extend(name.strip_prefix("filter.").and_then(|rest| {
+                    let (name, which) = rest.rsplit_once('.')?;
+                    Some((name.to_owned(), which.to_owned(), value.to_owned()))
+                })),
             }
         }
         Ok((settings, attributes_file, said))
@@ -163,25 +179,26 @@ pub struct ToStore<'a> {
 }
 
 impl Repo {
-    /// Writes what `git add` stores of `files` as blobs, and returns their ids in the same order. Without conversions
-    /// the bytes are kept as they are.
+    /// Writes what `git add` stores of `files` as blobs, and returns their ids in the same order, for one that git can't
+    /// convert what it says. Without conversions the bytes are kept as they are, and so are those of a file that a
+    /// filter makes, which is a program, and of attributes.
     ///
     /// # Errors
-    /// A filter that is required failed, git failed, or the disk is full.
+    /// git failed, or the disk is full.
     pub fn store(
         &self,
         conversions: Option<&Conversions>,
         files: &[ToStore<'_>],
-    ) -> Result<Vec<Oid>, GitError> {
+    ) -> Result<Vec<Result<Oid, String>>, GitError> {
         let known = match conversions {
             Some(conversions) => conversions.of(files.iter().map(|file| file.path.as_bytes()))?,
             None => vec![Conversion::default(); files.len()],
         };
-        let is_converted: Vec<bool> = files
-            .iter()
-            .zip(known)
-            .map(|(file, known)| known.on_add && file.mode.is_file())
-            .collect();
+        let is_converted = |file: &ToStore<'_>, known: Conversion| {
+            known.on_add && file.mode.is_file() && !is_attributes(file.path)
+        };
+        let is_converted: Vec<bool> =
+            files.iter().zip(known).map(|(file, known)| is_converted(file, known)).collect();
         let part = |wanted: bool| {
             let each = files.iter().zip(&is_converted);
             each.filter(move |(_, is)| **is == wanted).map(|(file, _)| *file).collect::<Vec<_>>()
@@ -191,10 +208,15 @@ impl Repo {
             None => Vec::new(),
         };
         let plain: Vec<&[u8]> = part(false).iter().map(|file| file.bytes).collect();
-        let (mut added, mut plain) = (added.into_iter(), self.write_blobs(&plain)?.into_iter());
+        let plain = self.write_blobs(&plain)?.into_iter().map(Ok);
+        let (mut added, mut plain) = (added.into_iter(), plain);
         let oids = is_converted.iter().map(|is| if *is { added.next() } else { plain.next() });
         oids.collect::<Option<_>>().ok_or_else(|| unread("update-index", "a file was left out"))
     }
+}
+
+fn is_attributes(path: &TreePath) -> bool {
+    path.as_bytes() == ATTRIBUTES_FILE || path.as_bytes().ends_with(b"/.gitattributes")
 }
 
 const ATTRIBUTES_FILE: &[u8] = b".gitattributes";
@@ -216,6 +238,11 @@ impl Conversions {
             _ => "",
         };
         auto.unwrap_or_default().to_owned() + eol
+    }
+
+    /// Returns whether attributes speak of large file storage at all.
+    pub fn may_have_large(&self) -> bool {
+        self.has_large
     }
 
     /// Returns the repository's own attributes, which hold before those of the tree.
@@ -271,13 +298,24 @@ impl Conversions {
         let mut option = OsString::from("--prefix=");
         option.push(&stage);
         option.push("/");
-        let checkout = self.git("checkout-index").args(["--all", "--force", "--quiet"]).arg(option);
-        output(&checkout, "checkout-index")?;
+        let checkout = self.git_in("checkout-index", &self.top(), true);
+        output(&checkout.args(["--all", "--force", "--quiet"]).arg(option), "checkout-index")?;
         Ok(stage)
     }
 
-    /// Writes what git stores of `files`.
-    fn add(&self, files: &[ToStore<'_>]) -> Result<Vec<Oid>, GitError> {
+    /// Writes what git stores of `files`; for each that it can't convert what it says.
+    fn add(&self, files: &[ToStore<'_>]) -> Result<Vec<Result<Oid, String>>, GitError> {
+        let (first, second) = match (self.add_all(files), files) {
+            (Ok(oids), _) => return Ok(oids.into_iter().map(Ok).collect()),
+            (Err(GitError::Failed { stderr, .. }), [_]) => return Ok(vec![Err(stderr)]),
+            // It stops at the first.
+            (Err(GitError::Failed { .. }), files) => files.split_at(files.len() / 2),
+            (Err(error), _) => return Err(error),
+        };
+        Ok([self.add(first)?, self.add(second)?].concat())
+    }
+
+    fn add_all(&self, files: &[ToStore<'_>]) -> Result<Vec<Oid>, GitError> {
         if files.is_empty() {
             return Ok(Vec::new());
         }
@@ -290,7 +328,6 @@ impl Conversions {
         let added = self.place.path().join("added");
         clear(&added)?;
         fs::create_dir(&added).map_err(GitError::writing(&added))?;
-        // What the files bring themselves stands before what the tree has.
         for path in &self.files {
             let meets = |other: &TreePath| path.is_within(other) || other.is_within(path);
             if !files.iter().any(|file| meets(file.path)) {
@@ -304,7 +341,7 @@ impl Conversions {
             names.extend_from_slice(path.as_bytes());
             names.push(0);
         }
-        let update = self.git_in("update-index", &added).args(["--add", "-z", "--stdin"]);
+        let update = self.git_in("update-index", &added, false).args(["--add", "-z", "--stdin"]);
         output(&fed(update, names), "update-index")?;
         let listed = output(&self.git("ls-files").args(["-s", "-z"]), "ls-files")?;
         let mut oids: BTreeMap<&[u8], Oid> = BTreeMap::new();
@@ -339,14 +376,29 @@ impl Conversions {
     }
 
     fn git(&self, command: &str) -> Call {
-        self.git_in(command, &self.top())
+        self.git_in(command, &self.top(), false)
     }
 
-    /// Begins a call with the person's settings whose work tree is `top`.
-    fn git_in(&self, command: &str, top: &Path) -> Call {
+    /// Begins a call with the person's settings whose work tree is `top`, with their filters or without.
+    fn git_in(&self, command: &str, top: &Path, filtering: bool) -> Call {
         let index = self.place.path().join("index");
-        let settings = SETTINGS.iter().flat_map(|setting| ["-c", setting]);
-        self.repo.as_person(settings, top).arg(command).envs([
+        let filters = self.settings.filters.iter().filter_map(|(name, which, value)| {
+            let own = format!("filter.{name}.{which}=");
+            match which.as_str() {
+                "clean" | "smudge" | "process" | "required" if !filtering || name == LFS => {
+                    Some(own + if which == "required" { "false" } else { "" })
+                }
+                // git runs them at the top of a checkout, where what they name may lie.
+                "smudge" | "process" if !value.is_empty() && self.repo.has_checkout() => {
+                    let top = self.repo.root().to_string_lossy().replace('\'', r"'\''");
+                    Some(format!("{own}cd '{top}' && {value}"))
+                }
+                _ => None,
+            }
+        });
+        let filters: Vec<String> = filters.collect();
+        let settings = SETTINGS.iter().copied().chain(filters.iter().map(String::as_str));
+        self.repo.as_person(settings.flat_map(|setting| ["-c", setting]), top).arg(command).envs([
             ("GIT_DIR", self.repo.git_dir().as_os_str()),
             ("GIT_WORK_TREE", top.as_os_str()),
             ("GIT_INDEX_FILE", index.as_os_str()),
@@ -355,18 +407,24 @@ impl Conversions {
     }
 }
 
-impl LineEndings {
+impl Settings {
     /// Returns what becomes of a file with the values of [`ATTRIBUTES`]; from gitattributes(5).
     fn conversion<'v>(&self, value: impl Fn(usize) -> &'v [u8]) -> Conversion {
         let [text, crlf, eol, ident, filter, encoding] = [0, 1, 2, 3, 4, 5]
             .map(value)
             .map(|value| if value == b"unspecified" { None } else { Some(value) });
-        let is_large = filter == Some(b"lfs");
-        if is_large {
-            return Conversion { is_large, ..Conversion::default() };
+        if filter == Some(LFS.as_bytes()) {
+            return Conversion { is_large: true, ..Conversion::default() };
+        }
+        let is_run = |(name, which, value): &FilterSetting| {
+            let is_program = matches!(which.as_str(), "clean" | "smudge" | "process");
+            filter == Some(name.as_bytes()) && is_program && !value.is_empty()
+        };
+        if self.filters.iter().any(is_run) {
+            return Conversion { on_checkout: true, is_filtered: true, ..Conversion::default() };
         }
         let given = |value: Option<&[u8]>| value.is_some_and(|value| value != b"unset");
-        let always = ident == Some(b"set") || given(filter) || given(encoding);
+        let always = ident == Some(b"set") || given(encoding);
         // `crlf` is what `text` was called.
         let text = text.or(crlf);
         let is_binary = text == Some(b"unset");
@@ -381,7 +439,7 @@ impl LineEndings {
         Conversion {
             on_checkout: always || (!is_binary && crlf),
             on_add: always || (!is_binary && (is_text || self.auto.is_some())),
-            is_large,
+            ..Conversion::default()
         }
     }
 }
@@ -410,6 +468,7 @@ mod tests {
 
     #[test]
     fn attributes_outweigh_settings_and_settings_decide_where_none_speaks() {
+        let filters = vec![("up".to_owned(), "clean".to_owned(), "tr A-Z a-z".to_owned())];
         // text, crlf, eol, ident, filter, working-tree-encoding; autocrlf, eol; on checkout, on add.
         for (values, auto, eol, on_checkout, on_add) in [
             (["-"; 6], "", "", false, false),
@@ -426,17 +485,18 @@ mod tests {
             (["unset", "-", "crlf", "-", "-", "-"], "", "", false, false),
             (["unset", "-", "-", "set", "-", "-"], "", "", true, true),
             (["-", "-", "-", "unset", "unset", "unset"], "", "", false, false),
-            (["-", "-", "-", "-", "up", "-"], "", "", true, true),
+            (["-", "-", "-", "-", "up", "-"], "", "", true, false),
+            (["set", "-", "-", "-", "none", "-"], "", "", false, true),
             (["-", "-", "-", "-", "-", "UTF-16"], "", "", true, true),
             (["set", "-", "crlf", "-", "lfs", "-"], "true", "", false, false),
         ] {
             let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-            let settings = LineEndings { auto: some(auto), eol: some(eol) };
+            let settings = Settings { auto: some(auto), eol: some(eol), filters: filters.clone() };
             let value =
                 |at: usize| if values[at] == "-" { "unspecified" } else { values[at] }.as_bytes();
             let found = settings.conversion(value);
-            let is_large = values[4] == "lfs";
-            let expected = Conversion { on_checkout, on_add, is_large };
+            let (is_large, is_filtered) = (values[4] == "lfs", values[4] == "up");
+            let expected = Conversion { on_checkout, on_add, is_large, is_filtered };
             assert_eq!(found, expected, "{values:?} {auto} {eol}");
         }
     }
@@ -475,7 +535,10 @@ mod tests {
                 .zip(&had)
                 .map(|(path, bytes)| ToStore { path, mode: Mode::File, before: None, bytes })
                 .collect();
-            assert_eq!(fixture.repo.store(Some(&conversions), &to_store).unwrap(), oids);
+            let mut expected: Vec<Result<Oid, String>> = oids.into_iter().map(Ok).collect();
+            // What the filter makes it does not take back.
+            expected[1] = Ok(fixture.repo.write_blobs(&["LOUD\n"]).unwrap().remove(0));
+            assert_eq!(fixture.repo.store(Some(&conversions), &to_store).unwrap(), expected);
             // Nothing of an earlier call is left, and nothing is asked of git for nothing.
             assert!(!conversions.check_out(&[]).unwrap().exists());
         }
@@ -489,7 +552,7 @@ mod tests {
         let stored = |before, bytes| {
             let path = path("a.txt");
             let file = ToStore { path: &path, mode: Mode::File, before, bytes };
-            let oid = fixture.repo.store(Some(&conversions), &[file]).unwrap().remove(0);
+            let oid = fixture.repo.store(Some(&conversions), &[file]).unwrap().remove(0).unwrap();
             fixture.repo.read_blob(&oid).unwrap()
         };
         assert_eq!(stored(Some(&before), b"1\r\n2\r\n"), b"1\r\n2\r\n");
@@ -507,7 +570,61 @@ mod tests {
             ToStore { path: &paths[1], mode: Mode::Symlink, before: None, bytes: b"a\r\n" },
         ];
         let expected = fixture.repo.write_blobs(&["x\r\n", "a\r\n"]).unwrap();
+        let expected: Vec<Result<Oid, String>> = expected.into_iter().map(Ok).collect();
         assert_eq!(fixture.repo.store(conversions.as_ref(), &files).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_file_that_git_cannot_convert_is_told_and_the_others_are_stored() {
+        let fixture = fixture(ObjectFormat::Sha1);
+        let conversions =
+            with_attributes(&fixture, "*.txt text\n*.wide working-tree-encoding=UTF-16\n").unwrap();
+        let paths = ["1.txt", "2.wide", "3.txt"].map(path);
+        let bytes: [&[u8]; 3] = [b"a\r\n", b"no such encoding", b"b\r\n"];
+        let files: Vec<_> = paths
+            .iter()
+            .zip(bytes)
+            .map(|(path, bytes)| ToStore { path, mode: Mode::File, before: None, bytes })
+            .collect();
+        let stored = fixture.repo.store(Some(&conversions), &files).unwrap();
+        assert!(stored[1].as_ref().unwrap_err().contains("2.wide"), "{stored:?}");
+        for (at, text) in [(0, b"a\n"), (2, b"b\n")] {
+            assert_eq!(fixture.repo.read_blob(stored[at].as_ref().unwrap()).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn no_program_is_run_on_what_is_stored_and_no_attributes_count_but_the_trees() {
+        let fixture = fixture(ObjectFormat::Sha1);
+        let ran = fixture.dir.path().join("ran");
+        for which in ["clean", "smudge", "process"] {
+            let command = format!("touch {}; cat", ran.display());
+            git(fixture.repo.root(), &["config", &format!("filter.up.{which}"), &command]);
+        }
+        let conversions = with_attributes(&fixture, "*.up filter=up\n* text\n").unwrap();
+        let paths = [".gitattributes", "a.up", "b.txt"].map(path);
+        let bytes: [&[u8]; 3] = [b"* filter=up\n", b"x\r\n", b"y\r\n"];
+        let files: Vec<_> = paths
+            .iter()
+            .zip(bytes)
+            .map(|(path, bytes)| ToStore { path, mode: Mode::File, before: None, bytes })
+            .collect();
+        let stored = fixture.repo.store(Some(&conversions), &files).unwrap();
+        assert!(!ran.exists());
+        for (oid, text) in stored.iter().zip([&b"* filter=up\n"[..], b"x\r\n", b"y\n"]) {
+            assert_eq!(fixture.repo.read_blob(oid.as_ref().unwrap()).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_filter_finds_what_it_names_in_the_checkout() {
+        let fixture = fixture(ObjectFormat::Sha1);
+        std::fs::write(fixture.repo.root().join("up.sh"), "tr a-z A-Z").unwrap();
+        git(fixture.repo.root(), &["config", "filter.up.smudge", "sh ./up.sh"]);
+        let conversions = with_attributes(&fixture, "*.up filter=up\n").unwrap();
+        let oid = fixture.repo.write_blobs(&["loud\n"]).unwrap().remove(0);
+        let stage = conversions.check_out(&[(b"a.up", Mode::File, &oid)]).unwrap();
+        assert_eq!(std::fs::read(stage.join("a.up")).unwrap(), b"LOUD\n");
     }
 
     #[test]

@@ -362,6 +362,11 @@ impl Repo {
         command::call(&self.env, Settings::Person, dir).args(more)
     }
 
+    /// Returns whether there is a checkout, and not a git directory alone.
+    pub(super) fn has_checkout(&self) -> bool {
+        self.root != self.git_dir
+    }
+
     /// Returns what git gets of the environment.
     pub(super) fn env(&self) -> &Variables {
         &self.env

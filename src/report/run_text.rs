@@ -186,7 +186,7 @@ pub fn show(report: &RunReport, now: Timestamp) -> Vec<String> {
             "Kept from the agent, since an evaluation of the holdout stands in them",
             withheld(report),
         ),
-        ("Not taken, since the agent did not end well", not_taken(report)),
+        ("Not taken, and kept", not_taken(report)),
         ("Not satisfied in the last judgement", unsatisfied(report)),
     ] {
         if !section.is_empty() {

@@ -37,12 +37,12 @@ fn attributes_hold_in_both_trees_and_deliveries_leave_nothing_to_commit() {
     let turn = format!(
         "{{ od -An -c start.bat | tr -d ' \\n'; echo; git status --porcelain -uno; cat shout.up id.txt; }} > done.txt\n\
          printf 'c\\r\\n' >> start.bat; printf 'new\\r\\n' > new.bat; printf 'x\\ny\\n' > same.bat\n\
-         printf '{more}' >> notes.txt; echo LOUD >> shout.up; echo plain > plain.txt\n"
+         printf '{more}' >> notes.txt; echo LOUD >> shout.up; echo plain > plain.txt; printf odd > odd.wide\n"
     );
     let product = product(&turn)
         .file(
             ".gitattributes",
-            "*.bat text eol=crlf\nnotes.txt text working-tree-encoding=UTF-16LE\nid.txt ident\n*.up filter=up\n",
+            "*.bat text eol=crlf\nnotes.txt text working-tree-encoding=UTF-16LE\nid.txt ident\n*.up filter=up\n*.wide working-tree-encoding=UTF-16LE\n",
         )
         .file("start.bat", CHECKED_OUT)
         .file("same.bat", "x\r\ny\r\n")
@@ -62,12 +62,15 @@ fn attributes_hold_in_both_trees_and_deliveries_leave_nothing_to_commit() {
     assert_eq!(said, format!("a\\r\\nb\\r\\n\nHELLO\n$Id: {id} $"));
     // A file of which git would store what it has stored is no change.
     let files = product.git(&["show", "--format=", "--name-only", &product.branch()]);
-    assert_eq!(files, "done.txt\nnew.bat\nnotes.txt\nplain.txt\nshout.up\nstart.bat");
+    assert_eq!(files, "done.txt\nnew.bat\nnotes.txt\nplain.txt\nstart.bat");
+    // What a filter makes is no agent's to change: the filter, a program, is not run on what an agent wrote.
+    let shown = product.factory(&["show"]).code(0);
+    shown.says("dropped `shout.up`: A filter of git's").says("dropped `odd.wide`: Git says:");
     product.factory(&["apply"]).code(0);
     assert_eq!(product.git(&["status", "--short"]), "");
     assert_eq!(product.read("start.bat"), format!("{CHECKED_OUT}c\r\n"));
     assert_eq!(product.git(&["show", "HEAD:notes.txt"]), "café\nmore");
-    assert_eq!(product.git(&["show", "HEAD:shout.up"]), "hello\nloud");
+    assert_eq!(product.git(&["show", "HEAD:shout.up"]), "hello");
 }
 
 #[test]

@@ -59,8 +59,8 @@ fn deliver(node: &Node, run: &mut Run, turn: u32) -> Result<TurnDelivery, Halt> 
     }
     let conversions = conversions(run)?;
     let conversions = conversions.as_ref();
-    let scan = scan(run, &workspace, conversions)?;
-    let decided = decided(run, &workspace, &scan, conversions)?;
+    let (scan, candidate) = scan(run, &workspace, conversions)?;
+    let decided = decide(&policy(run)?, &scan, &candidate);
     let contents = contents(&workspace, decided.changes())?;
     let contaminated = end_receipt(node, run, &contents)?;
     let kept = keep(run, &workspace, &scan.found, &decided, contaminated, conversions)?;
@@ -210,21 +210,6 @@ fn conversions(run: &mut Run) -> Result<Option<Conversions>, Halt> {
     run.versioned()?.repo.conversions(&files).map_err(git("reading the attributes"))
 }
 
-/// Returns what the settings say of what the workspace holds.
-fn decided(
-    run: &mut Run,
-    workspace: &ManagedTree,
-    scan: &Scan,
-    conversions: Option<&Conversions>,
-) -> Result<Delivery, Halt> {
-    let tip = run.summary().tip.clone();
-    let paths: BTreeSet<TreePath> = run.files_of(&tip)?.keys().cloned().collect();
-    let large = large_files(run, scan, conversions)?;
-    let policy = policy(run)?;
-    let (submodules, outputs) = (workspace.submodules(), run.frozen.outputs());
-    Ok(decide(&policy, scan, &Candidate { paths, large, submodules, outputs }))
-}
-
 /// Returns what the agent may write, by the settings and the links of the base.
 pub(super) fn policy(run: &mut Run) -> Result<Policy, Halt> {
     let links = base_links(run)?;
@@ -242,12 +227,12 @@ pub(super) fn base_links(run: &mut Run) -> Result<Links, Halt> {
 }
 
 /// Returns what the workspace holds beyond the branch's tip and the outputs of set-up commands that the factory
-/// itself put there.
+/// itself put there, and what it is compared with.
 fn scan(
     run: &mut Run,
     workspace: &ManagedTree,
     conversions: Option<&Conversions>,
-) -> Result<Scan, Halt> {
+) -> Result<(Scan, Candidate), Halt> {
     let limits = run.frozen.config.delivery.limits();
     let least = ScanLimits::default();
     // What a turn may bring is looked at, and as much again to say what it may not.
@@ -264,18 +249,24 @@ fn scan(
     let outputs = run.frozen.outputs();
     scan.ignored.retain(|path| !outputs.iter().any(|output| path.is_within(output)));
     without_outputs(run, &mut scan.found)?;
+    let tip = run.summary().tip.clone();
+    let paths = run.files_of(&tip)?.keys().cloned().collect();
+    let mut candidate =
+        Candidate { paths, outputs, submodules: workspace.submodules(), ..Candidate::default() };
     if let Some(conversions) = conversions {
-        without_same(run, workspace, conversions, &mut scan.found)?;
+        convert(run, workspace, conversions, &mut scan.found, &mut candidate)?;
     }
-    Ok(scan)
+    Ok((scan, candidate))
 }
 
-/// Takes out of `found` what git would store as it is in the branch's tip, as a file with other line endings.
-fn without_same(
+/// Takes out of `found` what git would store as it is in the branch's tip, as a file with other line endings, and tells
+/// the candidate which of the files can't be stored here.
+fn convert(
     run: &mut Run,
     workspace: &ManagedTree,
     conversions: &Conversions,
     found: &mut Vec<Found>,
+    candidate: &mut Candidate,
 ) -> Result<(), Halt> {
     let (tip, limit) = (run.summary().tip.clone(), run.frozen.config.delivery.limits().file_bytes);
     let before = run.files_of(&tip)?;
@@ -283,69 +274,39 @@ fn without_same(
     let known = known.map_err(git("reading the attributes"))?;
     let mut contents = Vec::new();
     for (one, known) in found.iter().zip(known) {
-        if let What::File { executable, bytes, .. } = &one.what
-            && let Some(entry) = before.get(&one.path)
-            && entry.mode == if *executable { Mode::Executable } else { Mode::File }
-            && known.on_add
-            && *bytes <= limit
-        {
+        let What::File { executable, bytes, .. } = &one.what else { continue };
+        if known.is_large {
+            candidate.large.insert(one.path.clone());
+        } else if known.is_filtered {
+            candidate.filtered.insert(one.path.clone());
+        } else if known.on_add && *bytes <= limit {
+            let mode = if *executable { Mode::Executable } else { Mode::File };
             let bytes = workspace.read(&one.path, *bytes);
-            contents.push((&one.path, entry, bytes.map_err(tree_failure("reading a file"))?));
+            contents.push((&one.path, mode, bytes.map_err(tree_failure("reading a file"))?));
         }
     }
-    let to_store = contents.iter().map(|(path, entry, bytes)| ToStore {
+    let old = |path: &TreePath| before.get(path).filter(|entry| entry.mode.is_file());
+    let to_store = contents.iter().map(|(path, mode, bytes)| ToStore {
         path,
-        mode: entry.mode,
-        before: Some(&entry.oid),
+        mode: *mode,
+        before: old(path).map(|entry| &entry.oid),
         bytes,
     });
     let stored = run.versioned()?.repo.store(Some(conversions), &to_store.collect::<Vec<_>>());
-    let stored = stored.map_err(git("converting the delivery"))?;
-    let same: BTreeSet<TreePath> = contents
-        .iter()
-        .zip(stored)
-        .filter(|((_, entry, _), stored)| entry.oid == *stored)
-        .map(|((path, _, _), _)| (*path).clone())
-        .collect();
+    let mut same = BTreeSet::new();
+    for ((path, mode, _), stored) in
+        contents.iter().zip(stored.map_err(git("converting the delivery"))?)
+    {
+        match stored {
+            Ok(oid) if old(path).is_some_and(|old| old.oid == oid && old.mode == *mode) => {
+                same.insert((*path).clone());
+            }
+            Ok(_) => {}
+            Err(why) => drop(candidate.not_stored.insert((*path).clone(), why)),
+        }
+    }
     found.retain(|one| !same.contains(&one.path));
     Ok(())
-}
-
-/// Returns the differing paths that are kept in large file storage, by what the candidate has there, a pointer where
-/// the workspace has what it points to, and by its attributes.
-fn large_files(
-    run: &mut Run,
-    scan: &Scan,
-    conversions: Option<&Conversions>,
-) -> Result<BTreeSet<TreePath>, Halt> {
-    const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
-    let tip = run.summary().tip.clone();
-    let tree = run.files_of(&tip)?;
-    let known: Vec<(&TreePath, &Oid)> = scan
-        .found
-        .iter()
-        .filter_map(|found| Some((&found.path, tree.get(&found.path)?)))
-        .filter(|(_, entry)| entry.mode.is_file())
-        .map(|(path, entry)| (path, &entry.oid))
-        .collect();
-    let mut large = BTreeSet::new();
-    if let Some(conversions) = conversions {
-        let files = scan.found.iter().filter(|one| matches!(one.what, What::File { .. }));
-        let files: Vec<&TreePath> = files.map(|one| &one.path).collect();
-        let known = conversions.of(files.iter().map(|path| path.as_bytes()));
-        let known = known.map_err(git("reading the attributes"))?;
-        let is_large = files.iter().zip(known).filter(|(_, known)| known.is_large);
-        large.extend(is_large.map(|(path, _)| (*path).clone()));
-    }
-    let repo = &run.versioned()?.repo;
-    repo.read_blobs(known.iter().map(|(_, oid)| (*oid).clone()), &mut |index, bytes| {
-        if bytes.starts_with(POINTER) {
-            large.insert(known[index].0.clone());
-        }
-        Ok(())
-    })
-    .map_err(git("reading the candidate"))?;
-    Ok(large)
 }
 
 fn detail(decided: &Delivery, scan: &Scan, kept: Kept) -> DeliveryDetail {
@@ -439,6 +400,9 @@ fn to_changes(
         to_store.push(ToStore { path: &one.path, mode, before: old, bytes });
     }
     let written = repo.store(conversions, &to_store).map_err(git("writing the delivery"))?;
+    let written: Result<Vec<Oid>, String> = written.into_iter().collect();
+    let written = written
+        .map_err(|why| Failure::plain("delivery", format!("git can't store a file: {why}")))?;
     let mut oids = written.into_iter();
     let mut changes = Vec::new();
     for one in found {
@@ -464,9 +428,9 @@ pub(super) fn workspace_patch(run: &mut Run) -> Result<Kept, Halt> {
     let workspace = open_workspace(run)?;
     let conversions = conversions(run)?;
     let conversions = conversions.as_ref();
-    let Ok(scan) = scan(run, &workspace, conversions) else {
+    let Ok((scan, candidate)) = scan(run, &workspace, conversions) else {
         return Ok(Kept { patch: None, left_out: 0 });
     };
-    let decided = decided(run, &workspace, &scan, conversions)?;
+    let decided = decide(&policy(run)?, &scan, &candidate);
     keep(run, &workspace, &scan.found, &decided, true, conversions)
 }

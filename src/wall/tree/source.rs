@@ -1,7 +1,7 @@
 //! What has to be on disk for a tree: its own files, those of its submodules, and large files that
 //! it only points to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
@@ -22,6 +22,10 @@ pub(super) struct Wanted {
     pub(super) oid: Oid,
     /// Which of [`Wants::sources`] has the blob.
     pub(super) source: usize,
+    /// How many bytes of its path lead to that source's own tree.
+    pub(super) below: usize,
+    /// Whether its content is kept in large file storage.
+    pub(super) is_large: bool,
 }
 
 /// All that has to be there.
@@ -109,7 +113,9 @@ pub fn missing_submodules(repo: &Repo, tree: &Tree) -> Result<Vec<String>, TreeE
 /// # Errors
 /// An object is missing, or git failed.
 pub fn missing_large_files(repo: &Repo, tree: &Tree) -> Result<Option<String>, GitError> {
-    let Some(conversions) = repo.conversions(tree)? else { return Ok(None) };
+    let Some(conversions) = repo.conversions(tree)?.filter(Conversions::may_have_large) else {
+        return Ok(None);
+    };
     let known = conversions.of(tree.keys().map(TreePath::as_bytes))?;
     let large: Vec<(&TreePath, &Oid)> = tree
         .iter()
@@ -185,13 +191,25 @@ impl Gathering {
         if self.converted {
             self.wants.conversions.push(self.wants.sources[source].conversions(tree)?);
         }
+        let large: BTreeSet<&TreePath> = match self.wants.conversions(source) {
+            Some(conversions) if conversions.may_have_large() => {
+                let known = conversions.of(tree.keys().map(TreePath::as_bytes))?;
+                let known = tree.keys().zip(known).filter(|(_, known)| known.is_large);
+                known.map(|(path, _)| path).collect()
+            }
+            _ => BTreeSet::new(),
+        };
         let mut submodules = Vec::new();
         for (path, entry) in tree {
             check(path)?;
             let at = [prefix, path.as_bytes()].concat();
             match entry.mode {
                 Mode::Submodule => submodules.push((path, at, entry.oid.clone())),
-                mode => self.files.push((at, Wanted { mode, oid: entry.oid.clone(), source })),
+                mode => {
+                    let (below, is_large) = (prefix.len(), large.contains(path));
+                    let oid = entry.oid.clone();
+                    self.files.push((at, Wanted { mode, oid, source, below, is_large }));
+                }
             }
         }
         if submodules.is_empty() {

@@ -324,6 +324,7 @@ impl Sync<'_> {
         let size = stat.signature.size;
         let mut pointer = false;
         if stat.kind == Kind::File
+            && wanted.is_large
             && *expected == wanted.oid
             && size < POINTER_LIMIT
             && !old.is_some_and(|old| same_blob && untouched && !old.pointer)
@@ -356,7 +357,9 @@ impl Sync<'_> {
             let file = |index: usize| &wants.files.0[index];
             let mut dirs = Dirs::new(duplicate(root)?).owned_by(self.owner);
             if let Some(conversions) = wants.conversions(source) {
-                let paths = indices.iter().map(|index| file(*index).0.as_slice());
+                // As the source's own tree names them.
+                let own = |index: usize| &file(index).0[file(index).1.below..];
+                let paths = indices.iter().map(|index| own(*index));
                 let mut known = conversions.of(paths)?.into_iter();
                 let converted: Vec<usize> = indices
                     .extract_if(.., |index| {
@@ -364,11 +367,11 @@ impl Sync<'_> {
                         changes && file(*index).1.mode.is_file()
                     })
                     .collect();
-                let files = converted.iter().map(|index| file(*index));
-                let files = files.map(|(path, one)| (path.as_slice(), one.mode, &one.oid));
+                let files = converted.iter().map(|index| (own(*index), &file(*index).1));
+                let files = files.map(|(path, one)| (path, one.mode, &one.oid));
                 let stage = conversions.check_out(&files.collect::<Vec<_>>())?;
                 for index in converted {
-                    let from = stage.join(Path::new(OsStr::from_bytes(&file(index).0)));
+                    let from = stage.join(Path::new(OsStr::from_bytes(own(index))));
                     let written = File::open(&from).and_then(|mut from| {
                         let size = from.metadata()?.len();
                         let id = blob_id_of(self.format, size, &mut from)?;
@@ -474,7 +477,7 @@ impl Put<'_> {
         if let Some(id) = &self.converted {
             io::copy(from, &mut file)?;
             content = id.clone();
-        } else if size < POINTER_LIMIT {
+        } else if self.wanted.is_large && size < POINTER_LIMIT {
             let mut bytes = Vec::new();
             from.read_to_end(&mut bytes)?;
             match Pointer::parse(&bytes) {

@@ -436,7 +436,10 @@ fn large_files_come_from_where_git_lfs_keeps_them() {
     let digest = hex(&Sha256::digest(&bytes));
     let pointer =
         format!("version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize 300000\n");
-    let files = [("big.bin", pointer.as_str()), ("a", "1")];
+    // Where no attribute says so, such a text is a text.
+    assert_eq!(managed.set(&[("big.bin", pointer.as_str())]).notices, Vec::<String>::new());
+    let files =
+        [(".gitattributes", "*.bin filter=lfs\n"), ("big.bin", pointer.as_str()), ("a", "1")];
     let missing = managed.set(&files);
     assert_eq!(missing.notices.len(), 1);
     assert!(
