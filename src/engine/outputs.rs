@@ -2,9 +2,11 @@
 //!
 //! Nothing is run here; see `handlers::prepare`.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::config::PrepareSettings;
 use crate::delivery::{Found, What};
@@ -13,27 +15,33 @@ use crate::id::Digest;
 use crate::journal::write_durably;
 use crate::text::TreePath;
 use crate::wall::confine::hand_over;
-use crate::wall::{copy_entry, copy_tree};
+use crate::wall::{copy_entry, copy_tree, remove_tree};
 
 use super::run::private_dir;
-use super::{Failure, Halt, Run, RunPaths};
+use super::{Failure, Halt, Run};
 
-/// Which key of each step a tree holds, by the step's name.
-pub(super) type Applied = BTreeMap<String, String>;
-
-/// Returns the key under which a step's outputs are kept: the command, the path and blob of each tracked file
-/// that its inputs name or that lies below an output, and where the command sees its tree, which outputs may
-/// have written down.
-pub(super) fn key(step: &PrepareSettings, tree: &Tree, at: &Path) -> String {
-    let mut text = format!("{}\0{}\0{}\0", step.run, std::env::consts::OS, std::env::consts::ARCH);
-    text.push_str(&format!("{}\0", at.display()));
-    for (path, oid) in inputs(step, tree) {
-        text.push_str(&format!("{path}\0{oid}\0"));
-    }
-    for output in &step.outputs {
-        text.push_str(&format!("-> {output}\0"));
-    }
-    Digest::of(text.as_bytes()).as_str()[..32].to_owned()
+/// Returns the key of each step for a candidate, under which what it makes is kept: the command, the path and blob of
+/// each tracked file that its inputs name or that lies below an output, where the command sees its tree, which outputs
+/// may have written down, and all of that of the steps before it, of whose work it makes use. A step that names no
+/// inputs reads the whole candidate.
+fn keys(steps: &[PrepareSettings], tree: &Tree, candidate: &str, at: &Path) -> Vec<String> {
+    let mut before =
+        format!("{}\0{}\0{}\0", std::env::consts::OS, std::env::consts::ARCH, at.display());
+    let each = steps.iter().map(|step| {
+        let mut text = format!("{before}\0{}\0", step.run);
+        for (path, oid) in inputs(step, tree) {
+            text.push_str(&format!("{path}\0{oid}\0"));
+        }
+        if step.inputs.is_empty() {
+            text.push_str(&format!("{candidate}\0"));
+        }
+        for output in &step.outputs {
+            text.push_str(&format!("-> {output}\0"));
+        }
+        before = Digest::of(text.as_bytes()).as_str()[..32].to_owned();
+        before.clone()
+    });
+    each.collect()
 }
 
 /// Returns the path and blob of each file that makes the key.
@@ -62,52 +70,79 @@ fn is_output(step: &PrepareSettings, path: &TreePath) -> bool {
     step.outputs.iter().any(|output| path.starts_with(output))
 }
 
-/// What a step made for the candidate, where it is kept.
-struct KeptOutputs {
-    /// Tells what is there from what was there for another candidate.
-    key: String,
-    dir: PathBuf,
+/// What a step makes for a candidate.
+#[derive(Debug, Clone)]
+pub(super) struct Made {
+    /// Tells it from what was made for another candidate.
+    pub(super) key: String,
+    /// Where its outputs are kept.
+    pub(super) dir: PathBuf,
+    /// Whether they are what inputs alone make, and kept from one run to the next; else they are the last candidate's.
+    pub(super) lasts: bool,
 }
 
-/// Returns what each step made for the candidate, in their order.
-fn kept_outputs(run: &mut Run) -> Result<Vec<KeptOutputs>, Halt> {
+/// Returns what each step makes for the candidate, in their order.
+pub(super) fn made(run: &mut Run) -> Result<Vec<Made>, Halt> {
     let frozen = run.frozen.clone();
     let candidate = run.summary().candidate.0.clone();
     let (tree, at) = (run.files_of(&candidate)?, frozen.at.under(&run.judged_at()?));
     let versioned = run.versioned()?;
     let (run_dir, cache) = (&versioned.paths.dir, versioned.state.prepare_cache());
-    let steps = frozen.prepare();
-    let kept = steps.iter().enumerate().map(|(index, step)| {
-        let key = key(step, &tree, &at);
-        match step.inputs.is_empty() {
-            false => KeptOutputs { dir: cache.join(&key), key },
-            true => KeptOutputs { key: key + &candidate, dir: last_outputs(run_dir, index) },
-        }
+    let steps = &frozen.prepare();
+    let mut lasts = true;
+    let keys = keys(steps, &tree, &candidate, &at).into_iter().zip(steps).enumerate();
+    let made = keys.map(|(index, (key, step))| {
+        lasts &= !step.inputs.is_empty();
+        let last = run_dir.join("prepared").join(index.to_string());
+        Made { dir: if lasts { cache.join(&key) } else { last }, key, lasts }
     });
-    Ok(kept.collect())
+    Ok(made.collect())
+}
+
+/// Returns the first step whose outputs have to be put into a tree that holds those of the keys `held`, and with it
+/// those of all that come after it, as they were made one in another; the number of the steps where it holds them all.
+/// `is_there` says of a step whether it finds its outputs unharmed.
+pub(super) fn first_to_place(
+    steps: &[PrepareSettings],
+    made: &[Made],
+    held: &[String],
+    is_there: impl Fn(usize) -> bool,
+) -> usize {
+    let same = made.iter().zip(held).take_while(|(made, held)| made.key == **held).count();
+    let mut first = (0..same).find(|step| !is_there(*step)).unwrap_or(same);
+    let meet = |one: &String, other: &String| {
+        Path::new(one).starts_with(other) || Path::new(other).starts_with(one)
+    };
+    let is_written_into = |step: usize, first: usize| {
+        let mut later = steps[first..].iter().flat_map(|later| &later.outputs);
+        later.any(|later| steps[step].outputs.iter().any(|output| meet(output, later)))
+    };
+    while let Some(earlier) = (0..first).find(|step| is_written_into(*step, first)) {
+        first = earlier;
+    }
+    first
 }
 
 /// Puts the kept outputs of each step into the agent's workspace, where they are not there yet.
 pub(super) fn place_in_workspace(run: &mut Run) -> Result<(), Halt> {
     let frozen = run.frozen.clone();
-    let kept = kept_outputs(run)?;
+    let steps = &frozen.prepare();
+    let made = made(run)?;
     let tree = run.files_of(&run.summary().candidate.0.clone())?;
     let owner = run.walls.agent_user();
-    let versioned = run.versioned()?;
-    let file = versioned.paths.dir.join("prepare-workspace.json");
-    let mut applied = read_applied(&file);
-    for (step, KeptOutputs { key, dir }) in frozen.prepare().iter().zip(kept) {
-        let workspace = &versioned.paths.workspace;
-        let placed = applied.get(&step.name) == Some(&key)
-            && are_there(step, &dir, workspace)
-            && !makes_tracked(step, &tree);
-        if step.outputs.is_empty() || placed || !dir.is_dir() {
-            continue;
+    let paths = &run.versioned()?.paths;
+    let file = paths.dir.join("prepare-workspace.json");
+    let first = first_to_place(steps, &made, &read_held(&file), |step| {
+        are_there(&steps[step], &made[step].dir, &paths.workspace)
+            && !makes_tracked(&steps[step], &tree)
+    });
+    write_held(&file, &made[..first])?;
+    for (step, made) in steps.iter().zip(&made).skip(first) {
+        if !step.outputs.is_empty() && made.dir.is_dir() {
+            place_outputs(step, &made.dir, &paths.workspace, owner)?;
         }
-        place_outputs(step, &dir, workspace, owner)?;
-        applied.insert(step.name.clone(), key);
     }
-    write_applied(&file, &applied)
+    write_held(&file, &made)
 }
 
 /// Takes out of `found` what [`place_in_workspace`] put there and is as it was.
@@ -116,12 +151,12 @@ pub(super) fn without_outputs(run: &mut Run, found: &mut Vec<Found>) -> Result<(
     if frozen.outputs().is_empty() {
         return Ok(());
     }
-    let kept = kept_outputs(run)?;
+    let made = made(run)?;
     let format = run.versioned()?.repo.format();
-    let steps = frozen.prepare();
+    let steps = &frozen.prepare();
     found.retain(|one| {
-        let mut steps = steps.iter().zip(&kept);
-        !steps.any(|(step, kept)| is_output(step, &one.path) && is_as_kept(&kept.dir, format, one))
+        let mut steps = steps.iter().zip(&made);
+        !steps.any(|(step, made)| is_output(step, &one.path) && is_as_kept(&made.dir, format, one))
     });
     Ok(())
 }
@@ -148,39 +183,54 @@ fn is_as_kept(kept: &Path, format: ObjectFormat, found: &Found) -> bool {
     }
 }
 
-/// Reads which keys a tree holds; empty where nobody knows.
-pub(super) fn read_applied(file: &Path) -> Applied {
-    // Without it the outputs are placed once more.
-    std::fs::read(file)
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default()
+/// Returns the keys of `made`.
+fn keys_of(made: &[Made]) -> Vec<String> {
+    made.iter().map(|made| made.key.clone()).collect()
 }
 
-/// Writes which keys a tree holds.
-pub(super) fn write_applied(file: &Path, applied: &Applied) -> Result<(), Halt> {
-    let bytes = serde_json::to_vec(applied).unwrap_or_default();
+/// Returns the file that says which steps' outputs the judge tree holds, in a run's directory.
+pub(super) fn held_in_judge(run_dir: &Path) -> PathBuf {
+    run_dir.join("prepare-judge.json")
+}
+
+/// Reads the keys of the steps whose outputs a tree holds, in their order; empty where nobody knows.
+pub(super) fn read_held(file: &Path) -> Vec<String> {
+    read_json(file)
+}
+
+/// Writes which steps' outputs a tree holds.
+pub(super) fn write_held(file: &Path, made: &[Made]) -> Result<(), Halt> {
+    write_json(file, &keys_of(made))
+}
+
+/// Reads what was written here; without it things are placed once more.
+fn read_json<T: DeserializeOwned + Default>(file: &Path) -> T {
+    let bytes = std::fs::read(file).ok();
+    bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
+fn write_json<T: Serialize>(file: &Path, value: &T) -> Result<(), Halt> {
+    let bytes = serde_json::to_vec(value).unwrap_or_default();
     write_durably(file, &bytes).map_err(disk("writing", file))
-}
-
-/// Returns where the outputs of a step without inputs are kept, as the last candidate's set-up made them, in a
-/// run's directory.
-pub(super) fn last_outputs(dir: &Path, step: usize) -> PathBuf {
-    dir.join("prepared").join(step.to_string())
 }
 
 /// Where among kept outputs that stands which a step and those before it left in their home: no output is there.
 const KEPT_HOME: &str = ".git/home";
 
-/// Copies a step's outputs out of the judge tree, and with them a home, all of them or none.
+/// Copies a step's outputs out of the judge tree, and with them a home, all of them or none. Those of an earlier
+/// candidate go, those of the same inputs stay.
 pub(super) fn keep_outputs(
     step: &PrepareSettings,
     from: &Path,
-    to: &Path,
+    made: &Made,
     home: Option<&Path>,
 ) -> Result<(), Halt> {
+    let to = &made.dir;
     let parent = to.parent().unwrap_or(to);
     private_dir(parent)?;
+    if !made.lasts {
+        remove_tree(to).map_err(disk("removing", to))?;
+    }
     let stage = tempfile::Builder::new()
         .prefix("new-")
         .tempdir_in(parent)
@@ -207,34 +257,104 @@ pub(super) fn keep_outputs(
     }
 }
 
-/// Puts into the judge's home what a step that is not run left there: gates may need of it what the outputs don't
-/// hold, as packages in a cache. What is there stays.
-pub(super) fn place_home(
-    kept: &Path,
-    paths: &RunPaths,
-    key: &str,
+/// The home of set-up commands, of which whatever is judged begins with a copy. It holds what the commands left there
+/// for the present candidate and those alone: what another candidate's left would answer for this one.
+pub(super) struct Home {
+    at: PathBuf,
     owner: Option<(u32, u32)>,
-) -> Result<(), Halt> {
-    let (from, to) = (kept.join(KEPT_HOME), &paths.judge_home);
-    if from.is_dir() && !paths.dir.join(HOMES).join(key).exists() {
-        private_dir(to)?;
-        fill(&from, to)?;
-        if let Some(owner) = owner {
-            hand_over(to, owner).map_err(disk("handing over", to))?;
-        }
-        has_home(&paths.dir, key)?;
-    }
-    Ok(())
+    /// Says for which candidate, and which steps have begun there.
+    file: PathBuf,
+    held: Begun,
+    /// Whether nothing of another candidate may be there.
+    is_fresh: bool,
+    is_same_candidate: bool,
+    /// What the last step before the next one left there, where that was kept.
+    kept: Option<PathBuf>,
 }
 
-/// The directory of a run that has a file for each key whose home is in the judge's.
-const HOMES: &str = "prepare-homes";
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Begun {
+    candidate: String,
+    keys: Vec<String>,
+}
 
-/// Notes that what the home of a key holds is in the judge's.
-pub(super) fn has_home(run_dir: &Path, key: &str) -> Result<(), Halt> {
-    let dir = run_dir.join(HOMES);
-    private_dir(&dir)?;
-    std::fs::write(dir.join(key), "").map_err(disk("writing", &dir))
+impl Home {
+    /// Begins with what of the home `at` is the candidate's, as the run's directory says.
+    pub(super) fn begin(
+        [run_dir, at]: [&Path; 2],
+        candidate: &str,
+        made: &[Made],
+        owner: Option<(u32, u32)>,
+        is_fresh: bool,
+    ) -> Result<Self, Halt> {
+        let file = run_dir.join("prepare-home.json");
+        // Without it nobody knows what is there.
+        let before: Begun = read_json(&file);
+        let is_own = keys_of(made).starts_with(&before.keys);
+        let mut home = Self {
+            at: at.to_owned(),
+            owner,
+            file,
+            is_same_candidate: before.candidate == candidate,
+            held: Begun { candidate: candidate.to_owned(), keys: before.keys },
+            is_fresh,
+            kept: None,
+        };
+        if !is_own || home.held.keys.is_empty() {
+            home.clear()?;
+        }
+        Ok(home)
+    }
+
+    /// Takes what stands with the kept outputs of a step, instead of a run of it.
+    pub(super) fn take(&mut self, made: &Made) {
+        self.kept = Some(made.dir.join(KEPT_HOME)).filter(|kept| kept.is_dir());
+    }
+
+    /// Makes the home ready for the last of the steps `made`, which is run in it now, and no second time for another
+    /// candidate.
+    pub(super) fn begin_step(&mut self, made: &[Made]) -> Result<(), Halt> {
+        let before = &made[..made.len().saturating_sub(1)];
+        if self.held.keys.len() > before.len() && !self.is_same_candidate {
+            self.clear()?;
+        }
+        self.settle(before)?;
+        self.hold(made)
+    }
+
+    /// Sets the home to what the steps `made` left, where it holds less.
+    pub(super) fn settle(&mut self, made: &[Made]) -> Result<(), Halt> {
+        let kept = self.kept.take();
+        if self.held.keys.len() >= made.len() {
+            return Ok(());
+        }
+        if let Some(kept) = kept {
+            self.clear()?;
+            fill(&kept, &self.at)?;
+            self.hand_over()?;
+        }
+        self.hold(made)
+    }
+
+    fn hold(&mut self, made: &[Made]) -> Result<(), Halt> {
+        self.held.keys = keys_of(made);
+        write_json(&self.file, &self.held)
+    }
+
+    fn clear(&mut self) -> Result<(), Halt> {
+        self.hold(&[])?;
+        if self.is_fresh {
+            remove_tree(&self.at).map_err(disk("removing", &self.at))?;
+        }
+        private_dir(&self.at)?;
+        self.is_same_candidate = true;
+        self.hand_over()
+    }
+
+    fn hand_over(&self) -> Result<(), Halt> {
+        let handed = self.owner.map_or(Ok(()), |owner| hand_over(&self.at, owner));
+        handed.map_err(disk("handing over", &self.at))
+    }
 }
 
 /// Copies what `to` has not, directory by directory; a link is never followed.
@@ -260,6 +380,23 @@ pub(super) fn are_there(step: &PrepareSettings, kept: &Path, tree: &Path) -> boo
     step.outputs.iter().all(|output| is_there(tree, output) || may_lack(output))
 }
 
+/// Returns what stands on the way to one of the step's outputs in a tree and is no directory: what is read and written
+/// through a link there would be somebody else's.
+pub(super) fn in_the_way(step: &PrepareSettings, tree: &Path) -> Option<PathBuf> {
+    let mut above = step.outputs.iter().flat_map(|output| Path::new(output).ancestors().skip(1));
+    let is_other =
+        |path: &Path| tree.join(path).symlink_metadata().is_ok_and(|found| !found.is_dir());
+    above.find(|path| !path.as_os_str().is_empty() && is_other(path)).map(Path::to_owned)
+}
+
+/// Removes a step's outputs from a tree.
+pub(super) fn remove_outputs(step: &PrepareSettings, tree: &Path) -> Result<(), Halt> {
+    step.outputs.iter().try_for_each(|output| {
+        clear_way(tree, output)?;
+        remove(&tree.join(output))
+    })
+}
+
 /// Replaces a step's outputs in a tree by copies of the kept ones.
 pub(super) fn place_outputs(
     step: &PrepareSettings,
@@ -267,10 +404,9 @@ pub(super) fn place_outputs(
     to: &Path,
     owner: Option<(u32, u32)>,
 ) -> Result<(), Halt> {
+    remove_outputs(step, to)?;
     for output in &step.outputs {
         let (source, target) = (from.join(output), to.join(output));
-        clear_way(to, output)?;
-        remove(&target)?;
         let on_the_way = Path::new(output).ancestors();
         let missing = on_the_way.take_while(|path| !to.join(path).exists()).last();
         if source.symlink_metadata().is_ok() {
@@ -348,34 +484,140 @@ mod tests {
             .collect()
     }
 
+    fn named(name: &str, inputs: &[&str], outputs: &[&str]) -> PrepareSettings {
+        let all = |texts: &[&str]| texts.iter().map(|&text| text.into()).collect();
+        PrepareSettings { name: name.into(), inputs: all(inputs), outputs: all(outputs), ..step() }
+    }
+
+    fn made(keys: &[&str], dir: &Path) -> Vec<Made> {
+        let each = keys.iter();
+        each.map(|key| Made { key: (*key).into(), dir: dir.join(key), lasts: true }).collect()
+    }
+
     #[test]
-    fn only_the_command_and_its_inputs_make_the_key() {
-        let before =
-            key(&step(), &tree(&[("package.json", 'a'), ("src/a.js", 'a')]), Path::new("/p"));
-        assert_eq!(
-            key(&step(), &tree(&[("package.json", 'a'), ("src/a.js", 'b')]), Path::new("/p")),
-            before
-        );
-        assert_ne!(
-            key(&step(), &tree(&[("package.json", 'b'), ("src/a.js", 'a')]), Path::new("/p")),
-            before
-        );
-        let other = PrepareSettings { run: "npm install".into(), ..step() };
-        assert_ne!(
-            key(&other, &tree(&[("package.json", 'a')]), Path::new("/p")),
-            key(&step(), &tree(&[("package.json", 'a')]), Path::new("/p"))
-        );
+    fn a_key_is_made_of_the_command_its_inputs_and_the_steps_before() {
+        let (deps, built) = (step(), named("built", &["*.lock"], &["out"]));
+        let files = |package, lock, other| {
+            tree(&[("package.json", package), ("a.lock", lock), ("src/a.js", other)])
+        };
+        let of = |steps: &[PrepareSettings], tree: &Tree| keys(steps, tree, "c1", Path::new("/p"));
+        let steps = [deps.clone(), built.clone()];
+        let before = of(&steps, &files('a', 'a', 'a'));
+        assert_eq!(of(&steps, &files('a', 'a', 'b')), before);
+        let other = of(&steps, &files('a', 'b', 'a'));
+        assert!(other[0] == before[0] && other[1] != before[1]);
+        let other = of(&steps, &files('b', 'a', 'a'));
+        assert!(other[0] != before[0] && other[1] != before[1]);
+        let other = PrepareSettings { run: "npm install".into(), ..deps };
+        let other = of(&[other, built.clone()], &files('a', 'a', 'a'));
+        assert!(other[0] != before[0] && other[1] != before[1]);
+        assert_ne!(keys(&steps, &files('a', 'a', 'a'), "c1", Path::new("/q")), before);
+        // Without inputs a step reads everything, and what comes after it makes use of its work.
+        let steps = [named("all", &[], &[]), built];
+        let of = |candidate| keys(&steps, &files('a', 'a', 'a'), candidate, Path::new("/p"));
+        assert!(of("c1").iter().zip(of("c2")).all(|(one, other)| *one != other));
+    }
+
+    #[test]
+    fn what_is_made_one_in_another_is_placed_in_order() {
+        let steps = [
+            named("env", &["a"], &["env"]),
+            named("other", &["b"], &["lib"]),
+            named("more", &["c"], &["env/more"]),
+        ];
+        let made = made(&["1", "2", "3"], Path::new("/none"));
+        for (held, harmed, first) in [
+            (&["1", "2", "3"][..], None, 3),
+            (&[], None, 0),
+            (&["1"], None, 0),
+            // `more` is another candidate's, and lies in what `env` made.
+            (&["1", "2", "9"], None, 0),
+            (&["1", "2", "3"], Some(2), 0),
+            (&["1", "9", "3"], None, 0),
+            (&["9", "2", "3"], None, 0),
+        ] {
+            let held: Vec<String> = held.iter().map(|&key| key.into()).collect();
+            let found = first_to_place(&steps, &made, &held, |step| Some(step) != harmed);
+            assert_eq!(found, first, "{held:?}, {harmed:?}");
+            let found = first_to_place(&steps[..2], &made[..2], &held, |_| true);
+            let apart = held.iter().zip(["1", "2"]).take_while(|(held, key)| held == key).count();
+            assert_eq!(found, apart, "{held:?}");
+        }
+    }
+
+    /// What a home has after a candidate's steps, each of which is run, and leaves its key and the candidate there, but
+    /// where it is kept.
+    fn home_after(dir: &Path, candidate: &str, keys: &[&str], is_fresh: bool) -> String {
+        let (at, made) = (dir.join("home"), made(keys, &dir.join("cache")));
+        let mut home = Home::begin([dir, &at], candidate, &made, None, is_fresh).unwrap();
+        for (index, one) in made.iter().enumerate() {
+            if one.dir.is_dir() {
+                home.take(one);
+            } else {
+                home.begin_step(&made[..=index]).unwrap();
+                let log = at.join("log");
+                let before = std::fs::read_to_string(&log).unwrap_or_default();
+                std::fs::write(&log, format!("{before}{}{candidate} ", one.key)).unwrap();
+            }
+        }
+        home.settle(&made).unwrap();
+        std::fs::read_to_string(at.join("log")).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_home_has_what_the_candidates_own_steps_left_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let after = |candidate, keys: &[&str]| home_after(dir, candidate, keys, true);
+        assert_eq!(after("a", &["1", "2"]), "1a 2a ");
+        // The same candidate goes on in its own.
+        assert_eq!(after("a", &["1", "2"]), "1a 2a 1a 2a ");
+        assert_eq!(after("b", &["1", "2"]), "1b 2b ");
+        assert_eq!(after("c", &["1", "3"]), "1c 3c ");
+        let keep = |key: &str| {
+            let made = &made(&[key], &dir.join("cache"))[0];
+            keep_outputs(&named("deps", &["a"], &[]), dir, made, Some(&dir.join("home"))).unwrap();
+        };
+        assert_eq!(after("d", &["1"]), "1d ");
+        keep("1");
+        assert_eq!(after("d", &["1", "3"]), "1d 3d ");
+        // Nothing is run, and nothing copied.
+        assert_eq!(after("e", &["1"]), "1d ");
+        assert_eq!(after("f", &["1", "3", "4"]), "1d 3f 4f ");
+        keep("4");
+        assert_eq!(after("g", &["1", "5"]), "1d 5g ");
+        assert_eq!(after("h", &["1", "3", "4", "6"]), "1d 3f 4f 6h ");
+        // What is asked for is that all stays.
+        assert_eq!(home_after(dir, "i", &["7"], false), "1d 3f 4f 6h 7i ");
+        std::fs::write(dir.join("prepare-home.json"), "{damaged").unwrap();
+        assert_eq!(after("i", &["7"]), "7i ");
+        // Without a step nobody left anything.
+        assert_eq!(after("j", &[]), "");
+    }
+
+    #[test]
+    fn a_link_on_the_way_to_an_output_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        let step = named("deps", &[], &["a/b/out", "out"]);
+        assert_eq!(in_the_way(&step, dir.path()), None);
+        std::fs::remove_dir(dir.path().join("a/b")).unwrap();
+        assert_eq!(in_the_way(&step, dir.path()), None);
+        std::os::unix::fs::symlink("/tmp", dir.path().join("a/b")).unwrap();
+        std::os::unix::fs::symlink("/tmp", dir.path().join("out")).unwrap();
+        assert_eq!(in_the_way(&step, dir.path()), Some("a/b".into()));
     }
 
     #[test]
     fn a_file_and_a_link_are_outputs_too() {
         let dir = tempfile::tempdir().unwrap();
         let (tree, kept) = (dir.path().join("tree"), dir.path().join("cache/key"));
+        let made = &made(&["key"], &dir.path().join("cache"))[0];
         std::fs::create_dir_all(tree.join("out")).unwrap();
         std::fs::write(tree.join("out/got"), "1").unwrap();
         std::os::unix::fs::symlink("out/got", tree.join("link")).unwrap();
         let step = PrepareSettings { outputs: vec!["out/got".into(), "link".into()], ..step() };
-        keep_outputs(&step, &tree, &kept, None).unwrap();
+        keep_outputs(&step, &tree, made, None).unwrap();
         let to = dir.path().join("to");
         std::fs::create_dir(&to).unwrap();
         place_outputs(&step, &kept, &to, None).unwrap();
@@ -387,10 +629,11 @@ mod tests {
     fn nothing_is_removed_or_written_behind_a_link_on_the_way_to_an_output() {
         let dir = tempfile::tempdir().unwrap();
         let (tree, kept) = (dir.path().join("tree"), dir.path().join("cache/key"));
+        let made = &made(&["key"], &dir.path().join("cache"))[0];
         std::fs::create_dir_all(tree.join("vendor/out")).unwrap();
         std::fs::write(tree.join("vendor/out/x"), "1").unwrap();
         let step = PrepareSettings { outputs: vec!["vendor/out".into()], ..step() };
-        keep_outputs(&step, &tree, &kept, None).unwrap();
+        keep_outputs(&step, &tree, made, None).unwrap();
         let victim = dir.path().join("victim");
         std::fs::create_dir_all(victim.join("out")).unwrap();
         std::fs::write(victim.join("out/own"), "own").unwrap();
@@ -406,9 +649,10 @@ mod tests {
     fn outputs_are_replaced_as_a_whole() {
         let dir = tempfile::tempdir().unwrap();
         let (tree, kept) = (dir.path().join("tree"), dir.path().join("cache/key"));
+        let made = &made(&["key"], &dir.path().join("cache"))[0];
         std::fs::create_dir_all(tree.join("node_modules/a")).unwrap();
         std::fs::write(tree.join("node_modules/a/x"), "1").unwrap();
-        keep_outputs(&step(), &tree, &kept, None).unwrap();
+        keep_outputs(&step(), &tree, made, None).unwrap();
         std::fs::write(tree.join("node_modules/a/x"), "spoilt").unwrap();
         std::fs::write(tree.join("node_modules/stray"), "2").unwrap();
         place_outputs(&step(), &kept, &tree, None).unwrap();

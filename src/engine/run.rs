@@ -20,8 +20,9 @@ use crate::process::survivors::{self, Process, Search};
 use crate::process::{Cancel, Limited, mark};
 use crate::text::Redaction;
 use crate::wall::confine::hand_over;
-use crate::wall::{ManagedTree, TreeError, short_name};
+use crate::wall::{ManagedTree, TreeError, remove_tree, short_name};
 
+use super::outputs::{disk, held_in_judge};
 use super::repository::Repositories;
 use super::state::Lock;
 use super::{Failure, Frozen, Halt, Host, Recorder, RepoState, RunPaths, Walls};
@@ -190,6 +191,11 @@ impl Run {
         EvidenceDir { path, shown }
     }
 
+    /// Returns whether each candidate is judged without what was made for another one.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.walls.judge == Tier::Sandbox && self.frozen.config.isolation.fresh
+    }
+
     /// Sets the judge tree to the candidate, once a candidate; returns what there is to be told
     /// about files that could not be had.
     ///
@@ -198,7 +204,7 @@ impl Run {
     pub fn sync_judge(&mut self) -> Result<Vec<String>, Halt> {
         let candidate = oid(&self.summary().candidate.0)?;
         let holdout = holdout_files(&self.frozen);
-        let is_fresh = self.walls.judge == Tier::Sandbox && self.frozen.config.isolation.fresh;
+        let is_fresh = self.is_fresh();
         let versioned = self.versioned()?;
         if versioned.judge_holds.as_ref() == Some(&candidate) {
             return Ok(Vec::new());
@@ -215,8 +221,10 @@ impl Run {
         let holds = versioned.paths.dir.join("judge.candidate");
         let is_other = std::fs::read_to_string(&holds).ok().as_deref() != Some(candidate.as_str());
         let report = if is_other && is_fresh {
-            let applied = applied_in_judge(&versioned.paths.dir);
-            remove_file(&applied)?;
+            remove_file(&held_in_judge(&versioned.paths.dir))?;
+            let tmp = &versioned.paths.judge_tmp;
+            remove_tree(tmp).map_err(disk("removing", tmp))?;
+            private_dir(tmp)?;
             versioned.judge.sync_fresh(&versioned.repo, &tree)
         } else {
             versioned.judge.sync(&versioned.repo, &tree)
@@ -464,11 +472,6 @@ pub(super) fn git(doing: &'static str) -> impl FnOnce(GitError) -> Halt {
 /// Makes the failure of a tree that could not be set up or read.
 pub(super) fn tree_failure(which: &'static str) -> impl FnOnce(TreeError) -> Halt {
     move |error| Failure::of("tree", format!("setting up {which} failed"), error).into()
-}
-
-/// Returns the file that says which set-up commands' outputs the judge tree holds, in a run's directory.
-pub(super) fn applied_in_judge(dir: &Path) -> PathBuf {
-    dir.join("prepare-judge.json")
 }
 
 fn remove_file(path: &Path) -> Result<(), Halt> {

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::agent::{Backend, BaseUrl, Launch, Stores, TurnPaths, find_tool};
-use crate::config::{ALLOWED, Access, Audience, Config, Environment, Isolation, PROXIES};
+use crate::config::{
+    ALLOWED, Access, Audience, Config, Environment, FixtureScope, FixtureSettings, Isolation,
+    PROXIES,
+};
 use crate::event::{Mechanism, SetupNetwork, Tier};
 use crate::judge::Judging;
 use crate::process::{Variables, find_program};
@@ -158,15 +161,28 @@ impl Run {
         Ok(secret)
     }
 
-    /// Returns how gates and scenarios are confined, made once; none where they are not.
+    /// Returns how gates and scenarios of the present candidate are confined; none where they are not.
     pub(super) fn judging(&mut self, env: &Variables) -> Result<Option<Arc<Judging>>, Halt> {
         let Some(chosen) = self.walls.chosen.clone().filter(|_| self.walls.judge == Tier::Sandbox)
         else {
             return Ok(None);
         };
-        if let Some(judging) = &self.judging {
-            return Ok(Some(judging.clone()));
-        }
+        let judging = match &self.judging {
+            Some(judging) => judging.clone(),
+            None => {
+                let judging = Arc::new(self.begin_judging(&chosen, env)?);
+                self.judging.insert(judging).clone()
+            }
+        };
+        let lives_on = |fixture: &FixtureSettings| fixture.scope == FixtureScope::Run;
+        let may_live_on = self.frozen.config.fixtures.iter().any(lives_on);
+        judging.turn_to(&self.summary().candidate.0, may_live_on).map_err(|error| {
+            Failure::of("disk", "removing what fixtures had of another candidate failed", error)
+        })?;
+        Ok(Some(judging))
+    }
+
+    fn begin_judging(&mut self, chosen: &Chosen, env: &Variables) -> Result<Judging, Halt> {
         let (view, paths, config) = self.view_of_judged(env, &[])?;
         let mut asked = all(&config.isolation.read, &self.env);
         asked.extend(all(&config.isolation.devices, &self.env));
@@ -181,15 +197,15 @@ impl Run {
         let launcher = self.settings.factory.clone();
         let homes = [paths.judge_home.as_path(), paths.judge_tmp.as_path()];
         let is_open = config.opens_fixtures(&self.frozen.set);
-        let judging = Judging::begin(&dir, &launcher, &chosen, view, homes, chosen.user(), is_open);
-        let mut judging = judging.map_err(|error| {
+        let judging = Judging::begin(&dir, &launcher, chosen, view, homes, chosen.user(), is_open);
+        let judging = judging.map_err(|error| {
             Failure::of("isolation", format!("making {} failed", dir.display()), error)
         })?;
-        if self.judge_is_moved() {
-            let kept = self.judge_repository()?;
-            judging = judging.with_repository(kept.git, self.judged_at()?.join(".git"));
+        if !self.judge_is_moved() {
+            return Ok(judging);
         }
-        Ok(Some(self.judging.insert(Arc::new(judging)).clone()))
+        let kept = self.judge_repository()?;
+        Ok(judging.with_repository(kept.git, self.judged_at()?.join(".git")))
     }
 
     /// Returns the root of the person's checkout.

@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use crate::id::Digest;
 use crate::journal::make_private_dir;
 use crate::process::{self, Call, Cancel, Finished, Stream};
 use crate::verdict::Ending;
-use crate::wall::confine::{Chosen, Confined, Loopback, Network, Seen, Step, Use, View, hand_over};
+use crate::wall::confine::{Chosen, Confined, Loopback, Network, Step, View, hand_over};
 use crate::wall::{copy_tree, remove_tree};
 
 /// The hidden subcommand that looks for a server on a loopback of its own, see `fixtures`.
@@ -22,7 +21,7 @@ pub const LOOK: &str = "look-inside";
 #[derive(Debug)]
 pub struct Judging {
     base: Confined,
-    /// For fixtures, which share a home and a directory for temporary files.
+    /// For fixtures.
     fixtures: Confined,
     launcher: PathBuf,
     chosen: Chosen,
@@ -41,15 +40,20 @@ pub struct Judging {
     /// The git directory of the tree, of which each start gets a copy, and where that is seen; none where the
     /// tree has its own, or none.
     repository: Option<(PathBuf, PathBuf)>,
-    /// Held while that of the fixtures is made.
-    laying: Mutex<()>,
+    /// What fixtures share that are started for the present candidate: a home, a directory for temporary files and a
+    /// repository, made when the first of them is. One that lives on keeps what it began with.
+    shared: Mutex<Furniture>,
     next: AtomicU64,
 }
 
-/// The directories of one evaluation; gone when dropped.
-struct Room {
+/// The directories that what is judged writes to beside its tree.
+#[derive(Debug)]
+struct Furniture {
     dir: PathBuf,
 }
+
+/// That of one evaluation; gone when dropped.
+struct Room(Furniture);
 
 impl Judging {
     /// Begins judging in `view`, with what it needs for that in `dir`, which is of the factory alone and
@@ -73,32 +77,23 @@ impl Judging {
         // What a killed factory left.
         remove_tree(&rooms)?;
         make_private_dir(&rooms)?;
-        let mut with_homes = view.clone();
-        with_homes
-            .seen
-            .extend([home, tmp].map(|path| Seen { path: path.into(), using: Use::Write }));
-        if let Some(user) = user {
-            hand_over(home, user)?;
-            hand_over(tmp, user)?;
-        }
         let begin = |dir: &Path, view| match user {
             Some(_) => Confined::begin(dir, launcher, chosen, view),
             None => Confined::begin_as_self(dir, launcher, chosen, view),
         };
-        let fixtures = begin(&dir.join("fixtures"), with_homes)?;
         Ok(Self {
+            fixtures: begin(&dir.join("fixtures"), view.clone())?,
             base: begin(dir, view)?,
-            fixtures: fixtures.showing(tmp, Path::new("/tmp")).showing(tmp, Path::new("/var/tmp")),
             launcher: launcher.to_owned(),
             chosen: chosen.clone(),
             user,
             loopback: OnceLock::new(),
             is_open,
+            shared: Mutex::new(Furniture { dir: rooms.join("fixtures") }),
             dir: rooms,
             home: home.to_owned(),
             tmp: tmp.to_owned(),
             repository: None,
-            laying: Mutex::new(()),
             next: AtomicU64::new(0),
         })
     }
@@ -108,6 +103,23 @@ impl Judging {
     #[must_use]
     pub fn with_repository(self, kept: PathBuf, at: PathBuf) -> Self {
         Self { repository: Some((kept, at)), ..self }
+    }
+
+    /// Turns to a candidate: fixtures that are started from now on have nothing of those for another one. What those had
+    /// stays where one of them may live on.
+    ///
+    /// # Errors
+    /// It can't be removed.
+    pub fn turn_to(&self, candidate: &str, may_live_on: bool) -> io::Result<()> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let dir = self.dir.join(format!("fixtures-{candidate}"));
+        if shared.dir != dir {
+            if !may_live_on {
+                remove_tree(&shared.dir)?;
+            }
+            *shared = Furniture { dir };
+        }
+        Ok(())
     }
 
     /// Runs `call` to its end. A `script` too long for an argument is written to a file, which becomes
@@ -122,7 +134,7 @@ impl Judging {
     ) -> Finished {
         let no_place = |error: io::Error| format!("there is no place to run it in: {error}");
         let prepared = self.room().map_err(no_place).and_then(|room| {
-            let (confined, call) = self.within(&room, call, script).map_err(no_place)?;
+            let (confined, call) = self.of_evaluation(&room, call, script).map_err(no_place)?;
             let confined =
                 shown.iter().fold(confined.on(network), |confined, dir| confined.showing(dir, dir));
             let call = confined.wrap(call).map_err(|error| error.to_string())?;
@@ -173,28 +185,17 @@ impl Judging {
         starts: bool,
     ) -> io::Result<Call> {
         let confined = self.fixtures.clone().on(self.network_of_fixtures()?);
-        let mut confined = dirs.iter().fold(confined, |confined, dir| confined.showing(dir, dir));
-        if let Some((kept, at)) = &self.repository {
-            confined = confined.showing(&self.repository_of_fixtures(kept)?, at);
+        let confined = dirs.iter().fold(confined, |confined, dir| confined.showing(dir, dir));
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if !shared.dir.is_dir() {
+            self.furnish(&shared)?;
         }
+        let (confined, call) = self.within(&shared, confined, call);
         let confined = match starts {
             true => confined.reporting_to(report).going_on(),
             false => confined.reporting_to(&self.fixture_report()).joining(report),
         };
         confined.wrap(call)
-    }
-
-    /// Returns the copy of the git directory that fixtures share, as they share a home: one for each candidate,
-    /// since one that lives on keeps that which it began with.
-    fn repository_of_fixtures(&self, kept: &Path) -> io::Result<PathBuf> {
-        let refs = Digest::of(&fs::read(kept.join("packed-refs"))?);
-        let place = self.dir.join(format!("fixtures-{}.git", &refs.as_str()[..12]));
-        let _laying = self.laying.lock().unwrap_or_else(PoisonError::into_inner);
-        if !place.is_dir() {
-            copy_tree(kept, &place)?;
-            self.give(&place)?;
-        }
-        Ok(place)
     }
 
     /// Gives a directory to whom what is judged runs as.
@@ -216,77 +217,82 @@ impl Judging {
 
     fn room(&self) -> io::Result<Room> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let room = Room { dir: self.dir.join(number.to_string()) };
+        let room = Room(Furniture { dir: self.dir.join(number.to_string()) });
+        self.furnish(&room.0)?;
+        Ok(room)
+    }
+
+    fn furnish(&self, place: &Furniture) -> io::Result<()> {
         let private = || {
             let mut builder = fs::DirBuilder::new();
             builder.mode(0o700);
             builder
         };
-        private().create(&room.dir)?;
-        private().create(room.tmp())?;
+        private().create(&place.dir)?;
+        private().create(place.tmp())?;
         // What the product's own set-up commands put there, if they did.
         let is_empty =
             fs::read_dir(&self.home).map_or(true, |mut entries| entries.next().is_none());
         if is_empty {
-            private().create(room.home())?;
+            private().create(place.home())?;
         } else {
-            copy_tree(&self.home, &room.home())?;
+            copy_tree(&self.home, &place.home())?;
         }
         if let Some((kept, _)) = &self.repository {
-            copy_tree(kept, &room.git())?;
-            self.give(&room.git())?;
+            copy_tree(kept, &place.git())?;
+            self.give(&place.git())?;
         }
-        self.give(&room.home())?;
-        self.give(&room.tmp())?;
-        Ok(room)
+        self.give(&place.home())?;
+        self.give(&place.tmp())
     }
 
-    fn within(
+    /// Returns how `call` sees `place` where its environment names a home and a directory for temporary files.
+    fn within(&self, place: &Furniture, confined: Confined, call: Call) -> (Confined, Call) {
+        let (home, tmp) = (place.home(), place.tmp());
+        if !self.shows_elsewhere() {
+            let confined = confined.showing(&home, &home).showing(&tmp, &tmp);
+            return (confined, call.envs([("HOME", home), ("TMPDIR", tmp)]));
+        }
+        let mut confined = confined
+            .showing(&home, &self.home)
+            .showing(&tmp, &self.tmp)
+            .showing(&tmp, Path::new("/tmp"))
+            .showing(&tmp, Path::new("/var/tmp"));
+        if let Some((_, at)) = &self.repository {
+            confined = confined.showing(&place.git(), at);
+        }
+        (confined, call)
+    }
+
+    /// Returns whether something can be seen elsewhere than where it lies: not by the rules of paths alone.
+    fn shows_elsewhere(&self) -> bool {
+        match self.chosen.step {
+            Step::Landlock => false,
+            Step::Root | Step::UserNamespace | Step::Bubblewrap | Step::Sudo => true,
+        }
+    }
+
+    fn of_evaluation(
         &self,
-        room: &Room,
-        mut call: Call,
+        Room(room): &Room,
+        call: Call,
         script: Option<&str>,
     ) -> io::Result<(Confined, Call)> {
-        let report = room.dir.join("report");
-        let mut confined = self.base.clone().reporting_to(&report);
-        let tmp = room.tmp();
-        // By the rules of paths alone nothing can be seen elsewhere than where it lies.
-        let (seen_tmp, elsewhere) = match self.chosen.step {
-            Step::Landlock => (tmp.as_path(), false),
-            Step::Root | Step::UserNamespace | Step::Bubblewrap | Step::Sudo => {
-                (self.tmp.as_path(), true)
-            }
-        };
-        if elsewhere {
-            let shown = [
-                (room.home(), self.home.as_path()),
-                (tmp.clone(), self.tmp.as_path()),
-                (tmp.clone(), Path::new("/tmp")),
-                (tmp.clone(), Path::new("/var/tmp")),
-            ];
-            for (from, at) in shown {
-                confined = confined.showing(&from, at);
-            }
-            if let Some((_, at)) = &self.repository {
-                confined = confined.showing(&room.git(), at);
-            }
-        } else {
-            confined = confined.showing(&room.home(), &room.home()).showing(&tmp, &tmp);
-            call = call.envs([("HOME", room.home()), ("TMPDIR", tmp.clone())]);
-        }
+        let confined = self.base.clone().reporting_to(&room.dir.join("report"));
+        let (confined, mut call) = self.within(room, confined, call);
         if let Some(script) = script {
-            let name = "dark-factory-script.sh";
+            let (name, tmp) = ("dark-factory-script.sh", room.tmp());
             fs::write(tmp.join(name), script)?;
             if let Some(user) = self.user {
                 hand_over(&tmp.join(name), user)?;
             }
-            call = call.arg(seen_tmp.join(name));
+            call = call.arg(if self.shows_elsewhere() { &self.tmp } else { &tmp }.join(name));
         }
         Ok((confined, call))
     }
 }
 
-impl Room {
+impl Furniture {
     fn home(&self) -> PathBuf {
         self.dir.join("home")
     }
@@ -303,6 +309,6 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         // What can't be removed now is removed when the next one begins to judge.
-        let _ = remove_tree(&self.dir);
+        let _ = remove_tree(&self.0.dir);
     }
 }

@@ -607,6 +607,74 @@ fn what_set_up_left_in_its_home_is_there_in_the_next_run_too() {
 }
 
 #[test]
+fn a_candidate_is_judged_with_nothing_that_the_code_of_another_left() {
+    // What the first turn brings is run by a set-up command or by a server of the product; the second takes it back.
+    let more = "isolation: {agent: copy, judge: sandbox}\n\
+                prepare:\n- {name: before, run: 'mkdir -p made; ls -A ~ /tmp > made/seen; . ./hook', inputs: [deps.lock], outputs: [made]}\n\
+                - {name: each, run: 'ls -A ~ >> made/seen; . ./hook', inputs: [deps.lock]}\n\
+                fixtures:\n- {name: server, start: '. ./serve; sleep 600', scope: candidate, product: true, ready: {command: 'true'}}\n\
+                gates: [{name: clean, run: '! grep -q mark made/seen'}]\n";
+    for (fixture, first, scored) in [(false, "hook", -1.0), (true, "serve", 0.5)] {
+        let first = format!(
+            "echo 2 > deps.lock; echo 'touch ~/mark ${{TMPDIR:-/tmp}}/mark' > {first}; grep -q mark {first}"
+        );
+        let turns =
+            [first.as_str(), "echo 1 > deps.lock; : > hook; : > serve; echo three >> words.txt"];
+        let product = agent(&turns).file("deps.lock", "1\n");
+        let product = product.file("hook", "").file("serve", "");
+        let needs = if fixture { "needs: [server]\n" } else { "" };
+        let product = product.file(
+            "scenarios/clean.md",
+            format!("---\n{needs}---\n# Clean\n\n## Evaluation\n\n```bash\ntest ! -e ~/mark && test ! -e /tmp/mark\n```\n"),
+        );
+        let product = wants(product, more, &["three"]);
+        product.iterate(&[]).code(0);
+        assert_eq!(scores(&product), [(0, 0.5), (1, scored), (2, 1.0)]);
+        // Nor in a run that begins with what was kept.
+        product.factory(&["apply"]).code(0);
+        product.iterate(&["--no-agent"]).code(0);
+    }
+}
+
+#[test]
+fn a_link_that_a_set_up_command_leaves_above_an_output_is_told_like_a_failed_gate() {
+    let turns = [
+        "echo 2 > deps.lock; echo 'rm -r made; ln -s /tmp made' > hook",
+        "echo 3 > deps.lock; : > hook; echo two >> words.txt",
+    ];
+    let more = "prepare:\n- {name: deps, run: 'mkdir -p made/out; . ./hook', inputs: [deps.lock], outputs: [made/out]}\n";
+    let product = agent(&turns).file("deps.lock", "1\n").file("hook", "");
+    let product = wants(product, more, &["two"]);
+    product.iterate(&[]).code(0);
+    assert_eq!(scores(&product), [(0, 0.0), (1, -1.0), (2, 1.0)]);
+    let told = feedback(&product, 1);
+    assert!(told.contains("`made`, on the way to an output, is no directory"), "{told}");
+}
+
+#[test]
+fn what_a_set_up_command_made_in_the_outputs_of_another_is_there_for_each_candidate() {
+    let turns = [
+        "test -e env/more/lib && echo 2 > env.lock; echo two >> words.txt",
+        "echo 2 > more.lock; echo three >> words.txt",
+        "echo 3 > env.lock; echo four >> words.txt",
+        "cmp more.lock env/more/more.lock && echo 2 > env.lock && echo five >> words.txt",
+    ];
+    let env = "{name: env, run: 'mkdir -p env; touch env/lib', inputs: [env.lock], outputs: [env]}";
+    let more = "{name: more, run: 'mkdir -p env/more; touch env/more/lib; cp more.lock env/more/', inputs: [more.lock], outputs: [env/more]}";
+    for isolation in ["{agent: copy, judge: copy}", "{agent: copy, judge: sandbox, fresh: false}"] {
+        let settings = format!(
+            "isolation: {isolation}\nprepare:\n- {env}\n- {more}\n- {{name: last, run: 'touch env/last'}}\n\
+             gates: [{{name: whole, run: cmp more.lock env/more/more.lock && test -e env/lib -a -e env/last}}]\n"
+        );
+        let product = agent(&turns).file(".gitignore", "env\n").file("env.lock", "");
+        let product =
+            wants(product.file("more.lock", "1\n"), &settings, &["two", "three", "four", "five"]);
+        product.iterate(&[]).code(0);
+        assert_eq!(scores(&product), [(0, 0.0), (1, 0.25), (2, 0.5), (3, 0.75), (4, 1.0)]);
+    }
+}
+
+#[test]
 fn a_tracked_file_among_outputs_is_the_candidates_and_the_agents_to_change() {
     let turns = [
         "grep -qx made deps/lib; echo 2 > deps/own; echo mine > deps/extra; chmod +x deps/lib",

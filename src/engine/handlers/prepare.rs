@@ -12,10 +12,9 @@ use regex::Regex;
 
 use crate::config::PrepareSettings;
 use crate::engine::outputs::{
-    are_there, disk, has_home, inputs, keep_outputs, key, last_outputs, makes_tracked, place_home,
-    place_outputs, read_applied, write_applied,
+    Home, Made, are_there, disk, first_to_place, held_in_judge, in_the_way, inputs, keep_outputs,
+    made, makes_tracked, place_outputs, read_held, remove_outputs, write_held,
 };
-use crate::engine::run::applied_in_judge;
 use crate::engine::{Failure, Halt, Handler, Run};
 use crate::event::{Contact, Label, RunEvent, SetupNetwork};
 use crate::git::Tree;
@@ -24,7 +23,6 @@ use crate::process::{self, Call, Keep, Stream};
 use crate::report::scenarios::excerpt;
 use crate::verdict::{Ending, GateResult, GateStatus};
 use crate::wall::confine::hand_over;
-use crate::wall::remove_tree;
 use crate::wall::way_out::{self, Exit};
 
 use super::gates::{CI_OUTPUT, open_log};
@@ -44,15 +42,48 @@ impl Handler<Run> for Prepare {
     fn handle(&self, node: &Node, run: &mut Run) -> Result<NodeOutcome, Halt> {
         run.sync_judge()?;
         let frozen = run.frozen.clone();
+        let steps = &frozen.prepare();
         let candidate = run.summary().candidate.0.clone();
         let tree = run.files_of(&candidate)?;
-        for (index, step) in frozen.prepare().iter().enumerate() {
-            match prepare(node, run, index, step, &tree)? {
-                Done::Ready => {}
-                Done::Network => return Ok(NodeOutcome::of(Status::Retry)),
-                Done::Broken => return Ok(NodeOutcome::of(Status::Fail)),
+        let made = made(run)?;
+        let (user, is_fresh) = (run.walls.judge_user(), run.is_fresh());
+        let paths = run.versioned()?.paths.clone();
+        let mut home =
+            Home::begin([&paths.dir, &paths.judge_home], &candidate, &made, user, is_fresh)?;
+        let held = held_in_judge(&paths.dir);
+        // Tracked files among the outputs were just set to the candidate's.
+        let first = first_to_place(steps, &made, &read_held(&held), |index| {
+            are_there(&steps[index], &made[index].dir, &paths.judge)
+                && !makes_tracked(&steps[index], &tree)
+        });
+        write_held(&held, &made[..first])?;
+        for (step, made) in steps.iter().zip(&made).skip(first) {
+            // What is kept as the work of its inputs holds nothing that another candidate's left.
+            if made.lasts && !makes_tracked(step, &tree) {
+                remove_outputs(step, &paths.judge)?;
             }
         }
+        for (index, step) in steps.iter().enumerate() {
+            let Made { dir, lasts, .. } = &made[index];
+            if index < first {
+                finish(node, run, index, None)?;
+            } else if *lasts && !step.outputs.is_empty() && dir.is_dir() {
+                place_outputs(step, dir, &paths.judge, user)?;
+                home.take(&made[index]);
+                finish(node, run, index, None)?;
+            } else {
+                home.begin_step(&made[..=index])?;
+                match prepare(node, run, index, step, &made[index], &tree)? {
+                    Done::Ready => {}
+                    Done::Network => return Ok(NodeOutcome::of(Status::Retry)),
+                    Done::Broken => return Ok(NodeOutcome::of(Status::Fail)),
+                }
+            }
+            if index >= first {
+                write_held(&held, &made[..=index])?;
+            }
+        }
+        home.settle(&made)?;
         Ok(NodeOutcome::of(Status::Success))
     }
 }
@@ -72,30 +103,11 @@ fn prepare(
     run: &mut Run,
     index: usize,
     step: &PrepareSettings,
+    made: &Made,
     tree: &Tree,
 ) -> Result<Done, Halt> {
-    let key = key(step, tree, &run.frozen.at.clone().under(&run.judged_at()?));
     let paths = run.versioned()?.paths.clone();
-    let judge = paths.judge.clone();
-    let applied_file = applied_in_judge(&paths.dir);
-    let mut applied = read_applied(&applied_file);
-    let cached = run.versioned()?.state.prepare_cache().join(&key);
-    // Tracked files among the outputs were just set to the candidate's.
-    if !step.inputs.is_empty()
-        && applied.get(&step.name) == Some(&key)
-        && are_there(step, &cached, &judge)
-        && !makes_tracked(step, tree)
-    {
-        return finish(node, run, index, None);
-    }
-    if !step.inputs.is_empty() && !step.outputs.is_empty() && cached.is_dir() {
-        let user = run.walls.judge_user();
-        place_outputs(step, &cached, &judge, user)?;
-        place_home(&cached, &paths, &key, user)?;
-        applied.insert(step.name.clone(), key);
-        write_applied(&applied_file, &applied)?;
-        return finish(node, run, index, None);
-    }
+    let judge = &paths.judge;
     let place = run.place()?;
     run.lay_judge_repository()?;
     let call = Call::new("bash", &place.seen)
@@ -152,18 +164,19 @@ fn prepare(
     streams.iter_mut().for_each(|stream| take(&stream.finish()));
     let mut text = String::from_utf8_lossy(&output).into_owned();
     let ms = u64::try_from(done.duration.as_millis()).unwrap_or(u64::MAX);
-    if done.ending.is_success() {
-        if !step.outputs.is_empty() && step.inputs.is_empty() {
-            let last = last_outputs(&paths.dir, index);
-            remove_tree(&last).map_err(disk("removing", &last))?;
-            keep_outputs(step, &judge, &last, None)?;
-        } else if !step.outputs.is_empty() {
-            keep_outputs(step, &judge, &cached, Some(&paths.judge_home))?;
-            has_home(&paths.dir, &key)?;
+    let in_the_way = in_the_way(step, judge).filter(|_| done.ending.is_success());
+    if done.ending.is_success() && in_the_way.is_none() {
+        if !step.outputs.is_empty() {
+            let home = made.lasts.then_some(paths.judge_home.as_path());
+            keep_outputs(step, judge, made, home)?;
         }
-        applied.insert(step.name.clone(), key);
-        write_applied(&applied_file, &applied)?;
         return finish(node, run, index, Some((network, ms, text)));
+    }
+    if let Some(path) = in_the_way {
+        let path = path.display();
+        text.push_str(&format!(
+            "\ndark-factory: `{path}`, on the way to an output, is no directory but a link or a file\n"
+        ));
     }
     let narrow = narrowed(network, &contacted, &text);
     if let Some(narrow) = &narrow {
@@ -187,7 +200,11 @@ fn prepare(
     }
     let result = GateResult {
         name: format!("prepare: {}", step.name),
-        status: status_of(done.ending),
+        status: match done.ending {
+            // It left what it should not have.
+            Ending::Exited { code: 0 } => GateStatus::Failed { code: 0 },
+            ending => status_of(ending),
+        },
         duration: done.duration,
         output_bytes: done.stdout.total + done.stderr.total,
         output: text,
