@@ -63,6 +63,9 @@ pub enum AgentError {
         /// What keeps it, with the file.
         why: String,
     },
+    /// The agent's program is named by a path of the product, and a run would find none there.
+    #[error("the agent's program can't be started: {0}")]
+    NotCommitted(String),
     /// The agent has no login.
     #[error(
         "agent `{backend}` has no login: {}{}let the agent read its own login with \
@@ -135,6 +138,7 @@ impl AgentError {
         matches!(
             self,
             Self::NoBackend(_)
+                | Self::NotCommitted(_)
                 | Self::UnknownBackend { .. }
                 | Self::Missing { .. }
                 | Self::UnknownPlaceholder { .. }

@@ -103,12 +103,19 @@ pub(super) fn what_fails(
     doctor.with_agent = with_agent;
     doctor.backend = backend;
     doctor.examine(false);
+    // What is missing may be there, and not committed.
+    let differs = doctor.checks.iter().find(|check| check.name == CHECKOUT);
+    let differs = differs.map(|check| format!("note: {}", check.found));
     let mut lines = Examination::of(doctor.checks).failures(styled);
     if !lines.is_empty() {
         lines.insert(0, "`factory doctor` finds what a run would fail by:".to_owned());
     }
+    lines.extend(differs);
     lines
 }
+
+/// The check that compares the checkout with the commit.
+const CHECKOUT: &str = "checkout";
 
 /// Looks at one thing after the other.
 struct Doctor<'a> {
@@ -392,7 +399,7 @@ impl<'a> Doctor<'a> {
     /// Says what a run would read otherwise than it lies in the checkout; nothing where there is nothing.
     fn checkout(&mut self, config: &Config) {
         if let Ok(Differences { read: Some(found), .. }) = self.base.differences(config) {
-            self.note("checkout", Mark::Warn, found, Some("git commit"));
+            self.note(CHECKOUT, Mark::Warn, found, Some("git commit"));
         }
     }
 
@@ -469,6 +476,11 @@ impl<'a> Doctor<'a> {
         let what = backend.name();
         let found = find_tool(backend, settings, self.env);
         let path = found.as_ref().and_then(|found| found.path.clone());
+        let config = Config { agent: settings.clone(), ..self.base.settings().unwrap_or_default() };
+        if let Some(why) = self.base.why_no_program(&config) {
+            self.note(name, Mark::Fail, format!("{what}: {why}"), None);
+            return;
+        }
         match (&found, &path) {
             (Some(found), Some(path)) => {
                 let place = format!("{what}, {}", path.display());

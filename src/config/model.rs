@@ -85,7 +85,7 @@ impl Config {
         let (first, all) = (self.prepare.first()?, names.join(", "));
         Some(format!(
             "`prepare` ({all}) is not run in the working tree, which is judged as it lies; `--prepare` runs what has not been run, as `{}`",
-            crate::text::one_line(&first.run, 100)
+            crate::text::one_line(first.run.trim().lines().next().unwrap_or_default(), 100)
         ))
     }
 

@@ -11,7 +11,7 @@ use crate::config::{Config, ConfigError, Environment, FILE};
 use crate::git::{GitError, Mode, Oid, Repo, Scratch, Tree};
 use crate::judge::discover;
 use crate::process::Cancel;
-use crate::text::{Subtree, TreePath, plural};
+use crate::text::{Subtree, TreePath};
 use crate::wall::ManagedTree;
 
 use super::frozen::glob_set;
@@ -225,6 +225,32 @@ impl Base {
         set.entries.into_iter().map(|entry| entry.file).filter(|file| !has(file)).collect()
     }
 
+    /// Returns why an agent's program that the product has at a path of its own can't be started; none where it can, or
+    /// is named otherwise, or a set-up command makes it.
+    pub fn why_no_program(&self, config: &Config) -> Option<String> {
+        let (settings, committed) = (&config.agent, self.committed.as_ref()?);
+        let program = settings.command.first()?;
+        let is_own = settings.backend.as_deref() == Some("command")
+            && program.contains('/')
+            && !program.starts_with('/');
+        let path = |path: &str| TreePath::parse(self.at.path(path)).ok();
+        let found = path(program.strip_prefix("./").unwrap_or(program)).filter(|_| is_own)?;
+        let mut outputs = config.prepare.iter().flat_map(|step| &step.outputs);
+        if outputs.any(|output| path(output).is_some_and(|output| found.is_within(&output))) {
+            return None;
+        }
+        let commit = committed.commit.short();
+        match committed.tree.get(&found).map(|entry| entry.mode) {
+            Some(Mode::File) => Some(format!(
+                "`{program}` is no program in commit {commit}; `git update-index --chmod=+x {found}` makes it one, to be committed"
+            )),
+            None if !leads_to(&committed.tree, &found) => Some(format!(
+                "`{program}` is not in commit {commit}; commit it, or correct `agent.command`"
+            )),
+            _ => None,
+        }
+    }
+
     /// Returns what a person should know of a checkout that differs from the commit.
     ///
     /// # Errors
@@ -241,7 +267,8 @@ impl Base {
         let lying = named.filter(|name| self.root.join(name).is_file());
         let lying = lying.filter_map(|name| TreePath::parse(self.at.path(name)).ok());
         paths.extend(lying.filter(|path| !leads_to(&committed.tree, path)));
-        differing(&paths, config, &self.at, committed.commit.short())
+        let is_committed = |path: &TreePath| leads_to(&committed.tree, path);
+        differing(&paths, config, &self.at, committed.commit.short(), is_committed)
     }
 }
 
@@ -338,6 +365,7 @@ fn differing(
     config: &Config,
     at: &Subtree,
     commit: &str,
+    is_committed: impl Fn(&TreePath) -> bool,
 ) -> Result<Differences, StartError> {
     let specs: Vec<String> = config.specs.iter().map(|glob| at.glob(glob)).collect();
     let specs = glob_set(&specs)?;
@@ -346,39 +374,41 @@ fn differing(
     let is_named = |path: &TreePath, name: &str| path.as_bytes() == at.path(name).as_bytes();
     let is_prompt =
         |path: &TreePath| is_named(path, &config.agent.prompt) || is_named(path, MANUAL_PROMPT);
-    let (mut scenarios, mut specs_found) = (0, 0);
-    let (mut names, mut others) = (Vec::new(), Vec::new());
+    // What differs, and what no commit has.
+    let (mut changed, mut new, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for path in paths {
-        if is_named(path, FILE) || is_prompt(path) {
-            names.push(path.to_string());
-        } else if Config::MAKEFILES.iter().any(|name| is_named(path, name)) {
+        let is_read = match Config::MAKEFILES.iter().any(|name| is_named(path, name)) {
             // Whoever names gates has no others.
-            match config.gates.is_none() {
-                true => names.push(path.to_string()),
-                false => others.push(path),
+            true => config.gates.is_none(),
+            false => {
+                is_named(path, FILE)
+                    || is_prompt(path)
+                    || dir.as_ref().is_some_and(|dir| path.is_within(dir)) && is_md(path)
+                    || specs.is_match(path.as_path())
             }
-        } else if dir.as_ref().is_some_and(|dir| path.is_within(dir)) && is_md(path) {
-            scenarios += 1;
-        } else if specs.is_match(path.as_path()) {
-            specs_found += 1;
-        } else {
-            others.push(path);
+        };
+        match is_read {
+            false => others.push(path),
+            true if is_committed(path) => changed.push(path),
+            true => new.push(path),
         }
     }
-    let count = names.len() + scenarios + specs_found;
-    let counted = [(scenarios, "scenario"), (specs_found, "spec")];
-    names.extend(counted.iter().filter(|(n, _)| *n > 0).map(|(n, what)| plural(*n, what)));
-    let mut said = Differences::default();
-    if let Some((last, before)) = names.split_last() {
-        let all = match before {
-            [] => last.clone(),
-            before => format!("{} and {last}", before.join(", ")),
-        };
-        let (verb, them) = if count == 1 { ("differs", "it") } else { ("differ", "them") };
-        said.read = Some(format!(
-            "{all} {verb} in the checkout; the run takes {them} from commit {commit}; commit {them} to use {them}"
+    let mut read = Vec::new();
+    if !changed.is_empty() {
+        let (verb, them) = if changed.len() == 1 { ("differs", "it") } else { ("differ", "them") };
+        read.push(format!(
+            "{} {verb} in the checkout; the run takes {them} from commit {commit}; commit {them} to use {them}",
+            listed(&changed)
         ));
     }
+    if !new.is_empty() {
+        let (verb, them) = if new.len() == 1 { ("is", "it") } else { ("are", "them") };
+        read.push(format!(
+            "{} {verb} not in commit {commit}, and the run does without; commit {them} to use {them}",
+            listed(&new)
+        ));
+    }
+    let mut said = Differences { read: (!read.is_empty()).then(|| read.join("; ")), others: None };
     if !others.is_empty() {
         let shown: Vec<String> = others.iter().take(3).map(ToString::to_string).collect();
         let changes = match others.len() {
@@ -393,6 +423,24 @@ fn differing(
     Ok(said)
 }
 
+/// Names the first of `paths`, and says how many more there are.
+fn listed(paths: &[&TreePath]) -> String {
+    const SHOWN: usize = 4;
+    let names: Vec<String> = paths.iter().map(ToString::to_string).collect();
+    let (shown, last) = match names.len() {
+        ..=SHOWN => names.split_at(names.len().saturating_sub(1)),
+        _ => (&names[..SHOWN - 1], &[][..]),
+    };
+    let last = match last {
+        [last] => last.clone(),
+        _ => format!("{} others", names.len() - shown.len()),
+    };
+    match shown {
+        [] => last,
+        shown => format!("{} and {last}", shown.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -401,7 +449,9 @@ mod tests {
 
     fn check(paths: &[&str], expected: &[&str]) {
         let paths = paths.iter().map(path).collect();
-        let said = differing(&paths, &Config::default(), &Subtree::default(), "abc1234").unwrap();
+        let is_committed = |path: &TreePath| !path.to_string().contains("new");
+        let (config, at) = (Config::default(), Subtree::default());
+        let said = differing(&paths, &config, &at, "abc1234", is_committed).unwrap();
         let said: Vec<String> = said.read.into_iter().chain(said.others).collect();
         assert_eq!(said, expected);
     }
@@ -412,13 +462,14 @@ mod tests {
         check(
             &["scenarios/a.md"],
             &[
-                "1 scenario differs in the checkout; the run takes it from commit abc1234; commit it to use it",
+                "scenarios/a.md differs in the checkout; the run takes it from commit abc1234; commit it to use it",
             ],
         );
         check(
-            &["dark-factory.yaml", "scenarios/a.md", "scenarios/b/C.MD", "specs/x.md"],
+            &["dark-factory.yaml", "scenarios/a.md", "scenarios/b/C.MD", "specs/new.md"],
             &[
-                "dark-factory.yaml, 2 scenarios and 1 spec differ in the checkout; the run takes them from commit abc1234; commit them to use them",
+                "dark-factory.yaml, scenarios/a.md and scenarios/b/C.MD differ in the checkout; the run takes them from commit abc1234; commit them to use them; \
+                 specs/new.md is not in commit abc1234, and the run does without; commit it to use it",
             ],
         );
         check(
@@ -426,6 +477,14 @@ mod tests {
             &[
                 "Makefile differs in the checkout; the run takes it from commit abc1234; commit it to use it",
                 "2 changes are in the checkout not committed (scenarios/support.sh, src/a); the run works from commit abc1234",
+            ],
+        );
+        let many: Vec<String> = (1..6).map(|n| format!("scenarios/new{n}.md")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        check(
+            &many,
+            &[
+                "scenarios/new1.md, scenarios/new2.md, scenarios/new3.md and 2 others are not in commit abc1234, and the run does without; commit them to use them",
             ],
         );
     }

@@ -270,6 +270,7 @@ pub enum StartError {
 pub fn begin(mut base: Base, request: Request) -> Result<Started, StartError> {
     let in_place = request.in_place;
     let (frozen, said) = freeze(&mut base, request.config, in_place)?;
+    let no_program = base.why_no_program(&frozen.config);
     let Base { repo, root, at, head, branch, notices, .. } = base;
     let mut notices: Vec<String> = notices.into_iter().chain(said).collect();
     if let (Some(repo), false) = (&repo, in_place) {
@@ -321,6 +322,9 @@ pub fn begin(mut base: Base, request: Request) -> Result<Started, StartError> {
         check_keys(&frozen.config.network, &walls, &request.env)?;
     }
     let agent = if with_agent { Some(check_agent(&frozen, &request.env)?) } else { None };
+    if let Some(why) = no_program.filter(|_| with_agent) {
+        return Err(AgentError::NotCommitted(why).into());
+    }
     if with_agent && frozen.config.budget.max_iterations > 0 {
         notices.extend(specs_are_there(&frozen)?);
     }

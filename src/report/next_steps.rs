@@ -26,16 +26,23 @@ pub fn next_steps(summary: &Summary, active: bool, newest: bool) -> Vec<NextStep
         return vec![step("factory status".to_owned(), "it is at work; look again")];
     }
     if summary.started.in_place {
-        return vec![
-            show(" --feedback", "what the judgement found"),
-            step("iterate".to_owned(), "lets the agent work on it"),
-        ];
+        let found = show(" --feedback", "what the judgement found");
+        return match Outcome::of(summary) {
+            Some(Outcome::Converged) => vec![found],
+            _ => vec![found, step("iterate".to_owned(), "lets the agent work on it")],
+        };
     }
     let mut steps = match Outcome::of(summary) {
         None => vec![resume("", "goes on where it was cut off")],
         Some(Outcome::Paused) => vec![resume(" --once", "takes the next step")],
         Some(Outcome::Interrupted) => vec![resume("", "goes on where it was interrupted")],
-        Some(Outcome::Failed) => vec![resume("", "goes on once the cause is gone")],
+        Some(Outcome::Failed) => vec![
+            resume("", "goes on once the cause is gone, with what it began with"),
+            step(
+                "iterate".to_owned(),
+                "begins anew, with settings and files as they are committed by then",
+            ),
+        ],
         Some(Outcome::Converged) => vec![],
         Some(Outcome::ConvergedGatesChanged) => {
             vec![show(" --diff", "look at the files that define the gates: the agent changed them")]

@@ -164,10 +164,11 @@ pub fn show(report: &RunReport, now: Timestamp) -> Vec<String> {
         },
     );
     field("Enforced", enforced(report));
+    let nothing = if report.last_judged().is_none() { "nothing yet; " } else { "" };
     field(
         "Judged",
         format!(
-            "{} by dark-factory {}, threshold {}",
+            "{nothing}{} by dark-factory {}, threshold {}",
             plural(report.scenarios, "scenario"),
             report.version,
             show_score(report.threshold),
@@ -271,6 +272,9 @@ fn spent(report: &RunReport) -> String {
 fn enforced(report: &RunReport) -> String {
     if report.agent.is_none() {
         return "nothing: no agent was started".to_owned();
+    }
+    if report.turns_taken == 0 {
+        return format!("{}: no agent has been started yet", report.isolation);
     }
     format!("{}: {}", report.isolation, isolation(report.isolation))
 }

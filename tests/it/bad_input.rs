@@ -246,9 +246,39 @@ fn without_git_or_bash_the_surroundings_have_failed() {
 }
 
 #[test]
+fn an_agents_program_in_the_product_must_be_committed_as_one() {
+    let product = product().config("agent: {backend: command, command: [./tools/agent.sh]}\n");
+    let product = product.committed();
+    product.write("tools/agent.sh", "#!/bin/sh\n");
+    let absent = "`./tools/agent.sh` is not in commit";
+    product.iterate(&[]).code(2).says("the agent's program can't be started").says(absent);
+    product.factory(&["doctor"]).says(absent);
+    product.commit("Add it");
+    refused(
+        &product,
+        &[],
+        2,
+        &["is no program in commit", "`git update-index --chmod=+x tools/agent.sh`"],
+    );
+    product.git(&["update-index", "--chmod=+x", "tools/agent.sh"]);
+    product.git(&["commit", "-q", "-m", "Make it a program"]);
+    product.git(&["checkout", "-q", "--", "."]);
+    product.iterate(&[]).code(0);
+}
+
+#[test]
 fn an_agent_must_be_chosen_known_installed_and_logged_in() {
     let product = product();
     refused(&product, &[], 2, &["no agent is chosen; set `agent.backend`", "`codex`, `claude`"]);
+    product.write("dark-factory.yaml", "agent: {backend: codex}\n");
+    let commit = "note: dark-factory.yaml is not in commit";
+    product
+        .iterate(&[])
+        .code(2)
+        .says("no agent is chosen")
+        .says(commit)
+        .says("commit it to use it");
+    fs::remove_file(product.path("dark-factory.yaml")).unwrap();
     let words = ["there is no agent backend `cluade` (did you mean `claude`?); the backends are"];
     refused(&product, &["--agent", "cluade"], 2, &words);
     refused(&product, &["--agent", "command"], 2, &["needs `agent.command`"]);
@@ -507,13 +537,14 @@ fn what_a_run_reads_comes_from_the_commit_and_what_differs_is_named_first() {
         .scenario("new", "false")
         .file("specs/product.md", "It says nothing.\n");
     let differ = format!(
-        "note: dark-factory.yaml, 2 scenarios and 1 spec differ in the checkout; the run takes them from \
-         commit {commit}; commit them to use them"
+        "note: scenarios/readme.md and specs/product.md differ in the checkout; the run takes them from commit {commit}; \
+         commit them to use them; dark-factory.yaml and scenarios/new.md are not in commit {commit}, and the run does \
+         without; commit them to use them"
     );
     product.iterate(&["--no-agent"]).code(0).says(&differ);
     let ran = product.factory(&["doctor"]);
     assert!(ran.stdout.contains("1 scenario in scenarios/"), "{}", ran.stdout);
-    assert!(ran.stdout.contains("2 scenarios and 1 spec differ"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("specs/product.md differ in the checkout"), "{}", ran.stdout);
     // In place everything is taken as it lies, and said of nothing.
     product.write("dark-factory.yaml", "");
     let ran = product.iterate(&["--no-agent", "--in-place"]).code(1);
@@ -579,6 +610,7 @@ fn an_agent_that_costs_is_not_started_without_a_spec_unless_that_is_said() {
         "dark-factory.yaml",
         "agent: {backend: command, command: [./own]}\nspecs: [no.md]\n",
     );
+    let product = product.executable("own", "#!/bin/sh\n");
     product.commit("Another agent");
     product.iterate(&[]).code(0).says("note: the agent would be pointed to no spec: `no.md`");
 }

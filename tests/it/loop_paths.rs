@@ -549,8 +549,7 @@ fn settings_that_git_ignores_are_said_not_to_be_read() {
     let product = Product::new().file(".gitignore", "/dark-factory.yaml\n/Makefile\n");
     let product = product.scenario("a", "true").committed();
     let product = product.config("").file("Makefile", "test:\n\tfalse\n");
-    let said =
-        "Makefile and dark-factory.yaml differ in the checkout; the run takes them from commit";
+    let said = "Makefile and dark-factory.yaml are not in commit";
     product.iterate(&["--no-agent"]).code(0).says(said);
 }
 
