@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use tempfile::TempDir;
 
-use crate::config::{Config, Environment, python_path};
+use crate::config::{Config, Environment, python_in_place, python_start_of};
 use crate::event::Tier;
 use crate::judge::{Judging, Place};
 use crate::scenario::ScenarioSet;
@@ -43,9 +43,11 @@ impl Confining {
         for home in &homes {
             std::fs::create_dir(home).context("there is no place for private homes")?;
         }
-        let python = python_path(root, root);
+        let python = python_in_place(env, root);
         let variables = env.for_product(&config.env, python, Some(&homes[0]), Some(&homes[1]));
         let home = env.home();
+        let python: Vec<_> =
+            env.state_dir().iter().filter_map(|state| python_start_of(&variables, state)).collect();
         let secret: Vec<_> = env.state_dir().into_iter().chain([dir.path().to_owned()]).collect();
         let named = |paths: &[String]| paths.iter().filter_map(|path| env.expand(path)).collect();
         let (read, devices): (Vec<_>, Vec<_>) =
@@ -56,7 +58,7 @@ impl Confining {
             secret: &secret,
             read: &read,
             stores: &[],
-            handed: &[],
+            handed: &python,
             tree: None,
             write: &[root.to_owned()],
             devices: &devices,
@@ -68,7 +70,7 @@ impl Confining {
             &dir.path().join("judging"),
             &launcher,
             &chosen,
-            view,
+            (view, &variables),
             homes,
             None,
             is_open,

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::Parser;
 
 use crate::clock::{self, Clock as _, Instant, SystemClock};
-use crate::config::{self, Config, Environment, python_path, redaction_of};
+use crate::config::{self, Config, Environment, python_in_place, redaction_of};
 use crate::engine::keep_out_of_git;
 use crate::event::Tier;
 use crate::id::ScenarioId;
@@ -333,7 +333,7 @@ fn judge(
     };
     let place = confining.as_ref().map_or_else(
         || {
-            let env = env.for_product(&config.env, python_path(root, root), None, None);
+            let env = env.for_product(&config.env, python_in_place(env, root), None, None);
             Place::open(root.clone(), env)
         },
         |confining| confining.place.clone(),

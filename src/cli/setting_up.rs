@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use crate::config::{
-    Config, Environment, GateSettings, PrepareSettings, python_path, redaction_of,
+    Config, Environment, GateSettings, PrepareSettings, python_in_place, redaction_of,
 };
 use crate::judge::{Place, run_gates, said};
 use crate::process::Cancel;
@@ -30,7 +30,7 @@ pub(super) fn run(
 ) -> anyhow::Result<()> {
     let is_there = |output: &String| root.join(output).symlink_metadata().is_ok();
     let place =
-        Place::open(root, env.for_product(&config.env, python_path(root, root), None, None));
+        Place::open(root, env.for_product(&config.env, python_in_place(env, root), None, None));
     let place = place.redacting(redaction_of(env, &config.env));
     let mut output = Output::stderr(env.no_color());
     for step in &config.prepare {

@@ -18,5 +18,8 @@ pub use model::{
     PerDay, PerTurn, PrepareSettings, ReadyPort, ReadySettings, SatisfactionSettings,
     ScenarioSettings, Size, Span, WithoutProgress,
 };
-pub use python::{has_src, python_packages, python_path};
+pub use python::{
+    has_src, python_in_place, python_names, python_packages, python_path, python_start,
+    python_start_of,
+};
 pub use secrets::redaction_of;

@@ -1,9 +1,21 @@
 //! Where the packages of a product in Python lie in its tree. Looks at names and at how it is built; imports and
 //! runs nothing.
 
-use std::ffi::OsString;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::path::Path;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::{Environment, Variables};
+use crate::id::Digest;
+
+/// The directory of the state that holds them.
+const DIR: &str = "python";
+
+/// What Python runs first where something is judged.
+const START: &str = include_str!("sitecustomize.py");
 
 /// By one of these a tree is a product in Python.
 const PROJECT: [&str; 3] = ["pyproject.toml", "setup.py", "setup.cfg"];
@@ -56,13 +68,93 @@ const BESIDE: [&str; 6] = ["test", "tests", "docs", "examples", "scripts", "tool
 /// Returns the value of `PYTHONPATH` for what works in a tree that lies at `lies` and is seen at `seen`: the
 /// tree, and before it its `src` where its packages are in there.
 pub fn python_path(lies: &Path, seen: &Path) -> OsString {
-    let mut path = OsString::new();
-    if has_src(lies) {
-        path.push(seen.join("src"));
-        path.push(":");
+    let roots = roots(lies, seen);
+    roots.iter().map(|root| root.as_os_str()).collect::<Vec<_>>().join(OsStr::new(":"))
+}
+
+fn roots(lies: &Path, seen: &Path) -> Vec<PathBuf> {
+    let src = has_src(lies).then(|| seen.join("src"));
+    src.into_iter().chain([seen.to_owned()]).collect()
+}
+
+/// Returns the value of `PYTHONPATH` for what is judged in such a tree: a directory below `state` that holds nothing of
+/// the tree's, but a file by which Python finds its modules there, behind its own. Those called `own` come before what
+/// is installed; see `sitecustomize.py`.
+///
+/// # Errors
+/// It can't be written.
+pub fn python_start(
+    state: &Path,
+    lies: &Path,
+    seen: &Path,
+    own: &BTreeSet<String>,
+) -> io::Result<PathBuf> {
+    let roots: Vec<String> =
+        roots(lies, seen).iter().map(|root| root.to_string_lossy().into_owned()).collect();
+    // A list of texts means the same in JSON and in Python.
+    let (roots, own) = (serde_json::to_string(&roots)?, serde_json::to_string(own)?);
+    let text = format!("{START}start({roots}, {own})\n");
+    let dir = state.join(DIR).join(&Digest::of(text.as_bytes()).as_str()[..16]);
+    let file = dir.join("sitecustomize.py");
+    if fs::read(&file).is_ok_and(|found| found == text.as_bytes()) {
+        return Ok(dir);
     }
-    path.push(seen);
-    path
+    fs::create_dir_all(&dir)?;
+    // What is judged may be another user's.
+    for dir in [state.join(DIR), dir.clone()] {
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;
+    }
+    let mut new = tempfile::Builder::new()
+        .permissions(fs::Permissions::from_mode(0o644))
+        .tempfile_in(state.join(DIR))?;
+    new.write_all(text.as_bytes())?;
+    new.persist(&file)?;
+    Ok(dir)
+}
+
+/// Returns the value of `PYTHONPATH` for what is judged where it lies, at `root`; as for an agent where nothing can be
+/// written.
+pub fn python_in_place(env: &Environment, root: &Path) -> OsString {
+    let start = env
+        .state_dir()
+        .ok()
+        .and_then(|state| python_start(&state, root, root, &python_names_in(root)).ok());
+    start.map_or_else(|| python_path(root, root), OsString::from)
+}
+
+/// Returns where the directories of [`python_start`] lie below `state`, where an environment has one of them on
+/// `PYTHONPATH`; none where a person's is there.
+pub fn python_start_of(env: &Variables, state: &Path) -> Option<PathBuf> {
+    let all = state.join(DIR);
+    Path::new(env.get(OsStr::new("PYTHONPATH"))?).starts_with(&all).then_some(all)
+}
+
+/// Returns the names by which Python imports what `files` are, paths of a product: its packages and modules in the root
+/// and in `src`.
+pub fn python_names<'a>(files: impl IntoIterator<Item = &'a Path>) -> BTreeSet<String> {
+    let name = |path: &Path| {
+        let path = path.strip_prefix("src").unwrap_or(path);
+        let parts: Vec<&str> = path.iter().filter_map(OsStr::to_str).collect();
+        match parts.as_slice() {
+            [module] => module.strip_suffix(".py").map(str::to_owned),
+            [package, "__init__.py"] => Some((*package).to_owned()),
+            _ => None,
+        }
+    };
+    files.into_iter().filter_map(name).collect()
+}
+
+/// Returns those of the product that lies at `root`.
+fn python_names_in(root: &Path) -> BTreeSet<String> {
+    let below = |dir: &Path| -> Vec<PathBuf> {
+        fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    };
+    let mut files: Vec<PathBuf> =
+        [root.to_owned(), root.join("src")].iter().flat_map(|dir| below(dir)).collect();
+    let packages: Vec<PathBuf> =
+        files.iter().map(|path| path.join("__init__.py")).filter(|path| path.is_file()).collect();
+    files.extend(packages);
+    python_names(files.iter().filter_map(|file| file.strip_prefix(root).ok()))
 }
 
 /// Returns whether the product in the tree at `root` has its packages in `src`, and imports them by that.
@@ -123,6 +215,98 @@ mod tests {
         }
         assert_eq!(python_path(dir.path(), Path::new("/t")), path, "{files:?}");
         assert_eq!(python_packages(dir.path()), packages, "{files:?}");
+    }
+
+    #[test]
+    fn names_are_those_of_packages_and_modules_at_the_top() {
+        let files = [
+            "app.py",
+            "words/__init__.py",
+            "words/deep.py",
+            "src/other/__init__.py",
+            "src/one.py",
+            "x/y/__init__.py",
+            "a.txt",
+        ];
+        let names: Vec<String> = python_names(files.iter().map(Path::new)).into_iter().collect();
+        assert_eq!(names, ["app", "one", "other", "words"]);
+        let dir = tempfile::tempdir().unwrap();
+        for file in files {
+            let place = dir.path().join(file);
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+            fs::write(place, "").unwrap();
+        }
+        assert_eq!(python_names_in(dir.path()).into_iter().collect::<Vec<_>>(), names);
+    }
+
+    /// A tree of a product called `words`, with what would like to be taken for something else.
+    fn tree() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let forged = "raise SystemExit('forged')\n";
+        for (file, text) in [
+            ("words.py", "what = 'the tree'\n"),
+            ("sub/helper.py", "what = 'beside the script'\n"),
+            ("sub/script.py", "import helper, words; print(helper.what, words.what)\n"),
+            ("plain.py", "what = 'new'\n"),
+            ("top.py", "import colorsys; print(colorsys.__file__)\n"),
+            ("sitecustomize.py", forged),
+            ("usercustomize.py", forged),
+            ("json/__init__.py", forged),
+            ("encodings/__init__.py", forged),
+            ("colorsys.py", ""),
+            ("installed.py", forged),
+        ] {
+            let place = dir.path().join("tree").join(file);
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+            fs::write(place, text).unwrap();
+        }
+        for (file, text) in [("installed.py", "what = 'installed'\n"), ("words.py", forged)] {
+            fs::create_dir_all(dir.path().join("site-packages")).unwrap();
+            fs::write(dir.path().join("site-packages").join(file), text).unwrap();
+        }
+        dir
+    }
+
+    /// Returns what Python says when it is started in the tree.
+    fn python(dir: &Path, args: &[&str]) -> String {
+        use crate::process::{Call, Cancel, run};
+        let (tree, state) = (dir.join("tree"), dir.join("state"));
+        let own = BTreeSet::from(["words".to_owned()]);
+        let start = python_start(&state, &tree, &tree, &own).unwrap();
+        let path = Environment::read().unwrap().get("PATH").unwrap().to_owned();
+        let call = Call::new("python3", &tree).args(args);
+        let call = call.envs([("PATH", path), ("PYTHONPATH", start.into_os_string())]);
+        let mut said = String::new();
+        run(&call, &Cancel::never(), &mut |_, bytes| said += &String::from_utf8_lossy(bytes));
+        said
+    }
+
+    #[test]
+    fn no_file_of_the_tree_is_taken_for_pythons_own_or_for_something_installed() {
+        let dir = tree();
+        let site = dir.path().join("site-packages").display().to_string();
+        let ask = format!(
+            "import sys, json, encodings\nsys.path.insert(1, {site:?})\nimport installed, words, plain\n\
+             print(installed.what, words.what, plain.what, 'sitecustomize' in sys.modules and sys.modules['sitecustomize'].__file__.endswith('tree/sitecustomize.py'))"
+        );
+        assert_eq!(python(dir.path(), &["-c", &ask]), "installed the tree new False\n");
+        let help = python(dir.path(), &["-m", "json.tool", "--help"]);
+        assert!(help.contains("usage"), "{help}");
+        // A script finds what lies beside it, and the tree; one of the tree's root is its own.
+        assert_eq!(python(dir.path(), &["sub/script.py"]), "beside the script the tree\n");
+        let top = python(dir.path(), &["top.py"]);
+        assert!(top.ends_with("tree/colorsys.py\n"), "{top}");
+    }
+
+    #[test]
+    fn what_python_runs_first_is_written_once_and_again_where_it_was_changed() {
+        let dir = tree();
+        let start = || python_start(dir.path(), dir.path(), dir.path(), &BTreeSet::new()).unwrap();
+        let file = start().join("sitecustomize.py");
+        let text = fs::read(&file).unwrap();
+        fs::write(&file, "import os; os._exit(0)").unwrap();
+        assert_eq!(start().join("sitecustomize.py"), file);
+        assert_eq!(fs::read(&file).unwrap(), text);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::agent::CrashPoint;
 use crate::clock::{Clock as _, Instant, SystemClock, Timestamp};
-use crate::config::{Environment, python_path, redaction_of};
+use crate::config::{Environment, python_in_place, python_names, python_start, redaction_of};
 use crate::convergence::Totals;
 use crate::event::{BlobRef, RunEvent, Summary, Tier};
 use crate::git::{GitError, Oid, Repo, Signature, Tree};
@@ -18,7 +18,7 @@ use crate::judge::{EvidenceDir, Fixtures, Judging, Place};
 use crate::pipeline::{Next, Phase, Walk};
 use crate::process::survivors::{self, Process, Search};
 use crate::process::{Cancel, Limited, mark};
-use crate::text::Redaction;
+use crate::text::{Redaction, TreePath};
 use crate::wall::confine::hand_over;
 use crate::wall::{ManagedTree, TreeError, remove_tree, short_name};
 
@@ -140,7 +140,7 @@ impl Run {
     /// The tree can't be set up.
     pub fn place(&mut self) -> Result<Place, Halt> {
         if self.versioned.is_none() {
-            let python = python_path(&self.root, &self.root);
+            let python = python_in_place(&self.env, &self.root);
             let env = self.env.for_product(&self.frozen.config.env, python, None, None);
             return Ok(Place::open(&self.root, env).redacting(self.secrets_of_product()));
         }
@@ -150,12 +150,17 @@ impl Run {
         let at = self.frozen.at.clone();
         let seen = at.under(&self.judged_at()?);
         let is_moved = self.judge_is_moved();
+        // What the agent adds is no part of what the product is called by.
+        let base = self.files_of(&self.summary().started.base.clone())?;
+        let files = base.keys().map(TreePath::as_path);
+        let own = python_names(files.filter_map(|path| path.strip_prefix(at.as_str()).ok()));
         let paths = &self.versioned()?.paths;
         private_dir(&paths.judge_tmp)?;
         // Its own path may leave no room for the path of a socket.
         let tmp = if is_moved { PathBuf::from("/tmp") } else { short_name(&paths.judge_tmp) };
         let root = at.under(&paths.judge);
-        let python = python_path(&root, &seen);
+        let python =
+            python_start(&paths.dir, &root, &seen, &own).map_err(disk("writing", &paths.dir))?;
         let vars = env.for_product(&names, python, Some(&paths.judge_home), Some(&tmp));
         let confined = self.judging(&vars)?;
         let place = Place { confined, seen, ..Place::open(root, vars) };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::agent::{Backend, BaseUrl, Launch, Stores, TurnPaths, find_tool};
 use crate::config::{
     ALLOWED, Access, Audience, Config, Environment, FixtureScope, FixtureSettings, Isolation,
-    PROXIES,
+    PROXIES, python_start_of,
 };
 use crate::event::{Mechanism, SetupNetwork, Tier};
 use crate::judge::Judging;
@@ -197,7 +197,8 @@ impl Run {
         let launcher = self.settings.factory.clone();
         let homes = [paths.judge_home.as_path(), paths.judge_tmp.as_path()];
         let is_open = config.opens_fixtures(&self.frozen.set);
-        let judging = Judging::begin(&dir, &launcher, chosen, view, homes, chosen.user(), is_open);
+        let judging =
+            Judging::begin(&dir, &launcher, chosen, (view, env), homes, chosen.user(), is_open);
         let judging = judging.map_err(|error| {
             Failure::of("isolation", format!("making {} failed", dir.display()), error)
         })?;
@@ -252,13 +253,15 @@ impl Run {
         let config = self.frozen.config.clone();
         let paths = self.versioned()?.paths.clone();
         let (seen, repository) = (self.judged_at()?, self.judge_repository()?);
+        let handed: Vec<PathBuf> =
+            python_start_of(env, &paths.dir).into_iter().chain([repository.objects]).collect();
         let view = View::of(&Wanted {
             env,
             home: home.as_deref(),
             secret: &secret,
             read: &all(&config.isolation.read, &self.env),
             stores: &[],
-            handed: &[repository.objects],
+            handed: &handed,
             tree: Some((&paths.judge, &seen)),
             write: more,
             devices: &all(&config.isolation.devices, &self.env),

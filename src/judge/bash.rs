@@ -14,12 +14,9 @@ use tempfile::NamedTempFile;
 use crate::process::{self, Call, Cancel, Finished, Keep, Stream, Variables, find_program};
 use crate::text::Redaction;
 use crate::verdict::Ending;
-use crate::wall::confine::Network;
+use crate::wall::confine::{LONGEST_ARGUMENT, Network};
 
 use super::Judging;
-
-/// The longest script that goes on the command line; the system takes 128 KiB an argument.
-const LONGEST_ARGUMENT: usize = 120 * 1024;
 
 /// Where something is judged.
 #[derive(Debug, Clone)]
@@ -65,16 +62,11 @@ impl Place {
             .grace(limits.grace)
             .keep(limits.keep)
             .ending_strays();
-        let is_short = script.len() <= LONGEST_ARGUMENT;
         if let Some(judging) = &self.confined {
-            if is_short {
-                call = call.args(by_argument(script));
-            }
-            let script = (!is_short).then_some(script);
             let network = (limits.network, limits.shown.as_slice());
-            return judging.run(call, script, network, cancel, live);
+            return judging.run(call.args(by_argument(script)), network, cancel, live);
         }
-        if is_short {
+        if script.len() <= LONGEST_ARGUMENT {
             return process::run(&call.args(by_argument(script)), cancel, live);
         }
         match self.script_file(script) {

@@ -1,18 +1,29 @@
 //! Judging within a view: each evaluation has a home, a directory for temporary files and a network of
 //! its own, sees the tree and the system and nothing else, and is dead when its result is read.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use crate::journal::make_private_dir;
-use crate::process::{self, Call, Cancel, Finished, Stream};
+use crate::process::{self, Call, Cancel, Finished, Keep, Stream, Variables, find_program};
 use crate::verdict::Ending;
-use crate::wall::confine::{Chosen, Confined, Loopback, Network, Step, View, hand_over};
+use crate::wall::confine::{Chosen, Confined, Loopback, Network, Seen, Step, Use, View, hand_over};
 use crate::wall::{copy_tree, remove_tree};
+
+/// Opens, beside the bash that runs this, what could tell of the exam or decide it.
+const LOOK_AT_BASH: &str = "for what in mem environ maps auxv; do
+  (: < /proc/$$/$what) 2>/dev/null && echo \"$what opens\" && exit 1
+done
+exit 0";
+
+/// How long that may take.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The hidden subcommand that looks for a server on a loopback of its own, see `fixtures`.
 pub const LOOK: &str = "look-inside";
@@ -21,6 +32,8 @@ pub const LOOK: &str = "look-inside";
 #[derive(Debug)]
 pub struct Judging {
     base: Confined,
+    /// Which runs scripts.
+    bash: PathBuf,
     /// For fixtures.
     fixtures: Confined,
     launcher: PathBuf,
@@ -68,7 +81,7 @@ impl Judging {
         dir: &Path,
         launcher: &Path,
         chosen: &Chosen,
-        view: View,
+        (mut view, env): (View, &Variables),
         [home, tmp]: [&Path; 2],
         user: Option<(u32, u32)>,
         is_open: bool,
@@ -81,9 +94,14 @@ impl Judging {
             Some(_) => Confined::begin(dir, launcher, chosen, view),
             None => Confined::begin_as_self(dir, launcher, chosen, view),
         };
-        Ok(Self {
-            fixtures: begin(&dir.join("fixtures"), view.clone())?,
-            base: begin(dir, view)?,
+        view.hides = true;
+        let bash = closed_bash(env, dir)?;
+        view.seen.push(Seen { path: (&bash).into(), using: Use::Read });
+        let by_bash = |confined: Confined| confined.by_bash(&bash);
+        let judging = Self {
+            fixtures: by_bash(begin(&dir.join("fixtures"), view.clone())?),
+            base: by_bash(begin(dir, view)?),
+            bash,
             launcher: launcher.to_owned(),
             chosen: chosen.clone(),
             user,
@@ -95,7 +113,24 @@ impl Judging {
             tmp: tmp.to_owned(),
             repository: None,
             next: AtomicU64::new(0),
-        })
+        };
+        judging.try_out(env)?;
+        Ok(judging)
+    }
+
+    /// Finds out whether what is judged could look into the bash that judges it.
+    fn try_out(&self, env: &Variables) -> io::Result<()> {
+        let call = Call::new("bash", "/").args(["-c", LOOK_AT_BASH, "bash"]).env(env.clone());
+        let call = call.limit(PATIENCE).keep(Keep { head: 1_000, tail: 0 });
+        let done = self.run(call, (Network::Own, &[]), &Cancel::never(), &mut |_, _| {});
+        match done.ending {
+            Ending::Exited { code: 0 } => Ok(()),
+            ending => Err(io::Error::other(format!(
+                "what is judged could look into the bash that judges it ({ending:?}): {}{}",
+                done.stdout.text().trim(),
+                done.stderr.text().trim(),
+            ))),
+        }
     }
 
     /// Returns itself with a copy of the git directory `kept` at `at` for whatever it starts; what that writes there
@@ -122,19 +157,18 @@ impl Judging {
         Ok(())
     }
 
-    /// Runs `call` to its end. A `script` too long for an argument is written to a file, which becomes
-    /// the last argument.
+    /// Runs `call` to its end.
     pub(super) fn run(
         &self,
         call: Call,
-        script: Option<&str>,
         (network, shown): (Network, &[PathBuf]),
         cancel: &Cancel,
         live: &mut dyn FnMut(Stream, &[u8]),
     ) -> Finished {
         let no_place = |error: io::Error| format!("there is no place to run it in: {error}");
         let prepared = self.room().map_err(no_place).and_then(|room| {
-            let (confined, call) = self.of_evaluation(&room, call, script).map_err(no_place)?;
+            let confined = self.base.clone().reporting_to(&room.0.dir.join("report"));
+            let (confined, call) = self.within(&room.0, confined, call);
             let confined =
                 shown.iter().fold(confined.on(network), |confined, dir| confined.showing(dir, dir));
             let call = confined.wrap(call).map_err(|error| error.to_string())?;
@@ -216,6 +250,7 @@ impl Judging {
     }
 
     fn room(&self) -> io::Result<Room> {
+        close(&self.bash)?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let room = Room(Furniture { dir: self.dir.join(number.to_string()) });
         self.furnish(&room.0)?;
@@ -271,24 +306,33 @@ impl Judging {
             Step::Root | Step::UserNamespace | Step::Bubblewrap | Step::Sudo => true,
         }
     }
+}
 
-    fn of_evaluation(
-        &self,
-        Room(room): &Room,
-        call: Call,
-        script: Option<&str>,
-    ) -> io::Result<(Confined, Call)> {
-        let confined = self.base.clone().reporting_to(&room.dir.join("report"));
-        let (confined, mut call) = self.within(room, confined, call);
-        if let Some(script) = script {
-            let (name, tmp) = ("dark-factory-script.sh", room.tmp());
-            fs::write(tmp.join(name), script)?;
-            if let Some(user) = self.user {
-                hand_over(&tmp.join(name), user)?;
-            }
-            call = call.arg(if self.shows_elsewhere() { &self.tmp } else { &tmp }.join(name));
-        }
-        Ok((confined, call))
+/// Makes a copy of the bash on `PATH` in `dir` that what is judged may run and not read: into what runs from such a file
+/// the kernel lets nobody of the same user look.
+///
+/// # Errors
+/// There is no bash, or the disk is full.
+fn closed_bash(env: &Variables, dir: &Path) -> io::Result<PathBuf> {
+    let bash = find_program(OsStr::new("bash"), env)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "`bash` is not on PATH"))?;
+    let at = dir.join("bash");
+    // What was left by a killed factory can't be written to.
+    match fs::remove_file(&at) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::copy(bash, &at)?;
+    close(&at)?;
+    Ok(at)
+}
+
+/// Takes from a program the right to be read, where it has one: what is judged may be its owner.
+fn close(program: &Path) -> io::Result<()> {
+    const RUN_ALONE: u32 = 0o111;
+    match fs::metadata(program)?.mode() & 0o7777 {
+        RUN_ALONE => Ok(()),
+        _ => fs::set_permissions(program, fs::Permissions::from_mode(RUN_ALONE)),
     }
 }
 

@@ -215,7 +215,7 @@ fn what_was_prepared_at_one_path_is_judged_and_worked_on_there() {
         .file(".gitignore", "deps\n")
         .scenario(
             "here",
-            "test \"$(cat deps/where)\" = \"$PWD\" && test \"$PYTHONPATH\" = \"$PWD\"",
+            "test \"$(cat deps/where)\" = \"$PWD\" && grep -q \"start(\\[\\\"$PWD\\\"\\]\" \"$PYTHONPATH/sitecustomize.py\"",
         )
         .committed();
     let root = product.root().display().to_string();
@@ -419,8 +419,12 @@ fn a_login_that_the_agent_holds_is_in_the_receipt_by_its_name_alone() {
 #[test]
 fn an_evaluation_that_is_seen_at_work_is_known_by_its_canary() {
     // Too short to be searched for by its text, and shown by a product that reads its parent's
-    // command line.
-    let product = product("tr '\\0' ' ' < product.sh > copy; echo \"$CANARY\" >> words.txt", "")
+    // command line, which it can at this tier alone.
+    let product = product("tr '\\0' ' ' < product.sh > copy; echo \"$CANARY\" >> words.txt", "");
+    let config =
+        product.read("dark-factory.yaml").replace("isolation: {}", "isolation: {judge: copy}");
+    product.write("dark-factory.yaml", config);
+    let product = product
         .file("product.sh", "tr '\\0' '\\n' < /proc/$PPID/cmdline\nexit 1\n")
         .scenario("words", "sh ./product.sh")
         .committed();
@@ -430,6 +434,43 @@ fn an_evaluation_that_is_seen_at_work_is_known_by_its_canary() {
     assert!(told[at..].split_whitespace().next().unwrap().len() > 40, "{told}");
     let feedback = product.factory(&["show", "--feedback"]).code(0).stdout;
     assert!(feedback.contains("[masked]") && !feedback.contains("canary-"), "{feedback}");
+}
+
+#[test]
+fn the_bash_that_judges_is_out_of_reach_of_what_it_judges() {
+    // Opens and reads, of everybody that it sees but itself, what would tell of the exam or decide it.
+    let probe = "#!/bin/bash\nshopt -s nullglob\nfor dir in /proc/[0-9]*; do\n  \
+                 [ $dir = /proc/$$ ] && continue\n  \
+                 tr '\\0' ' ' < $dir/cmdline 2>/dev/null | grep -a SECRET-OF\n  \
+                 # Where the machine's processes can be seen, others than those that judge may be open.\n  \
+                 [ \"$WHOM\" = parent ] && [ $dir != /proc/$PPID ] && continue\n  \
+                 for what in mem environ maps auxv; do (: < $dir/$what) 2>/dev/null && echo \"$dir/$what opens\"; done\n  \
+                 (: <> $dir/mem) 2>/dev/null && echo \"$dir/mem opens to be written\"\n  \
+                 readlink $dir/fd/* $dir/exe $dir/cwd 2>/dev/null\ndone > seen\ncat seen; test ! -s seen\n";
+    let long = format!("# {}\n./probe # SECRET-OF-LONG\n", "x".repeat(130_000));
+    let product = Product::new()
+        .config("isolation: {}\nenv: [WHOM]\ngates:\n- {name: gate, run: './probe; code=$?; : SECRET-OF-GATE; exit $code'}\n\
+                 fixtures:\n- name: made\n  start: './probe; code=$?; : SECRET-OF-FIXTURE; exit $code'\n")
+        .executable("probe", probe)
+        .scenario("short", "./probe; code=$?\n: SECRET-OF-SHORT\nexit $code")
+        .scenario("alone", "./probe # SECRET-OF-ALONE")
+        .scenario("long", &long)
+        .file("scenarios/needs.md", "---\nneeds: [made]\n---\n# N\n\n## Evaluation\n```bash\n./probe\n```\n")
+        // What it is used for still works.
+        .scenario("works", "echo x > /dev/stderr; while read -r line; do test \"$line\" = y; done < <(echo y) && (exit 3); test $? = 3 && test \"$0\" = bash && test $# = 0 && case $BASH in */bash) ;; *) exit 1;; esac")
+        .scenario("lines", "true\n(no-such-program) 2> said; grep -q '^bash: line 2: no-such-program' said && test -z \"${df_script+x}\"")
+        .committed();
+    let (parent, all) = ("root,user-namespace,bubblewrap,sudo", "");
+    for (without, whom) in [(all, "all"), ("root,user-namespace", "parent"), (parent, "parent")] {
+        let env = [("DARK_FACTORY_WITHOUT", without), ("WHOM", whom)];
+        let ran = product.iterate_with(&["--no-agent"], &env);
+        ran.code(0).says("6 of 6 satisfied");
+    }
+    // The probe finds it all where nothing is confined.
+    let config = product.read("dark-factory.yaml").replace("{}", "{judge: copy}");
+    product.write("dark-factory.yaml", config);
+    let product = product.committed();
+    product.iterate(&["--no-agent"]).code(1).says("gate failed");
 }
 
 #[test]

@@ -76,8 +76,10 @@ mod tests {
             user: None,
             landlock: true,
             bwrap: Some("/usr/bin/bwrap".into()),
+            hides: false,
         };
         let start = Start {
+            script: None,
             report: "/s/report".into(),
             places: vec![("/s/tmp".into(), "/tmp".into())],
             network: Network::Own,

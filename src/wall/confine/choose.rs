@@ -45,6 +45,14 @@ impl Chosen {
         self.step != Step::Landlock
     }
 
+    /// Returns whether its `/proc` can keep processes from being seen.
+    pub(super) fn hides(&self) -> bool {
+        match self.step {
+            Step::Root | Step::UserNamespace | Step::Sudo => true,
+            Step::Bubblewrap | Step::Landlock => false,
+        }
+    }
+
     /// Returns whom what is confined runs as, where that is another user.
     pub fn user(&self) -> Option<(u32, u32)> {
         (self.step == Step::Root).then_some(NOBODY)
@@ -193,7 +201,7 @@ impl Confined {
         view: View,
         user: Option<(u32, u32)>,
     ) -> io::Result<Self> {
-        let moved = view.moved;
+        let (moved, hides) = (view.moved, view.hides && chosen.hides());
         let root = dir.join("view");
         make_private_dir(&root)?;
         let bwrap = chosen.helper.clone().filter(|_| chosen.step == Step::Bubblewrap);
@@ -206,10 +214,11 @@ impl Confined {
             user: if chosen.step == Step::Sudo { Some(own) } else { user },
             landlock: chosen.landlock,
             bwrap: bwrap.map(Into::into),
+            hides,
         };
         let file = dir.join("view.json");
         spec::write(&file, &spec)?;
-        let confined = Self::of(launcher, chosen, &file, &dir.join("report.json"));
+        let confined = Self::of(launcher, chosen, &file, &dir.join("report.json"), hides);
         Ok(moved.iter().fold(confined, |confined, (lies, at)| confined.showing(lies, at)))
     }
 }

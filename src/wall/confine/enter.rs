@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{IntoRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -18,17 +18,17 @@ use std::sync::atomic::AtomicBool;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Access, CWD, Mode, OFlags, access, openat};
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::process::{
     DumpableBehavior, Pid, PidfdFlags, Signal, WaitOptions, getpid, pidfd_open,
-    set_dumpable_behavior, set_parent_process_death_signal, wait,
+    set_dumpable_behavior, set_parent_process_death_signal, test_kill_process_group, wait,
 };
 
 use super::namespace;
 use super::ruleset::{self, Right};
 use super::spec::{self, Network, Report, Spec, Start, Step};
 use super::view::Use;
-use super::{KEYED, WAY_OUT, steers_the_loader};
+use super::{KEYED, SCRIPT, WAY_OUT, steers_the_loader};
 use super::{bubblewrap, filter, selftest};
 use crate::process::{advice, closing, inherited};
 use crate::wall::broker::{forward, open_door};
@@ -55,7 +55,8 @@ pub fn launch(args: &[OsString]) -> u8 {
     let Ok(start) = spec::start(start_text) else { return FAILED };
     let report = OpenOptions::new().write(true).open(&start.report);
     let result = spec::read(Path::new(spec_file)).and_then(|spec| {
-        let program = Program { program, args, start: &start };
+        let script = start.script.as_deref().map(open_script).transpose()?;
+        let program = Program { program, args, start: &start, script };
         match (kind.to_str(), spec.step) {
             (Some(OUTER), Step::Landlock) => program.become_it(&spec, report.as_ref().ok()),
             (Some(OUTER), _) => outer(&spec, &start, spec_file, &program),
@@ -76,18 +77,34 @@ pub fn launch(args: &[OsString]) -> u8 {
     }
 }
 
+/// Opens a script, so that whatever is started has it open too, and removes it; returns the number by which it is
+/// open, which the inner launcher is told.
+fn open_script(script: &OsStr) -> io::Result<String> {
+    if !script.as_encoded_bytes().starts_with(b"/") {
+        return Ok(script.to_string_lossy().into_owned());
+    }
+    let file = File::open(script)?;
+    std::fs::remove_file(script)?;
+    let open = fcntl_dupfd_cloexec(&file, SCRIPT)?;
+    fcntl_setfd(&open, FdFlags::empty())?;
+    Ok(open.into_raw_fd().to_string())
+}
+
 /// What is to be started.
 struct Program<'a> {
     program: &'a OsStr,
     args: &'a [OsString],
     start: &'a Start,
+    /// The number by which it finds its script open, its last argument; none where its script is one of the others.
+    script: Option<String>,
 }
 
 impl Program<'_> {
     fn command(&self) -> io::Result<Command> {
         // Bash would say it by an exit code that could be the program's own.
         access(self.program, Access::EXEC_OK).map_err(|error| self.not_there(&error.into()))?;
-        let open = inherited();
+        let mut open = inherited();
+        open.retain(|fd| self.script.as_ref() != Some(&fd.to_string()));
         #[expect(clippy::disallowed_methods, reason = "the launcher is started through `process`")]
         let mut command = match open.as_slice() {
             [] => {
@@ -104,7 +121,7 @@ impl Program<'_> {
                 command
             }
         };
-        command.args(self.args);
+        command.args(self.args).args(&self.script);
         command.envs(self.start.env.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }
@@ -146,7 +163,8 @@ fn outer(spec: &Spec, start: &Start, spec_file: &OsStr, program: &Program<'_>) -
     // What steers the loader is for the program alone; the rest, which `sudo` did not pass on, the inner
     // launcher may have as well.
     let (env, plain) = start.env.iter().cloned().partition(|(name, _)| steers_the_loader(name));
-    let mut told = Start { env, joins: None, ..start.clone() };
+    let script = program.script.clone().map(OsString::from);
+    let mut told = Start { env, joins: None, script, ..start.clone() };
     #[expect(clippy::disallowed_methods, reason = "the launcher is started through `process`")]
     let mut command = match spec.step {
         Step::Bubblewrap => bubblewrap::command(spec, start, spec_file)?,
@@ -265,7 +283,11 @@ fn inner(spec: &Spec, program: &Program<'_>, report: Option<&File>) -> io::Resul
             continue;
         }
         let (code, signal) = (status.exit_status(), status.terminating_signal());
-        let left = if joined.is_some() { 0 } else { left_of(child) };
+        let left = match (&joined, spec.hides) {
+            (Some(_), _) => 0,
+            (None, true) => u32::from(has_left()),
+            (None, false) => left_of(child),
+        };
         write_report(report, &Report { failed: None, signal, left });
         if code == Some(0)
             && left > 0
@@ -287,6 +309,14 @@ fn left_of(child: Pid) -> u32 {
     let table = crate::process::survivors::table();
     let left = table.iter().filter(|one| !own.contains(&one.pid) && !one.zombie).count();
     u32::try_from(left).unwrap_or(u32::MAX)
+}
+
+/// Returns whether there is a process beside this one, the first in here, the dead left aside. Some of them can't be
+/// seen, but all can be signalled.
+fn has_left() -> bool {
+    while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+    // The group of that number stands for everybody.
+    test_kill_process_group(Pid::INIT).is_ok()
 }
 
 fn there(report: Option<&File>) -> io::Result<&File> {

@@ -77,7 +77,22 @@ pub struct Confined {
     joins: Option<OsString>,
     /// Where `sudo` is, where the launcher has to be root's.
     sudo: Option<OsString>,
+    /// Whether processes that can't be looked into are not seen.
+    hides: bool,
+    /// The bash that runs scripts, where it is another one than their calls name.
+    bash: Option<OsString>,
 }
+
+/// The least number by which bash finds its script open, where that does not stand on its command line: those below
+/// are what scripts themselves use.
+const SCRIPT: i32 = 20;
+
+/// What then stands there, the number being the last argument: it reads the script, and closes the file before that
+/// begins.
+const READ_SCRIPT: &str = "IFS= read -rd '' -u \"$1\" df_script; eval \"exec $1<&-; shift; unset -v df_script; $df_script\"";
+
+/// The longest script that goes on the command line; the system takes 128 KiB an argument.
+pub const LONGEST_ARGUMENT: usize = 120 * 1024;
 
 /// Where the broker's socket is seen in a view.
 const WAY_OUT: &str = "/run/dark-factory/way-out";
@@ -89,7 +104,7 @@ const KEYED: &str = "/run/dark-factory/keyed";
 pub const KEYED_PORT: u16 = 3129;
 
 impl Confined {
-    fn of(launcher: &Path, chosen: &Chosen, spec: &Path, report: &Path) -> Self {
+    fn of(launcher: &Path, chosen: &Chosen, spec: &Path, report: &Path, hides: bool) -> Self {
         Self {
             launcher: launcher.into(),
             spec: spec.into(),
@@ -103,7 +118,17 @@ impl Confined {
             may_go_on: false,
             joins: None,
             sudo: chosen.sudo().map(Into::into),
+            hides,
+            bash: None,
         }
+    }
+
+    /// Returns itself with `bash`, a file, running the scripts of calls of bash, which keep the name that they have
+    /// for it.
+    #[must_use]
+    pub fn by_bash(mut self, bash: &Path) -> Self {
+        self.bash = Some(bash.into());
+        self
     }
 
     /// Returns itself with the broker's `socket` as the only way out, and the port of the loopback on
@@ -184,7 +209,9 @@ impl Confined {
     /// The file of the report can't be made.
     pub fn wrap(&self, mut call: Call) -> io::Result<Call> {
         File::create(&self.report)?;
+        let is_script = self.bash.is_some() && call.args.first().is_some_and(|arg| arg == "-c");
         let program = match resolve(&call.program, &call.dir, &call.env) {
+            Some(_) if let (true, Some(bash)) = (is_script, &self.bash) => bash.clone(),
             Some(program) => program.into_os_string(),
             None if call.program == enter::SELF_TEST => call.program.clone(),
             None => return Err(not_found(&call.program, &call.env)),
@@ -199,10 +226,21 @@ impl Confined {
             going_on: None,
             joins: self.joins.clone(),
             env: Vec::new(),
+            script: None,
             bash: find_program(OsStr::new("bash"), &call.env).map(Into::into),
             dir: call.dir.clone().into(),
             name: call.program.clone(),
         };
+        if is_script
+            && let Some(script) = call.args.get_mut(1)
+            && (!self.hides || script.len() > LONGEST_ARGUMENT)
+        {
+            let mut file = self.report.clone();
+            file.push(".script");
+            spec::write_bytes(Path::new(&file), script.as_bytes())?;
+            *script = READ_SCRIPT.into();
+            start.script = Some(file);
+        }
         if self.may_go_on && self.step != Step::Landlock {
             let mut pipe = self.report.clone();
             pipe.push(".pipe");

@@ -171,8 +171,13 @@ pub(super) fn enter(spec: &Spec, start: &Start) -> io::Result<()> {
         view.dir(Path::new(path), mode)?;
     }
     let none = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    naming("/proc", mount("proc", view.at(Path::new("/proc")), "proc", none, None))?;
-    if is_root(spec) {
+    let proc = view.at(Path::new("/proc"));
+    let hidden = spec.hides.then_some(c"hidepid=ptraceable");
+    naming("/proc", mount("proc", &proc, "proc", none, hidden))?;
+    if spec.hides {
+        // Nobody writes to the memory of another either.
+        view.shown.push((proc, true));
+    } else if is_root(spec) {
         view.lock_switches()?;
     }
     view.close()?;

@@ -39,6 +39,8 @@ pub(super) struct Spec {
     pub(super) landlock: bool,
     /// Where `bwrap` is, where it is needed.
     pub(super) bwrap: Option<OsString>,
+    /// Whether processes that can't be looked into are not seen, and `/proc` is read alone.
+    pub(super) hides: bool,
 }
 
 /// What is particular to one start.
@@ -67,6 +69,9 @@ pub(super) struct Start {
     pub(super) env: Vec<(OsString, OsString)>,
     /// The directory that the program starts in.
     pub(super) dir: OsString,
+    /// The absolute path of the program's script, which is opened and removed, or, once it is, the number by which it
+    /// is open; none where the script is one of the arguments.
+    pub(super) script: Option<OsString>,
     /// Where bash is, which closes what would be inherited.
     pub(super) bash: Option<OsString>,
     /// What the program sees as its own name.
@@ -92,7 +97,7 @@ pub struct Report {
     pub failed: Option<String>,
     /// The signal that ended it; none where it exited.
     pub signal: Option<i32>,
-    /// How many processes it left, which ended with it.
+    /// How many processes it left, which ended with it; where they can't all be seen 1 for any.
     pub left: u32,
 }
 
@@ -114,10 +119,14 @@ pub(super) fn read(path: &Path) -> io::Result<Spec> {
 
 /// Writes what the launcher is told, for this user alone.
 pub(super) fn write(path: &Path, told: &impl Serialize) -> io::Result<()> {
-    let bytes = serde_json::to_vec(told)?;
+    write_bytes(path, &serde_json::to_vec(told)?)
+}
+
+/// Writes a file for this user alone.
+pub(super) fn write_bytes(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(&bytes)
+    file.write_all(bytes)
 }
 
 /// Reads what is particular to a start: the JSON itself, or the absolute path of a file with it, which is

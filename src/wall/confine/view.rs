@@ -78,6 +78,9 @@ pub struct View {
     pub seen: Vec<Seen>,
     /// Where trees that are written lie, with where else they are seen.
     pub moved: Vec<(PathBuf, PathBuf)>,
+    /// Whether processes that can't be looked into are not seen, and `/proc` is read alone; by namespaces of its own
+    /// alone.
+    pub hides: bool,
     /// Places that were asked for and are within what must not be seen, or are not there, sorted.
     pub left_out: Vec<PathBuf>,
 }
@@ -153,7 +156,7 @@ impl View {
         left_out.sort();
         left_out.dedup();
         let seen = within_once(seen);
-        Self { seen, moved, left_out }
+        Self { seen, moved, left_out, hides: false }
     }
 }
 
