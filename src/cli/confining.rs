@@ -9,7 +9,7 @@ use crate::config::{Config, Environment, python_in_place, python_start_of};
 use crate::event::Tier;
 use crate::judge::{Judging, Place};
 use crate::scenario::ScenarioSet;
-use crate::wall::confine::{View, Wanted, strongest};
+use crate::wall::confine::{Closed, View, Wanted, strongest};
 
 use super::exit::{Exit, OrExit as _};
 
@@ -63,6 +63,11 @@ impl Confining {
             write: &[root.to_owned()],
             devices: &devices,
         });
+        let exam = root.join(&config.scenarios.dir).canonicalize().ok().filter(|dir| dir.is_dir());
+        let exam = exam.and_then(|dir| Some(dir.strip_prefix(root).ok()?.to_owned()));
+        let closed =
+            exam.map(|path| Closed { lies: root.into(), at: root.into(), path: path.into() });
+        let view = View { closed: closed.into_iter().collect(), ..view };
         let is_open = config.opens_fixtures(set);
         let homes = [homes[0].as_path(), homes[1].as_path()];
         // The tree is this user's, and so is what runs in it.

@@ -20,8 +20,9 @@ use crate::process::survivors::{self, Process, Search};
 use crate::process::{Cancel, Limited, mark};
 use crate::text::{Redaction, TreePath};
 use crate::wall::confine::hand_over;
-use crate::wall::{ManagedTree, TreeError, remove_tree, short_name};
+use crate::wall::{KeptFiles, ManagedTree, TreeError, remove_tree, short_name};
 
+use super::handlers::policy;
 use super::outputs::{disk, held_in_judge};
 use super::repository::Repositories;
 use super::state::Lock;
@@ -108,6 +109,9 @@ pub struct Run {
     pub walls: Walls,
     /// How gates and scenarios are confined; none before the first judgement.
     pub(super) judging: Option<Arc<Judging>>,
+    /// What of the judge tree no candidate's code may change for a verdict; none before it is set up, or where a person's
+    /// tree is judged.
+    pub(super) kept: Option<Arc<KeptFiles>>,
     /// Released when the run ends.
     pub(super) _lock: Option<Lock>,
     /// The turns that were taken before this process went on.
@@ -163,7 +167,8 @@ impl Run {
             python_start(&paths.dir, &root, &seen, &own).map_err(disk("writing", &paths.dir))?;
         let vars = env.for_product(&names, python, Some(&paths.judge_home), Some(&tmp));
         let confined = self.judging(&vars)?;
-        let place = Place { confined, seen, ..Place::open(root, vars) };
+        let kept = self.kept.clone();
+        let place = Place { confined, seen, kept, ..Place::open(root, vars) };
         Ok(place.redacting(self.secrets_of_product()))
     }
 
@@ -243,7 +248,33 @@ impl Run {
             Failure::of("disk", format!("writing {} failed", holds.display()), error)
         })?;
         versioned.judge_holds = Some(candidate);
+        self.keep_exam(&tree)?;
         Ok(report.notices)
+    }
+
+    /// Keeps the scenarios' directory and everything else that no agent may change as the judge tree has it now, before
+    /// anything of the candidate's is run there.
+    fn keep_exam(&mut self, tree: &Tree) -> Result<(), Halt> {
+        let policy = policy(self)?;
+        let paths = tree.keys().filter(|path| policy.is_protected(path)).cloned();
+        let (whole, owner) = (self.exam_dir()?, self.walls.judge_user());
+        let paths_of_run = &self.versioned()?.paths;
+        let (judge, place) = (&paths_of_run.judge, paths_of_run.dir.join("exam"));
+        let kept = KeptFiles::keep(judge, &place, paths, whole, owner);
+        self.kept = Some(Arc::new(kept.map_err(disk("keeping the exam in", &place))?));
+        Ok(())
+    }
+
+    /// Returns where in the repository the scenarios' directory is, or, where a link stands in its place, where that
+    /// leads; none where the judge tree has none.
+    pub(super) fn exam_dir(&mut self) -> Result<Option<TreePath>, Halt> {
+        let dir = self.frozen.at.path(&self.frozen.config.scenarios.dir);
+        let judge = &self.versioned()?.paths.judge;
+        let real =
+            judge.canonicalize().and_then(|judge| Ok((judge.join(dir).canonicalize()?, judge)));
+        Ok(real.ok().filter(|(dir, _)| dir.is_dir()).and_then(|(dir, judge)| {
+            TreePath::parse(dir.strip_prefix(judge).ok()?.as_os_str().as_bytes()).ok()
+        }))
     }
 
     /// Makes the product's directory in a tree: everything that a commit has of it may be kept from the tree.

@@ -14,7 +14,9 @@ use crate::config::{
 use crate::event::{Mechanism, SetupNetwork, Tier};
 use crate::judge::Judging;
 use crate::process::{Variables, find_program};
-use crate::wall::confine::{Chosen, Confined, Network, Step, View, Wanted, hand_over, strongest};
+use crate::wall::confine::{
+    Chosen, Closed, Confined, Network, Step, View, Wanted, hand_over, strongest,
+};
 use crate::wall::copy_tree;
 use crate::wall::way_out::{REGISTRIES, WayOut};
 
@@ -255,6 +257,11 @@ impl Run {
         let (seen, repository) = (self.judged_at()?, self.judge_repository()?);
         let handed: Vec<PathBuf> =
             python_start_of(env, &paths.dir).into_iter().chain([repository.objects]).collect();
+        let exam = self.exam_dir()?.map(|path| Closed {
+            lies: (&paths.judge).into(),
+            at: (&seen).into(),
+            path: path.as_path().into(),
+        });
         let view = View::of(&Wanted {
             env,
             home: home.as_deref(),
@@ -266,6 +273,7 @@ impl Run {
             write: more,
             devices: &all(&config.isolation.devices, &self.env),
         });
+        let view = View { closed: exam.into_iter().collect(), ..view };
         Ok((view, paths, config))
     }
 

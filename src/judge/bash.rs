@@ -14,6 +14,7 @@ use tempfile::NamedTempFile;
 use crate::process::{self, Call, Cancel, Finished, Keep, Stream, Variables, find_program};
 use crate::text::Redaction;
 use crate::verdict::Ending;
+use crate::wall::KeptFiles;
 use crate::wall::confine::{LONGEST_ARGUMENT, Network};
 
 use super::Judging;
@@ -29,6 +30,8 @@ pub struct Place {
     pub env: Arc<Variables>,
     /// What confines the commands; none runs them as they are.
     pub confined: Option<Arc<Judging>>,
+    /// What of the tree is put back before each evaluation; none where it is a person's.
+    pub kept: Option<Arc<KeptFiles>>,
     /// The secrets among its variables, which go into nothing that is told or kept of what commands write.
     pub redaction: Redaction,
 }
@@ -38,7 +41,8 @@ impl Place {
     pub fn open(root: impl Into<PathBuf>, env: impl Into<Arc<Variables>>) -> Self {
         let root = root.into();
         let redaction = Redaction::default();
-        Self { seen: root.clone(), root, env: env.into(), confined: None, redaction }
+        let (env, confined, kept) = (env.into(), None, None);
+        Self { seen: root.clone(), root, env, confined, kept, redaction }
     }
 
     /// Returns it, these secrets being kept out of what is told and kept of its commands.

@@ -54,7 +54,16 @@ pub fn copy_tree(from: &Path, to: &Path) -> io::Result<CopyReport> {
 /// It is not there, `to` has something of that name, or as for [`copy_tree`].
 pub fn copy_entry(from: &Path, to: &Path, name: &OsStr) -> io::Result<CopyReport> {
     let (source, target) = (at::open_root(from)?, at::open_root(to)?);
-    let name = name.as_bytes();
+    copy_open(source.as_fd(), target.as_fd(), name.as_bytes())
+}
+
+/// Does what [`copy_entry`] does from one open directory to another.
+pub(super) fn copy_open(
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    name: &[u8],
+) -> io::Result<CopyReport> {
+    let (source, target) = (source.try_clone_to_owned()?, target.try_clone_to_owned()?);
     let stat = at::stat(source.as_fd(), name)?.ok_or(io::ErrorKind::NotFound)?;
     let mut copy = Copy::into(&target)?;
     copy.entry(&source, &target, name, &stat, 0)?;

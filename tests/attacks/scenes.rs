@@ -178,6 +178,11 @@ fn product_scenarios(site: &Site) {
     for (name, secret) in [("38_stored_evaluation", "stored"), ("39_network", "heard")] {
         site.scenario(name, &format!("bash app.sh {name} {}", site.secret(secret)));
     }
+    let unseen = site.secret("unseen");
+    site.scenario("43_judging_bash", &format!("bash app.sh 43_judging_bash; : {unseen}"));
+    site.write("scenarios/shared.sh", "verdict() { echo honest; }\n");
+    site.scenario("44_exam_rewritten", "bash app.sh 44_exam_rewritten");
+    site.scenario("45_verdict", ". scenarios/shared.sh && verdict");
     site.scenario("40_verdict", "verdict-tool");
     site.scenario("sealed", &format!("test \"$(cat word)\" = {}", site.secret("sealed")));
 }

@@ -474,6 +474,49 @@ fn the_bash_that_judges_is_out_of_reach_of_what_it_judges() {
 }
 
 #[test]
+fn an_exam_that_the_product_rewrites_is_judged_as_it_was() {
+    // By itself, by its directory, by that above it, and what else is protected.
+    let app = "#!/bin/bash\nforged='want() { true; }'\n\
+               echo \"$forged\" > exam/deep/support.sh\n\
+               rm -f exam/deep/support.sh; echo \"$forged\" > exam/deep/support.sh\n\
+               mv exam/deep away; mkdir -p exam/deep; echo \"$forged\" > exam/deep/support.sh\n\
+               mv exam gone; mkdir -p exam/deep; echo \"$forged\" > exam/deep/support.sh\n\
+               chmod -R u+w specs; echo forged > specs/wanted.txt; echo 1\n";
+    let product = Product::new()
+        .executable("app", app)
+        .file("exam/deep/support.sh", "want() { [ \"$1\" = \"$2\" ]; }\n")
+        .file("specs/wanted.txt", "99\n");
+    let evaluations = [
+        ("a-earlier", "./app; true"),
+        ("b-later", ". exam/deep/support.sh && want 1 99"),
+        ("c-within", "./app; . exam/deep/support.sh && want 1 99"),
+        ("d-specs", "test \"$(./app; cat specs/wanted.txt)\" = 99"),
+        ("e-honest", ". exam/deep/support.sh && want 99 \"$(cat specs/wanted.txt)\""),
+    ];
+    let product = evaluations.iter().fold(product, |product, (id, evaluation)| {
+        let text = format!("# {id}\n\n## Evaluation\n```bash\n{evaluation}\n```\n");
+        product.file(&format!("exam/deep/{id}.md"), text)
+    });
+    for (tier, without) in
+        [("sandbox", ""), ("sandbox", "root,user-namespace,bubblewrap,sudo"), ("copy", "")]
+    {
+        let settings =
+            format!("scenarios: {{dir: exam/deep}}\nisolation: {{agent: copy, judge: {tier}}}\n");
+        product.write("dark-factory.yaml", settings);
+        product.commit("Another tier");
+        product.iterate_with(&["--no-agent"], &[("DARK_FACTORY_WITHOUT", without)]).code(1);
+        let told = |id: &str| product.factory(&["show", "--scenario", id]).stdout;
+        for id in ["b-later", "c-within", "d-specs"] {
+            assert!(told(id).contains("unsatisfied"), "{tier} {without} {id}: {}", told(id));
+        }
+        assert!(told("e-honest").contains(" satisfied"), "{tier} {without}: {}", told("e-honest"));
+        let within =
+            told("c-within").contains("was changed, made or removed while this was judged");
+        assert_eq!(within, tier == "copy" || !without.is_empty(), "{}", told("c-within"));
+    }
+}
+
+#[test]
 fn a_stop_command_ends_what_its_fixture_is_by_number() {
     let product = Product::new()
         .config(

@@ -211,7 +211,7 @@ fn conversions(run: &mut Run) -> Result<Option<Conversions>, Halt> {
 }
 
 /// Returns what the agent may write, by the settings and the links of the base.
-pub(super) fn policy(run: &mut Run) -> Result<Policy, Halt> {
+pub(in crate::engine) fn policy(run: &mut Run) -> Result<Policy, Halt> {
     let links = base_links(run)?;
     let policy = run.frozen.config.delivery_policy(links, &run.frozen.at);
     policy

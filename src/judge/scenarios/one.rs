@@ -1,13 +1,14 @@
 //! Judges one scenario: its preconditions, then its attempts.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::process::{Cancel, Captured, Finished, Keep, Stream};
 use crate::scenario::{Diagnostic, Entry, Scenario, Visibility, canary};
-use crate::text::{Cut, Redaction, head};
+use crate::text::{Cut, Redaction, TreePath, head};
 use crate::verdict::criteria::{Observed, unmet};
 use crate::verdict::{
     Attempt, Ending, Evidence, Judged, Miss, Obstacle, Unmet, Verdict, of_attempt, of_attempts,
@@ -134,16 +135,28 @@ impl Judge<'_> {
                     listener.tell(Progress::Output(entry, stream, bytes));
                 }
             };
-            let finished = self.run(&script, scenario, variables, &mut |stream, bytes| {
+            let mut live = |stream: Stream, bytes: &[u8]| {
                 if self.settings.live {
                     tell(stream, streams[stream as usize].push(bytes));
                 }
-            });
+            };
+            let (finished, changed) = match self.put_back() {
+                Ok(_) => {
+                    let finished = self.run(&script, scenario, variables, &mut live);
+                    (finished, self.put_back().map(|changed| self.of_exam(changed)))
+                }
+                Err(error) => (never_began(&error), Ok(None)),
+            };
+            let (finished, changed) = match changed {
+                Ok(changed) => (finished, changed),
+                Err(error) => (never_began(&error), None),
+            };
             for stream in [Stream::Stdout, Stream::Stderr] {
                 tell(stream, streams[stream as usize].finish());
             }
             // What is checked is what was written; what is told of it knows no secret.
-            let unmet = self.unmet(scenario, &finished);
+            let mut unmet = self.unmet(scenario, &finished);
+            unmet.extend(changed.filter(|_| finished.ending.is_success()));
             let attempt = Attempt { unmet, ..attempt_of(finished, redaction) };
             let verdict = of_attempt(&attempt);
             attempts.push(attempt);
@@ -161,6 +174,22 @@ impl Judge<'_> {
         let verdict = of_attempts(&attempts, repeat > 1);
         let evidence = self.evidence(entry, scenario);
         Judged { evidence, ..Judged::of(entry, verdict, attempts) }
+    }
+
+    /// Puts back what of the tree no verdict may hang on the change of; returns what had been changed.
+    fn put_back(&self) -> io::Result<Vec<TreePath>> {
+        self.work.place.kept.as_ref().map_or(Ok(Vec::new()), |kept| kept.put_back())
+    }
+
+    /// Says that the exam was changed while it was sat, which nobody passes; none where it was not.
+    fn of_exam(&self, changed: Vec<TreePath>) -> Option<Unmet> {
+        let kept = self.work.place.kept.as_ref()?;
+        let path = changed.into_iter().find(|path| kept.is_whole(path))?;
+        Some(Unmet {
+            criterion: "The scenarios' files stay as they are".to_owned(),
+            expected: "the files of the scenarios' directory as they were".to_owned(),
+            actual: format!("`{path}` was changed, made or removed while this was judged"),
+        })
     }
 
     /// Returns the pass criteria that do not hold after an evaluation that exited with 0.
@@ -222,6 +251,11 @@ impl Judge<'_> {
         let settings = self.settings;
         settings.timeout_override.or(scenario.front.timeout).unwrap_or(settings.timeout)
     }
+}
+
+fn never_began(error: &io::Error) -> Finished {
+    let why = format!("the files that it is judged by can't be put back: {error}");
+    Finished::never_began(Ending::CouldNotStart { why })
 }
 
 fn has_checks(scenario: &Scenario) -> bool {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use super::spec::{Network, Spec, Start};
+use super::spec::{self, Network, Spec, Start};
 use super::view::Use;
 
 /// Where the launcher, what it is told and its report are in the view.
@@ -37,12 +37,9 @@ fn arguments(spec: &Spec, start: &Start, told: &OsStr, own: &Path) -> Vec<OsStri
     for (kind, at) in [("--tmpfs", "/run"), ("--proc", "/proc"), ("--dev", "/dev")] {
         out.extend([kind.into(), at.into()]);
     }
-    let seen = spec.seen.iter().map(|seen| (&seen.path, &seen.path, seen.using));
-    let places = start.places.iter().map(|(from, at)| (at, from, Use::Write));
-    let mut all: Vec<_> = seen.chain(places).collect();
-    all.sort_by_key(|(at, ..)| Path::new(*at));
-    for (at, from, using) in all {
-        let link = Path::new(from).read_link().ok().filter(|_| using == Use::Read);
+    for (from, at, using) in spec::places(spec, start) {
+        let link = from.read_link().ok().filter(|_| using == Use::Read);
+        let (from, at) = (from.into_os_string(), at.into_os_string());
         match (using, link) {
             (_, Some(target)) => out.extend(["--symlink".into(), target.into(), at.clone()]),
             (Use::Read, None) => out.extend(["--ro-bind".into(), from.clone(), at.clone()]),
@@ -77,6 +74,7 @@ mod tests {
             landlock: true,
             bwrap: Some("/usr/bin/bwrap".into()),
             hides: false,
+            closed: Vec::new(),
         };
         let start = Start {
             script: None,

@@ -215,6 +215,7 @@ impl Confined {
             landlock: chosen.landlock,
             bwrap: bwrap.map(Into::into),
             hides,
+            closed: view.closed,
         };
         let file = dir.join("view.json");
         spec::write(&file, &spec)?;

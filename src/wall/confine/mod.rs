@@ -57,7 +57,7 @@ pub use enter::{INNER, OUTER, launch};
 pub use hold::{HOLD, Loopback, hold, join};
 pub use logins::holds_login;
 pub use spec::{Network, Report, Step};
-pub use view::{Seen, Use, View, Wanted};
+pub use view::{Closed, Seen, Use, View, Wanted};
 
 use spec::Start;
 

@@ -22,7 +22,7 @@ use rustix::thread::{
 };
 
 use super::loopback;
-use super::spec::{Network, Spec, Start, Step};
+use super::spec::{self, Network, Spec, Start, Step};
 use super::view::Use;
 
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
@@ -158,13 +158,8 @@ pub(super) fn enter(spec: &Spec, start: &Start) -> io::Result<()> {
     let mut view = Building { root, shown: Vec::new() };
     // A tree may lie in the memory of /dev/shm.
     view.devices()?;
-    let seen = spec.seen.iter().map(|seen| (&seen.path, &seen.path, seen.using));
-    let places = start.places.iter().map(|(from, at)| (at, from, Use::Write));
-    let mut all: Vec<_> = seen.chain(places).collect();
-    // What is around comes before what is within.
-    all.sort_by_key(|(at, ..)| Path::new(*at));
-    for (at, from, using) in all {
-        view.show(Path::new(from), Path::new(at), using)?;
+    for (from, at, using) in spec::places(spec, start) {
+        view.show(&from, &at, using)?;
     }
     for (path, mode) in [("/proc", 0o755), ("/run", 0o755), ("/tmp", 0o1777), ("/var/tmp", 0o1777)]
     {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::view::Seen;
+use super::view::{Closed, Seen, Use};
 
 /// How a program is kept in its view, the strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -41,6 +41,20 @@ pub(super) struct Spec {
     pub(super) bwrap: Option<OsString>,
     /// Whether processes that can't be looked into are not seen, and `/proc` is read alone.
     pub(super) hides: bool,
+    /// What is read alone within what is written.
+    pub(super) closed: Vec<Closed>,
+}
+
+/// Returns every place of a view, as where it lies, where it is seen and what for; what is around comes before what is
+/// within.
+pub(super) fn places(spec: &Spec, start: &Start) -> Vec<(PathBuf, PathBuf, Use)> {
+    let seen = spec.seen.iter().map(|seen| (&seen.path, &seen.path, seen.using));
+    let shown = start.places.iter().map(|(from, at)| (from, at, Use::Write));
+    let both = seen.chain(shown).map(|(from, at, using)| (from.into(), at.into(), using));
+    let mut all: Vec<(PathBuf, PathBuf, Use)> =
+        both.chain(spec.closed.iter().flat_map(Closed::places)).collect();
+    all.sort_by(|(_, one, _), (_, other, _)| one.cmp(other));
+    all
 }
 
 /// What is particular to one start.

@@ -81,8 +81,38 @@ pub struct View {
     /// Whether processes that can't be looked into are not seen, and `/proc` is read alone; by namespaces of its own
     /// alone.
     pub hides: bool,
+    /// What is read alone within one of these, a directory that is there, as where it lies and where it is seen, and what
+    /// is around it.
+    pub closed: Vec<Closed>,
     /// Places that were asked for and are within what must not be seen, or are not there, sorted.
     pub left_out: Vec<PathBuf>,
+}
+
+/// A directory within a tree that is written, which is itself read alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    /// Where the tree lies.
+    pub lies: OsString,
+    /// Where it is seen.
+    pub at: OsString,
+    /// The path of the directory in it.
+    pub path: OsString,
+}
+
+impl Closed {
+    /// Returns it and the directories above it within the tree, those first, each as where it lies, where it is seen and
+    /// what for: one of them that could be renamed would take it away.
+    pub(super) fn places(&self) -> Vec<(PathBuf, PathBuf, Use)> {
+        let path = Path::new(&self.path);
+        let mut above: Vec<&Path> =
+            path.ancestors().filter(|path| !path.as_os_str().is_empty()).collect();
+        above.reverse();
+        let using = |part: &Path| if part == path { Use::Read } else { Use::Write };
+        let place = |part: &Path| {
+            (Path::new(&self.lies).join(part), Path::new(&self.at).join(part), using(part))
+        };
+        above.into_iter().map(place).collect()
+    }
 }
 
 /// What a view is made from.
@@ -156,7 +186,7 @@ impl View {
         left_out.sort();
         left_out.dedup();
         let seen = within_once(seen);
-        Self { seen, moved, left_out, hides: false }
+        Self { seen, moved, left_out, ..Self::default() }
     }
 }
 
