@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use super::exit::{Exit, Failure, OrExit as _};
 use super::run_scenarios::product_root;
 use crate::config::{self, Environment};
-use crate::judge::{check_needs, discover};
+use crate::judge::{check_needs, definition_of, discover, makefile};
 use crate::report::Output;
 use crate::report::diagnostics::{self, Format};
 use crate::scenario::{
@@ -178,7 +178,10 @@ impl Lint {
     /// Checks the settings in `root`, which people call `named`; returns them when they can be used.
     fn settings(&mut self, root: &Path, named: &Path) -> anyhow::Result<Option<config::Config>> {
         match config::load(root) {
-            Ok(config) => Ok(Some(config)),
+            Ok(config) => {
+                self.gates(&config, root, named);
+                Ok(Some(config))
+            }
             Err(error) if error.findings().is_empty() => Err(error.into()),
             Err(error) => {
                 let file = named.join(config::FILE).display().to_string();
@@ -190,6 +193,28 @@ impl Lint {
                 }
                 Ok(None)
             }
+        }
+    }
+
+    /// Warns of gates of which nobody knows what defines them.
+    fn gates(&mut self, config: &config::Config, root: &Path, named: &Path) {
+        let text = makefile::makefile_in(root).unwrap_or_default();
+        let gates = config.gates.clone().unwrap_or_else(|| makefile::default_gates(&text));
+        let read = |path: &str| std::fs::read_to_string(root.join(path)).ok();
+        for gate in &gates {
+            let Some(unknown) = definition_of(gate, &read).unknown else { continue };
+            let gate = &gate.name;
+            self.findings.push(Diagnostic {
+                code: "C007".to_owned(),
+                severity: Severity::Warning,
+                message: format!("what the gate `{gate}` checks can't be known from `{unknown}`"),
+                file: named.join(config::FILE).display().to_string(),
+                span: None,
+                line: 1,
+                column: 1,
+                help: "name the files that it reads its orders from under its `definition`"
+                    .to_owned(),
+            });
         }
     }
 

@@ -225,6 +225,18 @@ impl Base {
         set.entries.into_iter().map(|entry| entry.file).filter(|file| !has(file)).collect()
     }
 
+    /// Returns the text of a file of the product; none where there is none.
+    pub fn text(&self, path: &str) -> Option<String> {
+        let bytes = match (&self.committed, &self.repo) {
+            (Some(committed), Some(repo)) => {
+                let entry = committed.tree.get(&TreePath::parse(self.at.path(path)).ok()?)?;
+                repo.read_blob(&entry.oid).ok()?
+            }
+            _ => std::fs::read(self.root.join(path)).ok()?,
+        };
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// Returns why an agent's program that the product has at a path of its own can't be started; none where it can, or
     /// is named otherwise, or a set-up command makes it.
     pub fn why_no_program(&self, config: &Config) -> Option<String> {

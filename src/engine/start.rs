@@ -14,7 +14,7 @@ use crate::event::{Ended, Label, RunEvent, RunStarted, Summary};
 use crate::git::{GitError, Head, Oid, Repo};
 use crate::id::{Digest, NodeId, RunId};
 use crate::journal::{DirStore, Journal, RunsDir, StoreError, make_private_dir};
-use crate::judge::{DiscoverError, check_needs, discover, makefile};
+use crate::judge::{DiscoverError, check_needs, definition_of, discover, makefile};
 use crate::pipeline::Graph;
 use crate::process::Cancel;
 use crate::report::Reporter;
@@ -616,7 +616,18 @@ fn freeze(
     let mut notices: Vec<String> = differences.read.into_iter().chain(differences.others).collect();
     let inputs = base.inputs(&config)?;
     let text = makefile::makefile_in(&inputs).unwrap_or_default();
-    let gates = config.gates.clone().unwrap_or_else(|| makefile::default_gates(&text));
+    let mut gates = config.gates.clone().unwrap_or_else(|| makefile::default_gates(&text));
+    for gate in &mut gates {
+        let found = definition_of(gate, &|path| base.text(path));
+        notices.extend(
+            found
+                .unknown
+                .filter(|_| !in_place)
+                .map(|unknown| unknown_definition(&gate.name, &unknown)),
+        );
+        let new = found.globs.into_iter().filter(|glob| !gate.definition.contains(glob));
+        gate.definition.extend(new.collect::<Vec<_>>());
+    }
     let (prompt, prompt_name) = match read_prompt(&inputs, &config.agent.prompt)? {
         Some((text, name)) => {
             if name != config.agent.prompt {
@@ -688,6 +699,13 @@ fn specs_are_there(frozen: &Frozen) -> Result<Option<String>, StartError> {
         true => Err(error),
         false => Ok(Some(error.to_string())),
     }
+}
+
+/// Says that nobody knows which files a gate reads its orders from.
+fn unknown_definition(gate: &str, unknown: &str) -> String {
+    format!(
+        "what the gate `{gate}` checks can't be known from `{unknown}`, and an agent may change it unseen; name the files under the gate's `definition` in dark-factory.yaml"
+    )
 }
 
 /// Returns what nobody can guess.

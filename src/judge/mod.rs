@@ -57,6 +57,7 @@
 
 mod bash;
 mod confined;
+mod definition;
 mod discover;
 mod evidence;
 mod fixtures;
@@ -67,9 +68,11 @@ pub mod makefile;
 mod own_files;
 mod record;
 mod scenarios;
+mod weakened;
 
 pub use bash::Place;
 pub use confined::{Judging, LOOK};
+pub use definition::{Definition, definition_of, tells_the_same};
 pub use discover::{DiscoverError, discover};
 pub use fixtures::{Died, Fixtures, NotReady, check_needs, end_leftovers, look_inside};
 pub use gates::{GateProgress, run_gates, said};
@@ -79,3 +82,4 @@ pub use makefile::Targets;
 pub use own_files::own_files;
 pub use record::{CutShort, JudgementRecord, meet_cut_short};
 pub use scenarios::{EvidenceDir, Progress, Settings, Work, judge_scenarios};
+pub use weakened::{Changed, is_of_tests, weakened};

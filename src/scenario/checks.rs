@@ -242,6 +242,12 @@ pub const CHECKS: &[Check] = &[
         "A fixture needs other fixtures of the file, which are started before it and stopped after \
          it: they are there, live as long, and do not need it in turn.",
     ),
+    warning(
+        "C007",
+        "gate of which nobody knows what defines it",
+        "An agent that changes what a gate runs is told of, and the run converges with 5 at best. From \
+         the command of this one nobody knows which files that is; its `definition` names them.",
+    ),
 ];
 
 /// Returns the check of this code, whatever its case; none when there is none.

@@ -725,6 +725,43 @@ fn a_set_up_command_that_the_agent_broke_is_told_like_a_failed_gate() {
 }
 
 #[test]
+fn who_guts_a_gate_or_its_tests_converges_with_a_question() {
+    let package = "{\"scripts\":{\"test\":\"grep -q 'none yet' words.txt\"},\"dependencies\":{}}";
+    for (gate, turn, told) in [
+        ("make check", "printf 'check:\\n\\t@true\\n' > Makefile", "Makefile"),
+        ("make -s check", "printf 'OTHER = grep -q two words.txt\\n' > rules.mk", "rules.mk"),
+        ("bash tools/check.sh", "echo : > tools/check.sh", "tools/check.sh"),
+        (
+            "make other; npm --version > /dev/null; true",
+            "sed -i 's/none yet/two/' package.json",
+            "package.json",
+        ),
+        ("true", "rm tests/test_words.py", "tests/test_words.py"),
+        ("true", "sed -i '1i@pytest.mark.skip' tests/test_words.py", "tests/test_words.py"),
+    ] {
+        let product = agent(&[&format!("{turn}; echo two >> words.txt")])
+            .file("Makefile", "include rules.mk\ncheck:\n\t@$(OTHER)\nother:\n\t@true\n")
+            .file("rules.mk", "OTHER = true\n")
+            .file("tools/check.sh", "true\n")
+            .file("package.json", package)
+            .file("tests/test_words.py", "def test_words():\n    pass\n");
+        let more = format!("gates: [{{name: check, run: '{gate}'}}]\n");
+        let product = wants(product, &more, &["two"]);
+        product.iterate(&[]).code(5).says("gates changed");
+        product.factory(&["show"]).says(told);
+    }
+    // What a product depends on is no order, nor are tests that are moved or more.
+    let turn = "sed -i 's/{}/{\"a\":\"1\"}/' package.json; git mv -q tests/test_words.py tests/test_more.py 2>/dev/null || \
+                mv tests/test_words.py tests/test_more.py; echo 'def test_two(): pass' >> tests/test_more.py; echo two >> words.txt";
+    let product = agent(&[turn]).file("package.json", package);
+    let product = product.file("tests/test_words.py", "def test_words():\n    pass\n");
+    let more = "gates: [{name: check, run: 'npm --version > /dev/null; true'}, {name: odd, run: 'type odd-tool; true'}]\n";
+    let product = wants(product, more, &["two"]);
+    product.iterate(&[]).code(0).says("what the gate `odd` checks can't be known from `type`");
+    product.factory(&["lint"]).says("C007");
+}
+
+#[test]
 fn a_second_run_beside_the_first_is_told_of_it() {
     let product = agent(&[]);
     let base = product.base().display().to_string();

@@ -5,10 +5,13 @@ use std::fs::File;
 use std::path::Path;
 
 use crate::config::{Config, GateSettings};
+use crate::engine::run::git;
 use crate::engine::{Failure, Frozen, Halt, Handler, Run};
 use crate::event::{Label, RunEvent};
 use crate::git::Tree;
-use crate::judge::{GateProgress, Targets, makefile, run_gates};
+use crate::judge::{
+    Changed, GateProgress, Targets, is_of_tests, makefile, run_gates, tells_the_same, weakened,
+};
 use crate::pipeline::{Node, NodeOutcome, Status};
 use crate::text::TreePath;
 use crate::verdict::{GateResult, GateStatus};
@@ -112,7 +115,47 @@ fn flag_changed_definitions(node: &Node, run: &mut Run, frozen: &Frozen) -> Resu
     let definitions = frozen.gates.iter().flat_map(|gate| &gate.definition);
     let globs: Vec<String> = definitions.map(|glob| frozen.at.glob(glob)).collect();
     let globs: Vec<&str> = globs.iter().map(String::as_str).collect();
-    let changed = changed_definitions(&globs, &base, &candidate);
+    let differing = changed_definitions(&globs, &base, &candidate);
+    let repo = &run.versioned()?.repo;
+    let text = |tree: &Tree, path: &TreePath| {
+        let entry = tree.get(path).filter(|entry| entry.mode.is_file());
+        entry
+            .map(|entry| repo.read_blob(&entry.oid))
+            .transpose()
+            .map_err(git("reading what gates check"))
+    };
+    let mut changed = BTreeSet::new();
+    for path in differing {
+        let same = match (text(&base, &path)?, text(&candidate, &path)?) {
+            (Some(before), Some(after)) => tells_the_same(&path.to_string(), &before, &after),
+            _ => false,
+        };
+        changed.extend((!same).then(|| path.to_string()));
+    }
+    // What a gate runs defines it as well.
+    let of_tests =
+        base.keys().chain(candidate.keys()).filter(|path| base.get(*path) != candidate.get(*path));
+    let of_tests: BTreeSet<&TreePath> =
+        of_tests.filter(|path| is_of_tests(path.as_path())).collect();
+    let mut tests = Vec::new();
+    for path in of_tests.into_iter().filter(|_| !frozen.gates.is_empty()) {
+        let read = |tree| {
+            Ok::<_, Halt>(
+                text(tree, path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+            )
+        };
+        tests.push((path.to_string(), read(&base)?, read(&candidate)?));
+    }
+    let tests: Vec<Changed<'_>> = tests
+        .iter()
+        .map(|(path, before, after)| Changed {
+            path,
+            before: before.as_deref(),
+            after: after.as_deref(),
+        })
+        .collect();
+    changed.extend(weakened(&tests).into_iter().map(str::to_owned));
+    let changed: Vec<String> = changed.into_iter().collect();
     if changed.is_empty() {
         return Ok(());
     }
@@ -124,7 +167,7 @@ fn flag_changed_definitions(node: &Node, run: &mut Run, frozen: &Frozen) -> Resu
 }
 
 /// Returns the paths that the globs name and that differ between two trees, sorted.
-fn changed_definitions(globs: &[&str], base: &Tree, candidate: &Tree) -> Vec<String> {
+fn changed_definitions(globs: &[&str], base: &Tree, candidate: &Tree) -> Vec<TreePath> {
     let mut set = globset::GlobSetBuilder::new();
     for glob in globs {
         // The settings were checked when they were read; a glob that is none names nothing.
@@ -137,7 +180,7 @@ fn changed_definitions(globs: &[&str], base: &Tree, candidate: &Tree) -> Vec<Str
     paths
         .into_iter()
         .filter(|path| set.is_match(path.as_path()) && base.get(*path) != candidate.get(*path))
-        .map(ToString::to_string)
+        .cloned()
         .collect()
 }
 
@@ -164,7 +207,7 @@ mod tests {
             tree(&[("Makefile", 'b'), ("lint/a.toml", 'a'), ("lint/c.toml", 'a'), ("x", 'b')]);
         assert_eq!(
             changed_definitions(&["Makefile", "lint/*.toml"], &base, &candidate),
-            ["Makefile", "lint/b.toml", "lint/c.toml"]
+            ["Makefile", "lint/b.toml", "lint/c.toml"].map(|path| TreePath::parse(path).unwrap())
         );
     }
 }
