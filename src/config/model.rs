@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::convergence::{Billing, Limits, Price};
-use crate::delivery;
+use crate::delivery::{self, STEERING};
 use crate::event::{SetupNetwork, Tier};
 use crate::feedback::Disclosure;
 use crate::scenario::{Entry, ScenarioSet};
@@ -99,33 +99,16 @@ impl Config {
         self.fixtures.iter().any(|fixture| fixture.network) || set.entries.iter().any(asks)
     }
 
-    /// The paths that no agent may write, whatever the file says: the exam, the spec, the
-    /// factory's own settings and what steers other agents or git.
-    pub const PROTECTED: [&'static str; 18] = [
-        "scenarios/**",
-        "specs/**",
-        ".github/**",
-        "dark-factory.yaml",
-        "artifacts/factory/**",
-        "CLAUDE.md",
-        "AGENTS.md",
-        ".claude/**",
-        ".codex/**",
-        ".mcp.json",
-        "GEMINI.md",
-        ".gemini/**",
-        "QWEN.md",
-        ".qwen/**",
-        "opencode.json",
-        ".opencode/**",
-        ".gitattributes",
-        ".gitmodules",
-    ];
+    /// The paths of a product that no agent may write, whatever the file says: the exam, the spec, the factory's own
+    /// settings and workflows. So may it nothing of [`STEERING`], at any depth.
+    pub const PROTECTED: [&'static str; 5] =
+        ["scenarios/**", "specs/**", ".github/**", "dark-factory.yaml", "artifacts/factory/**"];
 
     /// Returns the globs of every path that the agent may not write: the built-in ones, the
     /// scenarios' directory wherever it is, the prompt's template, and those that the file names.
     pub fn protected_globs(&self) -> Vec<String> {
         let mut globs: Vec<String> = Self::PROTECTED.map(str::to_owned).to_vec();
+        globs.extend(STEERING.map(|(name, _)| name.to_owned()));
         globs.push(format!("{}/**", globset::escape(&self.scenarios.dir)));
         globs.push(globset::escape(&self.agent.prompt));
         globs.extend(self.protected.iter().cloned());

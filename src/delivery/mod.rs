@@ -7,8 +7,10 @@ mod links;
 mod outcome;
 mod policy;
 mod scan;
+mod steering;
 
 pub use links::Links;
 pub use outcome::{Delivery, DropReason, Dropped, Refusal};
 pub use policy::{Candidate, Limits, Policy, PolicyError, decide};
 pub use scan::{Found, OtherKind, Scan, What};
+pub use steering::STEERING;

@@ -13,6 +13,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::fit::fit;
 use super::links::{Links, OtherNames, Way};
+use super::steering::STEERING;
 use super::{Delivery, DropReason, Dropped, Found, Refusal, Scan, What};
 use crate::text::{Subtree, TreePath};
 
@@ -71,24 +72,6 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Names that are protected at any depth, whatever else is: a nested one steers git or an
-    /// agent as well as one in the root.
-    pub const STEERING: [&'static str; 13] = [
-        ".claude",
-        ".codex",
-        ".gemini",
-        ".gitattributes",
-        ".gitmodules",
-        ".mcp.json",
-        ".opencode",
-        ".qwen",
-        "AGENTS.md",
-        "CLAUDE.md",
-        "GEMINI.md",
-        "QWEN.md",
-        "opencode.json",
-    ];
-
     /// The name of the file, in the product's directory, by which an agent asks a person.
     pub const QUESTION: &'static str = "QUESTION.md";
 
@@ -109,8 +92,11 @@ impl Policy {
         let mut set = GlobSetBuilder::new();
         let mut holders = BTreeSet::new();
         let scenarios = scenarios_pattern(scenarios_dir)?;
-        for pattern in
-            protected.iter().map(String::as_str).chain(Self::STEERING).chain(scenarios.as_deref())
+        for pattern in protected
+            .iter()
+            .map(String::as_str)
+            .chain(STEERING.map(|(name, _)| name))
+            .chain(scenarios.as_deref())
         {
             let glob = Anchored::parse(pattern)?;
             let glob = Anchored { text: fold_text(&glob.text), ..glob };

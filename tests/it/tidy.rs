@@ -12,6 +12,7 @@ use dark_factory::config::{
     Config, GateSettings, PrepareSettings, Span, parse as parse_config, parse_at,
 };
 use dark_factory::convergence::TurnClass;
+use dark_factory::delivery::STEERING;
 use dark_factory::feedback::rules::{End, Evidence, RULES};
 use dark_factory::id::ScenarioId;
 use dark_factory::report::results::Results;
@@ -623,7 +624,7 @@ fn examples_of_settings_are_valid() {
 fn the_built_in_protection_is_documented() {
     let document = read("docs/configuration.md");
     let documented = codes(section(&document, "## Protected whatever the file says"));
-    for glob in Config::PROTECTED {
+    for glob in Config::PROTECTED.into_iter().chain(STEERING.map(|(name, _)| name)) {
         assert!(documented.contains(glob), "{glob}");
     }
 }

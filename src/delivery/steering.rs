@@ -1,0 +1,36 @@
+//! Files that steer an agent or git, wherever in a tree they are: no agent may leave one for the next. As of November
+//! 2026, from the documentation of each program.
+
+/// Their names, each with whom it steers; those of directories stand for all that is in them.
+pub const STEERING: [(&str, &str); 30] = [
+    ("AGENTS.md", "codex, opencode, and many others"),
+    ("AGENTS.override.md", "codex, which reads it before AGENTS.md"),
+    (".agents", "codex, gemini and others: skills"),
+    (".codex", "codex"),
+    ("CLAUDE.md", "claude"),
+    ("CLAUDE.local.md", "claude"),
+    (".claude", "claude: settings, hooks, skills"),
+    (".mcp.json", "claude: programs that it starts"),
+    ("GEMINI.md", "gemini"),
+    (".gemini", "gemini"),
+    ("QWEN.md", "qwen"),
+    (".qwen", "qwen"),
+    ("opencode.json", "opencode"),
+    ("opencode.jsonc", "opencode"),
+    (".opencode", "opencode: agents, commands, plugins"),
+    (".cursor", "Cursor: rules, programs that it starts"),
+    (".cursorrules", "Cursor"),
+    (".windsurf", "Windsurf"),
+    (".windsurfrules", "Windsurf"),
+    (".clinerules", "Cline"),
+    (".roo", "Roo Code"),
+    (".roomodes", "Roo Code"),
+    (".kiro", "Kiro"),
+    (".aider.conf.yml", "Aider"),
+    ("CRUSH.md", "Crush"),
+    ("crush.json", "Crush"),
+    (".crush.json", "Crush"),
+    (".gitattributes", "git: what converts files"),
+    (".gitmodules", "git: where other repositories come from"),
+    (".lfsconfig", "git: where large files come from"),
+];
