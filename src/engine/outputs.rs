@@ -20,26 +20,39 @@ use crate::wall::{copy_entry, copy_tree, remove_tree};
 use super::run::private_dir;
 use super::{Failure, Halt, Run};
 
-/// Returns the key of each step for a candidate, under which what it makes is kept: the command, the path and blob of
-/// each tracked file that its inputs name or that lies below an output, where the command sees its tree, which outputs
-/// may have written down, and all of that of the steps before it, of whose work it makes use. A step that names no
-/// inputs reads the whole candidate.
-fn keys(steps: &[PrepareSettings], tree: &Tree, candidate: &str, at: &Path) -> Vec<String> {
+/// Returns for each step its key, under which what it makes is kept, and whether what it makes lasts.
+///
+/// The key is of the command, the path and blob of each tracked file that its inputs name or that lies below an output,
+/// where the command sees its tree, which outputs may have written down, and all of that of the steps before it, of
+/// whose work it makes use. What it makes lasts from one candidate to the next where the inputs are the base's, and
+/// `is_kept` says that it was made there: for what it reads beside its inputs nobody answers but the person who
+/// committed that. Else, and where it names no inputs, the whole candidate is a part of the key.
+fn keys(
+    steps: &[PrepareSettings],
+    [tree, base]: [&Tree; 2],
+    candidate: &str,
+    at: &Path,
+    is_kept: impl Fn(&str) -> bool,
+) -> Vec<(String, bool)> {
+    let digest = |text: &str| Digest::of(text.as_bytes()).as_str()[..32].to_owned();
     let mut before =
         format!("{}\0{}\0{}\0", std::env::consts::OS, std::env::consts::ARCH, at.display());
+    let mut lasts = true;
     let each = steps.iter().map(|step| {
         let mut text = format!("{before}\0{}\0", step.run);
-        for (path, oid) in inputs(step, tree) {
+        let own = inputs(step, tree);
+        for (path, oid) in &own {
             text.push_str(&format!("{path}\0{oid}\0"));
-        }
-        if step.inputs.is_empty() {
-            text.push_str(&format!("{candidate}\0"));
         }
         for output in &step.outputs {
             text.push_str(&format!("-> {output}\0"));
         }
-        before = Digest::of(text.as_bytes()).as_str()[..32].to_owned();
-        before.clone()
+        before = digest(&text);
+        lasts = lasts && !step.inputs.is_empty() && own == inputs(step, base) && is_kept(&before);
+        if !lasts {
+            before = digest(&format!("{text}{candidate}"));
+        }
+        (before.clone(), lasts)
     });
     each.collect()
 }
@@ -85,14 +98,16 @@ pub(super) struct Made {
 pub(super) fn made(run: &mut Run) -> Result<Vec<Made>, Halt> {
     let frozen = run.frozen.clone();
     let candidate = run.summary().candidate.0.clone();
-    let (tree, at) = (run.files_of(&candidate)?, frozen.at.under(&run.judged_at()?));
+    let base = run.summary().started.base.clone();
+    let trees = [run.files_of(&candidate)?, run.files_of(&base)?];
+    let at = frozen.at.under(&run.judged_at()?);
     let versioned = run.versioned()?;
     let (run_dir, cache) = (&versioned.paths.dir, versioned.state.prepare_cache());
-    let steps = &frozen.prepare();
-    let mut lasts = true;
-    let keys = keys(steps, &tree, &candidate, &at).into_iter().zip(steps).enumerate();
-    let made = keys.map(|(index, (key, step))| {
-        lasts &= !step.inputs.is_empty();
+    // What other runs will read is made of a base alone.
+    let is_kept = |key: &str| candidate == base || cache.join(key).is_dir();
+    let steps = frozen.prepare();
+    let keys = keys(&steps, [&*trees[0], &*trees[1]], &candidate, &at, is_kept);
+    let made = keys.into_iter().enumerate().map(|(index, (key, lasts))| {
         let last = run_dir.join("prepared").join(index.to_string());
         Made { dir: if lasts { cache.join(&key) } else { last }, key, lasts }
     });
@@ -500,22 +515,35 @@ mod tests {
         let files = |package, lock, other| {
             tree(&[("package.json", package), ("a.lock", lock), ("src/a.js", other)])
         };
-        let of = |steps: &[PrepareSettings], tree: &Tree| keys(steps, tree, "c1", Path::new("/p"));
+        let base = files('a', 'a', 'a');
+        let of = |steps: &[PrepareSettings], tree: &Tree, candidate: &str| {
+            keys(steps, [tree, tree], candidate, Path::new("/p"), |_| true)
+        };
         let steps = [deps.clone(), built.clone()];
-        let before = of(&steps, &files('a', 'a', 'a'));
-        assert_eq!(of(&steps, &files('a', 'a', 'b')), before);
-        let other = of(&steps, &files('a', 'b', 'a'));
+        let before = of(&steps, &base, "c1");
+        assert!(before.iter().all(|(_, lasts)| *lasts));
+        assert_eq!(of(&steps, &files('a', 'a', 'b'), "c2"), before);
+        let other = of(&steps, &files('a', 'b', 'a'), "c1");
         assert!(other[0] == before[0] && other[1] != before[1]);
-        let other = of(&steps, &files('b', 'a', 'a'));
+        let other = of(&steps, &files('b', 'a', 'a'), "c1");
         assert!(other[0] != before[0] && other[1] != before[1]);
         let other = PrepareSettings { run: "npm install".into(), ..deps };
-        let other = of(&[other, built.clone()], &files('a', 'a', 'a'));
+        let other = of(&[other, built.clone()], &base, "c1");
         assert!(other[0] != before[0] && other[1] != before[1]);
-        assert_ne!(keys(&steps, &files('a', 'a', 'a'), "c1", Path::new("/q")), before);
+        let elsewhere = keys(&steps, [&base, &base], "c1", Path::new("/q"), |_| true);
+        assert_ne!(elsewhere, before);
         // Without inputs a step reads everything, and what comes after it makes use of its work.
-        let steps = [named("all", &[], &[]), built];
-        let of = |candidate| keys(&steps, &files('a', 'a', 'a'), candidate, Path::new("/p"));
-        assert!(of("c1").iter().zip(of("c2")).all(|(one, other)| *one != other));
+        let all = [named("all", &[], &[]), built];
+        let (one, other) = (of(&all, &base, "c1"), of(&all, &base, "c2"));
+        assert!(one.iter().zip(&other).all(|(one, other)| one.0 != other.0 && !one.1));
+        // What an agent has changed the inputs of, or was not made of the base, is of one candidate alone.
+        let changed = files('b', 'a', 'a');
+        let of = |candidate, is_kept: bool| {
+            keys(&steps, [&changed, &base], candidate, Path::new("/p"), |_| is_kept)
+        };
+        assert!(of("c1", true).iter().zip(of("c2", true)).all(|(one, other)| *one != other));
+        let of = |candidate| keys(&steps, [&base, &base], candidate, Path::new("/p"), |_| false);
+        assert!(of("c1").iter().zip(of("c2")).all(|(one, other)| one.0 != other.0 && !one.1));
     }
 
     #[test]

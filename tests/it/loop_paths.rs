@@ -636,6 +636,26 @@ fn a_candidate_is_judged_with_nothing_that_the_code_of_another_left() {
 }
 
 #[test]
+fn what_an_agents_inputs_made_is_of_its_candidate_alone() {
+    // The first turn changes an input, and a file that the command reads and does not name; the second takes that back.
+    let turns = [
+        "echo 2 > deps.lock; echo 'echo forged > made/tool' > hook; echo two >> words.txt",
+        ": > hook",
+        ": > hook; echo three >> words.txt",
+    ];
+    let more = "prepare:\n- {name: deps, run: 'mkdir -p made; echo real > made/tool; . ./hook', inputs: [deps.lock], outputs: [made]}\n\
+                gates: [{name: real, run: grep -q real made/tool || grep -q forged hook}]\n";
+    let product =
+        agent(&turns).file("deps.lock", "1\n").file("hook", "").file(".gitignore", "made\n");
+    let product = wants(product, more, &["three"]);
+    product.iterate(&[]).code(0);
+    assert_eq!(scores(&product), [(0, 0.0), (1, 0.0), (2, 0.0), (3, 1.0)]);
+    let cached = |event: &Value| event["data"]["cached"].as_bool() == Some(true);
+    let cached: Vec<bool> = product.events_named("prepare.finished").iter().map(cached).collect();
+    assert_eq!(cached, [false, false, false, false]);
+}
+
+#[test]
 fn a_link_that_a_set_up_command_leaves_above_an_output_is_told_like_a_failed_gate() {
     let turns = [
         "echo 2 > deps.lock; echo 'rm -r made; ln -s /tmp made' > hook",
