@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::command::{self, Answer, Settings};
 use super::{GitError, ObjectFormat, Oid};
@@ -212,6 +213,7 @@ impl Repo {
         reason: &str,
     ) -> Result<(), GitError> {
         let old = expected.map_or(self.format.zero(), Oid::as_str);
+        self.free_own(name)?;
         // git takes no empty reason.
         let reason: &[&str] = if reason.is_empty() { &[] } else { &["-m", reason] };
         let args = [&["--no-deref"], reason, &["--end-of-options", name, new.as_str(), old]];
@@ -227,6 +229,30 @@ impl Repo {
         let args = ["--no-deref", "-d", "--end-of-options", name, expected.as_str()];
         let answer = self.ask("update-ref", args)?;
         self.moved_or(answer, name, Some(expected))
+    }
+
+    /// Removes the lock of a branch of the factory's own that a git left which was killed: one run at a time moves it, and
+    /// git holds a lock for a moment.
+    fn free_own(&self, name: &str) -> Result<(), GitError> {
+        const MOMENT: Duration = Duration::from_secs(5);
+        let lock = self.common_dir.join(format!("{name}.lock"));
+        if !name.starts_with("refs/heads/factory/") {
+            return Ok(());
+        }
+        let age = |found: std::fs::Metadata| found.modified().ok()?.elapsed().ok();
+        for _ in 0..25 {
+            match std::fs::metadata(&lock).map(age) {
+                Err(_) => return Ok(()),
+                Ok(Some(age)) if age >= MOMENT => break,
+                Ok(_) => std::thread::sleep(MOMENT / 25),
+            }
+        }
+        match std::fs::remove_file(&lock) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(GitError::writing(&lock)(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn moved_or(&self, answer: Answer, name: &str, expected: Option<&Oid>) -> Result<(), GitError> {
@@ -496,6 +522,19 @@ mod tests {
         let repo = fixture(ObjectFormat::Sha1).repo;
         for bad in ["", "nope", "--help", "HEAD~9", "a b", "\0"] {
             assert_eq!(repo.resolve(bad).ok().flatten(), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_lock_that_a_killed_git_left_of_a_runs_branch_is_no_lock() {
+        let fixture = fixture(ObjectFormat::Sha1);
+        let (head, repo) = (fixture.head(), &fixture.repo);
+        for (name, is_own) in [("refs/heads/factory/r", true), ("refs/heads/other", false)] {
+            repo.update_ref(name, &head, None, "").unwrap();
+            let lock = repo.common_dir().join(format!("{name}.lock"));
+            std::fs::write(&lock, "").unwrap();
+            assert_eq!(repo.update_ref(name, &head, Some(&head), "").is_ok(), is_own);
+            assert_eq!(lock.exists(), !is_own);
         }
     }
 
