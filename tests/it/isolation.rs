@@ -461,7 +461,9 @@ fn the_bash_that_judges_is_out_of_reach_of_what_it_judges() {
         .scenario("lines", "true\n(no-such-program) 2> said; grep -q '^bash: line 2: no-such-program' said && test -z \"${df_script+x}\"")
         .committed();
     let (parent, all) = ("root,user-namespace,bubblewrap,sudo", "");
-    for (without, whom) in [(all, "all"), ("root,user-namespace", "parent"), (parent, "parent")] {
+    for (without, whom) in
+        [(all, "all"), ("hidepid", "all"), ("root,user-namespace", "parent"), (parent, "parent")]
+    {
         let env = [("DARK_FACTORY_WITHOUT", without), ("WHOM", whom)];
         let ran = product.iterate_with(&["--no-agent"], &env);
         ran.code(0).says("6 of 6 satisfied");

@@ -28,6 +28,8 @@ pub struct Chosen {
     pub step: Step,
     /// Whether the kernel's rules about paths are in force as well.
     pub landlock: bool,
+    /// Whether its `/proc` can keep processes from being seen.
+    pub(super) hides: bool,
     /// The steps that are stronger, with why they can't be had; in the order in which they were tried.
     pub passed_over: Vec<(Step, String)>,
     /// `bwrap` or `sudo`, where the step goes by it.
@@ -43,14 +45,6 @@ impl Chosen {
     /// Returns whether what is confined has mounts and a loopback of its own.
     pub fn has_namespaces(&self) -> bool {
         self.step != Step::Landlock
-    }
-
-    /// Returns whether its `/proc` can keep processes from being seen.
-    pub(super) fn hides(&self) -> bool {
-        match self.step {
-            Step::Root | Step::UserNamespace | Step::Sudo => true,
-            Step::Bubblewrap | Step::Landlock => false,
-        }
     }
 
     /// Returns whom what is confined runs as, where that is another user.
@@ -72,7 +66,7 @@ fn list(tried: &[(Step, String)]) -> String {
 ///
 /// `dir` is an own directory of the factory's that no view has; `launcher` the binary that carries the
 /// hidden subcommands, `env` the environment for what it starts. The mechanisms that `without` names,
-/// `root`, `user-namespace`, `bubblewrap`, `sudo` and `landlock`, are taken as not there.
+/// `root`, `user-namespace`, `bubblewrap`, `sudo`, `landlock` and `hidepid`, are taken as not there.
 ///
 /// # Errors
 /// None holds; the error says of each why.
@@ -94,26 +88,37 @@ pub fn strongest(
     };
     let mut passed_over = Vec::new();
     for step in steps {
-        let chosen =
-            |landlock| Chosen { step, landlock, passed_over: Vec::new(), helper: helper(step) };
-        let mut why = match step {
+        let chosen = |(landlock, hides)| Chosen {
+            step,
+            landlock,
+            hides,
+            passed_over: Vec::new(),
+            helper: helper(step),
+        };
+        let try_out = |what| try_out(dir, launcher, env, &chosen(what)).map(|()| what);
+        let namespaces = matches!(step, Step::Root | Step::UserNamespace | Step::Sudo);
+        let has_landlock = !is_without(Step::Landlock);
+        let why = match step {
             _ if is_without(step) => Err("it is switched off by DARK_FACTORY_WITHOUT".to_owned()),
             Step::Bubblewrap if helper(step).is_none() => {
                 Err("`bwrap` is not installed".to_owned())
             }
             Step::Sudo if helper(step).is_none() => Err("`sudo` is not installed".to_owned()),
-            _ if is_without(Step::Landlock) => Err("Landlock is switched off".to_owned()),
-            _ => try_out(dir, launcher, env, &chosen(true)).map(|()| true),
+            // Namespaces hold without the kernel's rules about paths, and on one that hides no processes.
+            _ if namespaces => {
+                let both = [(true, true), (true, false), (false, true), (false, false)];
+                let first = Err("Landlock is switched off".to_owned());
+                let may_hide = !without.iter().any(|name| name == "hidepid");
+                let tried = both.into_iter().filter(|(landlock, hides)| {
+                    (has_landlock || !landlock) && (may_hide || !hides)
+                });
+                tried.fold(first, |found, what| found.or_else(|_| try_out(what)))
+            }
+            _ if has_landlock => try_out((true, false)),
+            _ => Err("Landlock is switched off".to_owned()),
         };
-        // Namespaces hold without the kernel's rules about paths; the others do not.
-        if why.is_err()
-            && matches!(step, Step::Root | Step::UserNamespace | Step::Sudo)
-            && !is_without(step)
-        {
-            why = try_out(dir, launcher, env, &chosen(false)).map(|()| false);
-        }
         match why {
-            Ok(landlock) => return Ok(Chosen { passed_over, ..chosen(landlock) }),
+            Ok(what) => return Ok(Chosen { passed_over, ..chosen(what) }),
             Err(why) => passed_over.push((step, why)),
         }
     }
@@ -158,6 +163,7 @@ fn attempt(
         write: std::slice::from_ref(&inside),
         devices: &[],
     });
+    let view = View { hides: true, ..view };
     let confined = Confined::begin(dir, launcher, chosen, view)?.on(Network::Own);
     let call = Call::new(SELF_TEST, &inside).args(laid.arguments()?).limit(PATIENCE);
     let call = Call { keep: Keep { head: 2_000, tail: 0 }, ..call.env(env.clone()) };
@@ -201,7 +207,7 @@ impl Confined {
         view: View,
         user: Option<(u32, u32)>,
     ) -> io::Result<Self> {
-        let (moved, hides) = (view.moved, view.hides && chosen.hides());
+        let (moved, hides) = (view.moved, view.hides && chosen.hides);
         let root = dir.join("view");
         make_private_dir(&root)?;
         let bwrap = chosen.helper.clone().filter(|_| chosen.step == Step::Bubblewrap);
