@@ -32,8 +32,8 @@ pub const LOOK: &str = "look-inside";
 #[derive(Debug)]
 pub struct Judging {
     base: Confined,
-    /// Which runs scripts.
-    bash: PathBuf,
+    /// Which runs scripts; none where the system has none.
+    bash: Option<PathBuf>,
     /// For fixtures.
     fixtures: Confined,
     launcher: PathBuf,
@@ -96,8 +96,11 @@ impl Judging {
         };
         view.hides = true;
         let bash = closed_bash(env, dir)?;
-        view.seen.push(Seen { path: (&bash).into(), using: Use::Read });
-        let by_bash = |confined: Confined| confined.by_bash(&bash);
+        view.seen.extend(bash.iter().map(|bash| Seen { path: bash.into(), using: Use::Read }));
+        let by_bash = |confined: Confined| match &bash {
+            Some(bash) => confined.by_bash(bash),
+            None => confined,
+        };
         let judging = Self {
             fixtures: by_bash(begin(&dir.join("fixtures"), view.clone())?),
             base: by_bash(begin(dir, view)?),
@@ -114,7 +117,9 @@ impl Judging {
             repository: None,
             next: AtomicU64::new(0),
         };
-        judging.try_out(env)?;
+        if judging.bash.is_some() {
+            judging.try_out(env)?;
+        }
         Ok(judging)
     }
 
@@ -250,7 +255,7 @@ impl Judging {
     }
 
     fn room(&self) -> io::Result<Room> {
-        close(&self.bash)?;
+        self.bash.as_deref().map_or(Ok(()), close)?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let room = Room(Furniture { dir: self.dir.join(number.to_string()) });
         self.furnish(&room.0)?;
@@ -312,10 +317,10 @@ impl Judging {
 /// the kernel lets nobody of the same user look.
 ///
 /// # Errors
-/// There is no bash, or the disk is full.
-fn closed_bash(env: &Variables, dir: &Path) -> io::Result<PathBuf> {
-    let bash = find_program(OsStr::new("bash"), env)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "`bash` is not on PATH"))?;
+/// The disk is full.
+fn closed_bash(env: &Variables, dir: &Path) -> io::Result<Option<PathBuf>> {
+    // Whoever starts one says that there is none.
+    let Some(bash) = find_program(OsStr::new("bash"), env) else { return Ok(None) };
     let at = dir.join("bash");
     // What was left by a killed factory can't be written to.
     match fs::remove_file(&at) {
@@ -324,7 +329,7 @@ fn closed_bash(env: &Variables, dir: &Path) -> io::Result<PathBuf> {
     }
     fs::copy(bash, &at)?;
     close(&at)?;
-    Ok(at)
+    Ok(Some(at))
 }
 
 /// Takes from a program the right to be read, where it has one: what is judged may be its owner.

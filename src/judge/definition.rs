@@ -2,7 +2,9 @@
 //! them decides what the gate checks.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
+use super::weakened::is_of_tests;
 use crate::config::{Config, GateSettings};
 
 /// What a command's programs read their orders from, as globs from the directory that they are started in; taken from
@@ -172,16 +174,18 @@ impl Found<'_> {
                     std::iter::once(*module).chain(rest.iter().copied()).collect();
                 self.command(dir, &words);
             }
-            ["-c", ..] => {}
+            // A text that stands in the command, or a look at how something is written.
+            ["-c" | "-n" | "-l" | "--check", ..] => {}
             [flag, rest @ ..] if flag.starts_with('-') => self.interpreter(dir, rest),
             [file, ..] => self.file(dir, file),
             [] => {}
         }
     }
 
+    /// Takes a file that is run for what defines the gate where it looks like a check, and no part of what is checked.
     fn file(&mut self, dir: &str, file: &str) {
         let path = join(dir, file);
-        if (self.read)(&path).is_some() {
+        if checks_something(Path::new(&path)) && (self.read)(&path).is_some() {
             self.globs.insert(path);
         }
     }
@@ -235,6 +239,24 @@ impl Found<'_> {
             }
         }
     }
+}
+
+/// Returns whether a file that a gate runs is there for checks, by its name or a directory that it lies in: the product
+/// may be run by a gate as well.
+fn checks_something(path: &Path) -> bool {
+    const DIRECTORIES: [&str; 9] =
+        ["scripts", "script", "tools", "ci", ".ci", "hack", "dev", "qa", "build"];
+    const WORDS: [&str; 12] = [
+        "test", "check", "lint", "ci", "verify", "gate", "style", "format", "fmt", "type",
+        "validate", "audit",
+    ];
+    let above = path.parent().into_iter().flat_map(Path::iter).filter_map(|part| part.to_str());
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let mut words = stem.split(|c: char| !c.is_ascii_alphanumeric());
+    let is_check = |word: &str| WORDS.contains(&word.to_ascii_lowercase().trim_end_matches('s'));
+    is_of_tests(path)
+        || words.any(is_check)
+        || above.into_iter().any(|part| DIRECTORIES.contains(&part))
 }
 
 /// Joins a path to a directory of the product's, both without `.` and `..` where that can be.
@@ -360,6 +382,17 @@ mod tests {
         check("if ! python3 check.py; then exit 1; fi", &files, &["check.py"], None);
         check("test -z \"$(git status --porcelain)\"", &[], &[], None);
         check("mystery --all", &[], &[], Some("mystery"));
+        // What is checked is no check.
+        let files = [
+            ("app.sh", ""),
+            ("bin/app", ""),
+            ("scripts/run.sh", ""),
+            ("run-tests", ""),
+            ("selfcheck.py", ""),
+        ];
+        check("bash -n app.sh && ./bin/app --version && bash app.sh test", &files, &[], None);
+        check("bash -n scripts/run.sh", &files, &[], None);
+        check("./run-tests; python3 selfcheck.py", &files, &["run-tests"], None);
     }
 
     #[test]

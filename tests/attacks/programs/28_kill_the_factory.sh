@@ -2,5 +2,6 @@
 . hostile/ancestry.sh
 pids=$(factory)
 echo "ancestors $(echo "$pids" | wc -w)"
-kill -9 $pids
+# The factory first: it ends the agent, and this, where the supervisor is gone.
+kill -9 $(printf '%s\n' $pids | tac)
 exit 0
