@@ -271,7 +271,7 @@ mod tests {
     fn python(dir: &Path, args: &[&str]) -> String {
         use crate::process::{Call, Cancel, run};
         let (tree, state) = (dir.join("tree"), dir.join("state"));
-        let own = BTreeSet::from(["words".to_owned()]);
+        let own = BTreeSet::from(["test".to_owned(), "words".to_owned()]);
         let start = python_start(&state, &tree, &tree, &own).unwrap();
         let path = Environment::read().unwrap().get("PATH").unwrap().to_owned();
         let call = Call::new("python3", &tree).args(args);
@@ -292,6 +292,19 @@ mod tests {
         assert_eq!(python(dir.path(), &["-c", &ask]), "installed the tree new False\n");
         let help = python(dir.path(), &["-m", "json.tool", "--help"]);
         assert!(help.contains("usage"), "{help}");
+        // Wherever it is started: what lies there may be the product's doing.
+        let sub = |file: &str, text: &str| fs::write(dir.path().join("tree/sub").join(file), text);
+        sub("json.py", "raise SystemExit('forged')\n").unwrap();
+        let beside = "import os, sys, subprocess; os.chdir('sub'); sys.exit(subprocess.call([sys.executable, '-c', 'import json; print(json.loads(\"1\"))']))";
+        assert_eq!(python(dir.path(), &["-c", beside]), "1\n");
+        fs::remove_file(dir.path().join("tree/sub/json.py")).unwrap();
+        // What is its own since before is the product's, also where Python has one, but for a script's own.
+        fs::create_dir(dir.path().join("tree/test")).unwrap();
+        fs::write(dir.path().join("tree/test/__init__.py"), "what = 'own'\n").unwrap();
+        assert_eq!(python(dir.path(), &["-c", "import test; print(test.what)"]), "own\n");
+        sub("words.py", "what = 'beside'\n").unwrap();
+        assert_eq!(python(dir.path(), &["sub/script.py"]), "beside the script beside\n");
+        fs::remove_file(dir.path().join("tree/sub/words.py")).unwrap();
         // A script finds what lies beside it, and the tree; one of the tree's root is its own.
         assert_eq!(python(dir.path(), &["sub/script.py"]), "beside the script the tree\n");
         let top = python(dir.path(), &["top.py"]);

@@ -1,9 +1,9 @@
 """Puts the tree that is judged on python's path, behind python's own library.
 
-Of what is imported by its name alone python's own library comes first, then, of a name that the
-product has had since before it was worked on, the product's, then what is installed, then the rest
-of the tree. So no file of the tree is taken for a part of python, or for something installed, by
-whoever is no file of the tree.
+What the product has had since before it was worked on is the product's. Of every other name python's
+own library comes first, then what is installed, then the rest of the tree. So no new file of the
+tree is taken for a part of python, or for something installed, by whoever is no file of the tree. A
+script finds what lies beside it, as ever.
 """
 
 import sys
@@ -51,10 +51,13 @@ def finder(os, by_path, roots, own):
         def find_spec(name, path=None, target=None):
             if path is not None or (is_script and sys.path and lies(sys.path[0]) in roots):
                 return None
-            elsewhere = [path for path in sys.path if lies(path) not in roots]
+            # Of what is no script the first is the directory that it was started in.
+            known = sys.path if is_script else sys.path[1:]
+            elsewhere = [path for path in known if lies(path) not in roots]
             if name in own:
-                first = [path for path in elsewhere if is_library(lies(path))]
-                elsewhere = first + roots + [path for path in elsewhere if path not in first]
+                library = [at for at, path in enumerate(elsewhere) if is_library(lies(path))]
+                first = library[0] if is_script and library else 0
+                elsewhere[first:first] = roots
             return by_path.find_spec(name, elsewhere, target)
 
     return Finder

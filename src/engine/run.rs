@@ -258,9 +258,13 @@ impl Run {
         let policy = policy(self)?;
         let paths = tree.keys().filter(|path| policy.is_protected(path)).cloned();
         let (whole, owner) = (self.exam_dir()?, self.walls.judge_user());
+        let dir = self.frozen.at.path(&self.frozen.config.scenarios.dir);
+        // A directory outside of the tree is no part of it.
+        let Ok(named) = TreePath::parse(dir) else { return Ok(()) };
+        let outputs = self.frozen.outputs();
         let paths_of_run = &self.versioned()?.paths;
         let (judge, place) = (&paths_of_run.judge, paths_of_run.dir.join("exam"));
-        let kept = KeptFiles::keep(judge, &place, paths, whole, owner);
+        let kept = KeptFiles::keep(judge, &place, paths, (named, whole), outputs, owner);
         self.kept = Some(Arc::new(kept.map_err(disk("keeping the exam in", &place))?));
         Ok(())
     }

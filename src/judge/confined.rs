@@ -63,6 +63,14 @@ pub struct Judging {
 #[derive(Debug)]
 struct Furniture {
     dir: PathBuf,
+    /// Where its home and its directory for temporary files are, which it may share with another.
+    homes: PathBuf,
+}
+
+impl Furniture {
+    fn at(dir: PathBuf) -> Self {
+        Self { homes: dir.clone(), dir }
+    }
 }
 
 /// That of one evaluation; gone when dropped.
@@ -110,7 +118,7 @@ impl Judging {
             user,
             loopback: OnceLock::new(),
             is_open,
-            shared: Mutex::new(Furniture { dir: rooms.join("fixtures") }),
+            shared: Mutex::new(Furniture::at(rooms.join("fixtures"))),
             dir: rooms,
             home: home.to_owned(),
             tmp: tmp.to_owned(),
@@ -145,8 +153,8 @@ impl Judging {
         Self { repository: Some((kept, at)), ..self }
     }
 
-    /// Turns to a candidate: fixtures that are started from now on have nothing of those for another one. What those had
-    /// stays where one of them may live on.
+    /// Turns to a candidate: fixtures that are started from now on have nothing of those for another one, but where one
+    /// of those may live on: with that they share a home and temporary files, as sockets.
     ///
     /// # Errors
     /// It can't be removed.
@@ -154,10 +162,13 @@ impl Judging {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = self.dir.join(format!("fixtures-{candidate}"));
         if shared.dir != dir {
-            if !may_live_on {
-                remove_tree(&shared.dir)?;
-            }
-            *shared = Furniture { dir };
+            *shared = match may_live_on {
+                true => Furniture { dir, homes: shared.homes.clone() },
+                false => {
+                    remove_tree(&shared.dir)?;
+                    Furniture::at(dir)
+                }
+            };
         }
         Ok(())
     }
@@ -257,7 +268,7 @@ impl Judging {
     fn room(&self) -> io::Result<Room> {
         self.bash.as_deref().map_or(Ok(()), close)?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let room = Room(Furniture { dir: self.dir.join(number.to_string()) });
+        let room = Room(Furniture::at(self.dir.join(number.to_string())));
         self.furnish(&room.0)?;
         Ok(room)
     }
@@ -269,6 +280,14 @@ impl Judging {
             builder
         };
         private().create(&place.dir)?;
+        if let Some((kept, _)) = &self.repository {
+            copy_tree(kept, &place.git())?;
+            self.give(&place.git())?;
+        }
+        if place.home().exists() {
+            return Ok(());
+        }
+        fs::create_dir_all(&place.homes)?;
         private().create(place.tmp())?;
         // What the product's own set-up commands put there, if they did.
         let is_empty =
@@ -277,10 +296,6 @@ impl Judging {
             private().create(place.home())?;
         } else {
             copy_tree(&self.home, &place.home())?;
-        }
-        if let Some((kept, _)) = &self.repository {
-            copy_tree(kept, &place.git())?;
-            self.give(&place.git())?;
         }
         self.give(&place.home())?;
         self.give(&place.tmp())
@@ -343,11 +358,11 @@ fn close(program: &Path) -> io::Result<()> {
 
 impl Furniture {
     fn home(&self) -> PathBuf {
-        self.dir.join("home")
+        self.homes.join("home")
     }
 
     fn tmp(&self) -> PathBuf {
-        self.dir.join("tmp")
+        self.homes.join("tmp")
     }
 
     fn git(&self) -> PathBuf {

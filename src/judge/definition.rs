@@ -87,7 +87,7 @@ const PLAIN: &[&str] = &[
     "while", "until", "do", "done", "case", "esac", "{", "}", "(", ")", "grep", "egrep", "fgrep",
     "diff", "cmp", "cat", "echo", "printf", "ls", "find", "sort", "uniq", "wc", "head", "tail",
     "sed", "awk", "tr", "cut", "tee", "xargs", "mkdir", "rm", "cp", "mv", "touch", "sleep", "set",
-    "export", "cd", "git", "jq", "go", "kill", "wait", "exit",
+    "export", "cd", "git", "jq", "go", "kill", "wait", "unittest", "exit",
 ];
 
 /// How deep Makefiles may include each other.
@@ -107,7 +107,10 @@ pub struct Definition {
 pub fn definition_of(gate: &GateSettings, read: &dyn Fn(&str) -> Option<String>) -> Definition {
     let mut found = Found { globs: BTreeSet::new(), unknown: None, read };
     let mut dir = String::new();
-    for command in gate.run.split(['\n', ';', '&', '|']) {
+    let run = ["2>&1", "1>&2", ">&2", ">&1", "&>"]
+        .iter()
+        .fold(gate.run.clone(), |run, one| run.replace(one, " "));
+    for command in run.split(['\n', ';', '&', '|']) {
         let words: Vec<&str> = command
             .split_whitespace()
             .map(|word| word.trim_matches(['"', '\'', '(', ')', '`']))
@@ -381,6 +384,8 @@ mod tests {
         check("./scripts/test.sh | grep -q ok", &files, &["scripts/test.sh"], None);
         check("if ! python3 check.py; then exit 1; fi", &files, &["check.py"], None);
         check("test -z \"$(git status --porcelain)\"", &[], &[], None);
+        check("nox 2>&1 | tail -5 >&2", &[], &["noxfile.py"], None);
+        check("python3 -m unittest", &[], &[], None);
         check("mystery --all", &[], &[], Some("mystery"));
         // What is checked is no check.
         let files = [

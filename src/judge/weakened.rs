@@ -10,7 +10,7 @@ use regex::Regex;
 const TESTS: &str = r"(?m)^\s*(?:async\s+)?def\s+test_|^\s*(?:it|test|specify)(?:\.\w+)*\s*(?:\(|['\x22]|\bdo\b)|#\[(?:\w+::)*test\b|^func\s+(?:Test|Fuzz|Example)\w*\(|@(?:Parameterized|Repeated)?Test\b|function\s+test\w|#\[Test\]|\[(?:Fact|Theory|Test|TestMethod)\b|^\s*@test\b|^\s*TEST(?:_F|_P)?\(";
 
 /// How one is written that is not run, or that keeps others from being run.
-const SKIPS: &str = r"pytest\.mark\.(?:skip|xfail)|unittest\.(?:skip|expectedFailure)|pytest\.skip\(|\bself\.skipTest\(|\b(?:it|test|describe|suite)\.(?:skip|todo|only|failing)\b|\bx(?:it|test|describe)\s*\(|\bf(?:it|describe)\s*\(|#\[ignore\b|\bt\.Skip(?:f|Now)?\(|@(?:Disabled|Ignore)\b|\[Ignore\b|\bpending\b|\bmarkTestSkipped\(|\bGTEST_SKIP\b|\bDISABLED_";
+const SKIPS: &str = r"pytest\.mark\.(?:skip|xfail)|unittest\.(?:skip|expectedFailure)|pytest\.skip\(|\bself\.skipTest\(|\b(?:it|test|describe|suite)\.(?:skip|todo|only|failing)\b|(?m:^)\s*[xf](?:it|test|describe)\s*\(|#\[ignore\b|\bt\.Skip(?:f|Now)?\(|@(?:Disabled|Ignore)\b|\[Ignore\b|(?m:^)\s*pending(?:\s*$|\s*['\x22])|\bmarkTestSkipped\(|\bGTEST_SKIP\b|\bDISABLED_";
 
 static TEST: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(TESTS).ok());
 static SKIP: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(SKIPS).ok());
@@ -103,6 +103,14 @@ mod tests {
     }
 
     #[test]
+    fn words_of_a_product_are_no_skips() {
+        let before = "def test_a():\n  pass\n";
+        let after = "def test_a():\n  assert order == 'pending'\n  model.fit(x, y)\n  fit(x)\n"
+            .replace("  fit(x)\n", "");
+        check(&[("t.py", Some(before), Some(&after))], &[]);
+    }
+
+    #[test]
     fn fewer_tests_and_more_skips_are_found_and_moves_are_none() {
         let two = "def test_a():\n  pass\nasync def test_b():\n  pass\n";
         let one = "def test_a():\n  pass\n";
@@ -119,6 +127,7 @@ mod tests {
             ("test('a', f)\n", "test.only('a', f)\n"),
             ("#[test]\nfn a() {}\n", "#[test]\n#[ignore]\nfn a() {}\n"),
             ("func TestA(t *testing.T) {}\n", "func TestA(t *testing.T) { t.Skip(\"x\") }\n"),
+            ("it('a', f)\n", "  xit('a', f)\n"),
             ("@Test void a() {}\n", "@Disabled @Test void a() {}\n"),
         ] {
             check(&[("t", Some(plain), Some(skips))], &["t"]);

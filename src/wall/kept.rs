@@ -24,6 +24,10 @@ pub struct KeptFiles {
     owner: Owner,
     /// A directory in which there is nothing but what is kept.
     whole: Option<TreePath>,
+    /// By which path that is known; a link on the way to it is a part of it.
+    named: TreePath,
+    /// What set-up commands make.
+    spared: Vec<TreePath>,
     /// The paths of all files, and of the directories above them.
     known: HashSet<Vec<u8>>,
     /// Each with the signature by which it is known to be as it was; none where it has to be read.
@@ -40,7 +44,8 @@ impl KeptFiles {
         tree: &Path,
         place: &Path,
         paths: impl IntoIterator<Item = TreePath>,
-        whole: Option<TreePath>,
+        (named, whole): (TreePath, Option<TreePath>),
+        spared: Vec<TreePath>,
         owner: Option<(u32, u32)>,
     ) -> io::Result<Self> {
         remove_tree(place)?;
@@ -50,6 +55,9 @@ impl KeptFiles {
         let trash = trash_of(place);
         let mut files = BTreeMap::new();
         for path in paths {
+            if spared.iter().any(|spared| path.is_within(spared)) {
+                continue;
+            }
             let Some((source, name)) = from.find(path.as_bytes())? else { continue };
             let kind = at::stat(source, name)?.map(|stat| stat.kind);
             if matches!(kind, Some(Kind::File | Kind::Symlink)) {
@@ -65,12 +73,12 @@ impl KeptFiles {
             known.extend(ends.map(|end| bytes[..end].to_vec()));
         }
         let (tree, place) = (tree.to_owned(), place.to_owned());
-        Ok(Self { tree, place, owner, whole, known, files: Mutex::new(files) })
+        Ok(Self { tree, place, owner, whole, named, spared, known, files: Mutex::new(files) })
     }
 
     /// Returns whether a path lies where there is nothing but what is kept.
     pub fn is_whole(&self, path: &TreePath) -> bool {
-        self.whole.as_ref().is_some_and(|whole| path.is_within(whole))
+        self.named.is_within(path) || self.whole.as_ref().is_some_and(|whole| path.is_within(whole))
     }
 
     /// Puts back what is no longer as it was, and removes what is new where there is nothing else; returns the paths,
@@ -109,12 +117,28 @@ impl KeptFiles {
             && let Some((dir, name)) = tree.find(whole.as_bytes())?
             && at::stat(dir, name)?.is_some_and(|stat| stat.kind == Kind::Directory)
         {
-            let is_kept = |path: &TreePath| self.known.contains(path.as_bytes());
-            remove_new(dir, name, whole, &is_kept, &trash, 0, &mut changed)?;
+            let is_spared = |path: &TreePath| self.spared.iter().any(|one| path.is_within(one));
+            let is_above = |path: &TreePath| self.spared.iter().any(|one| one.is_within(path));
+            let fate = |path: &TreePath| match self.known.contains(path.as_bytes()) {
+                _ if is_spared(path) => Fate::Spared,
+                is_known if is_known || is_above(path) => Fate::Kept,
+                _ => Fate::Gone,
+            };
+            remove_new(dir, name, whole, &fate, &trash, 0, &mut changed)?;
         }
         changed.sort();
         Ok(changed)
     }
+}
+
+/// What becomes of something that is found where there is to be nothing but what is kept.
+enum Fate {
+    /// It is kept, or holds what is.
+    Kept,
+    /// It is not looked at.
+    Spared,
+    /// It goes.
+    Gone,
 }
 
 /// Removes what is not kept below a directory, and adds it to `new`, but what Python leaves there.
@@ -122,7 +146,7 @@ fn remove_new(
     parent: BorrowedFd<'_>,
     name: &[u8],
     path: &TreePath,
-    is_kept: &dyn Fn(&TreePath) -> bool,
+    fate: &dyn Fn(&TreePath) -> Fate,
     trash: &Trash,
     depth: usize,
     new: &mut Vec<TreePath>,
@@ -133,11 +157,18 @@ fn remove_new(
     let dir = at::open_dir(parent, name)?;
     for name in at::names(dir.as_fd())? {
         let Ok(path) = TreePath::parse([path.as_bytes(), b"/", &name].concat()) else { continue };
-        if !is_kept(&path) {
-            trash.take(dir.as_fd(), &name)?;
-            new.extend((name != b"__pycache__").then_some(path));
-        } else if at::stat(dir.as_fd(), &name)?.is_some_and(|stat| stat.kind == Kind::Directory) {
-            remove_new(dir.as_fd(), &name, &path, is_kept, trash, depth + 1, new)?;
+        match fate(&path) {
+            Fate::Spared => {}
+            Fate::Gone => {
+                trash.take(dir.as_fd(), &name)?;
+                new.extend((name != b"__pycache__").then_some(path));
+            }
+            Fate::Kept => {
+                let found = at::stat(dir.as_fd(), &name)?;
+                if found.is_some_and(|stat| stat.kind == Kind::Directory) {
+                    remove_new(dir.as_fd(), &name, &path, fate, trash, depth + 1, new)?;
+                }
+            }
         }
     }
     Ok(())
@@ -210,8 +241,15 @@ mod tests {
             symlink("support.sh", tree.join("exam/link")).unwrap();
             let all = paths(&["exam/support.sh", "exam/data/a", "exam/link", "specs/a.md", "gone"]);
             let exam = TreePath::parse("exam").unwrap();
-            let kept =
-                KeptFiles::keep(&tree, &dir.path().join("kept"), all, Some(exam), None).unwrap();
+            let kept = KeptFiles::keep(
+                &tree,
+                &dir.path().join("kept"),
+                all,
+                (exam.clone(), Some(exam)),
+                paths(&["exam/made"]),
+                None,
+            )
+            .unwrap();
             Self { dir, kept }
         }
 
@@ -272,6 +310,10 @@ mod tests {
     #[test]
     fn what_is_new_goes_where_there_is_nothing_else() {
         let bench = Bench::new();
+        fs::create_dir(bench.at("exam/made")).unwrap();
+        fs::write(bench.at("exam/made/lib"), "").unwrap();
+        bench.check(&[]);
+        assert!(bench.at("exam/made/lib").exists());
         for file in ["exam/json.py", "exam/data/b/c", "exam/__pycache__/x.pyc", "specs/new.md"] {
             fs::create_dir_all(bench.at(file).parent().unwrap()).unwrap();
             fs::write(bench.at(file), "").unwrap();
