@@ -63,10 +63,7 @@ impl Confining {
             write: &[root.to_owned()],
             devices: &devices,
         });
-        let exam = root.join(&config.scenarios.dir).canonicalize().ok().filter(|dir| dir.is_dir());
-        let exam = exam.and_then(|dir| Some(dir.strip_prefix(root).ok()?.to_owned()));
-        let closed =
-            exam.map(|path| Closed { lies: root.into(), at: root.into(), path: path.into() });
+        let closed = Closed::of(root, root, &config.scenarios.dir);
         let view = View { closed: closed.into_iter().collect(), ..view };
         let is_open = config.opens_fixtures(set);
         let homes = [homes[0].as_path(), homes[1].as_path()];

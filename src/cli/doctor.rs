@@ -406,7 +406,7 @@ impl<'a> Doctor<'a> {
     fn gates(&mut self, config: &Config, set: Option<&ScenarioSet>) {
         let text = self.inputs(config).and_then(|inputs| makefile::makefile_in(&inputs));
         let text = text.unwrap_or_default();
-        let gates = config.gates.clone().unwrap_or_else(|| makefile::default_gates(&text));
+        let gates = makefile::gates_of(config, &text);
         let names: Vec<&str> = gates.iter().map(|gate| gate.name.as_str()).collect();
         let mut commands: Vec<&str> = gates.iter().map(|gate| gate.run.as_str()).collect();
         commands.extend(config.prepare.iter().map(|step| step.run.as_str()));

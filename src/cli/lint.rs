@@ -199,15 +199,14 @@ impl Lint {
     /// Warns of gates of which nobody knows what defines them.
     fn gates(&mut self, config: &config::Config, root: &Path, named: &Path) {
         let text = makefile::makefile_in(root).unwrap_or_default();
-        let gates = config.gates.clone().unwrap_or_else(|| makefile::default_gates(&text));
+        let gates = makefile::gates_of(config, &text);
         let read = |path: &str| std::fs::read_to_string(root.join(path)).ok();
         for gate in &gates {
-            let Some(unknown) = definition_of(gate, &read).unknown else { continue };
-            let gate = &gate.name;
+            let Some(message) = definition_of(gate, &read).told(&gate.name) else { continue };
             self.findings.push(Diagnostic {
                 code: "C007".to_owned(),
                 severity: Severity::Warning,
-                message: format!("what the gate `{gate}` checks can't be known from `{unknown}`"),
+                message,
                 file: named.join(config::FILE).display().to_string(),
                 span: None,
                 line: 1,

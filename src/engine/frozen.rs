@@ -106,6 +106,17 @@ impl Frozen {
         outputs.filter_map(|output| self.path(output.trim_end_matches('/'))).collect()
     }
 
+    /// Returns the globs of the files that define gates, from the root of the repository.
+    pub fn gate_definitions(&self) -> Vec<String> {
+        let globs = self.gates.iter().flat_map(|gate| &gate.definition);
+        globs.map(|glob| self.at.glob(glob)).collect()
+    }
+
+    /// Returns the scenarios' directory, from the root of the repository.
+    pub fn exam_dir(&self) -> String {
+        self.at.path(&self.config.scenarios.dir)
+    }
+
     /// Returns the set-up commands, whose inputs and outputs are named from the root of the repository.
     pub fn prepare(&self) -> Vec<PrepareSettings> {
         let mut steps = self.config.prepare.clone();

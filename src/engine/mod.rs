@@ -13,6 +13,7 @@ mod keys;
 mod logins;
 mod outputs;
 pub mod preflight;
+mod prepare_home;
 mod receipt;
 mod recorder;
 mod repository;

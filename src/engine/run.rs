@@ -10,6 +10,7 @@ use crate::agent::CrashPoint;
 use crate::clock::{Clock as _, Instant, SystemClock, Timestamp};
 use crate::config::{Environment, python_in_place, python_names, python_start, redaction_of};
 use crate::convergence::Totals;
+use crate::delivery::{Links, Policy};
 use crate::event::{BlobRef, RunEvent, Summary, Tier};
 use crate::git::{GitError, Oid, Repo, Signature, Tree};
 use crate::id::NodeId;
@@ -19,10 +20,9 @@ use crate::pipeline::{Next, Phase, Walk};
 use crate::process::survivors::{self, Process, Search};
 use crate::process::{Cancel, Limited, mark};
 use crate::text::{Redaction, TreePath};
-use crate::wall::confine::hand_over;
+use crate::wall::confine::{Closed, hand_over};
 use crate::wall::{KeptFiles, ManagedTree, TreeError, remove_tree, short_name};
 
-use super::handlers::policy;
 use super::outputs::{disk, held_in_judge};
 use super::repository::Repositories;
 use super::state::Lock;
@@ -172,6 +172,29 @@ impl Run {
         Ok(place.redacting(self.secrets_of_product()))
     }
 
+    /// Returns what the agent may write, by the settings and the links of the base.
+    ///
+    /// # Errors
+    /// The base can't be read, or a pattern can't be used.
+    pub(super) fn policy(&mut self) -> Result<Policy, Halt> {
+        let links = self.base_links()?;
+        let policy = self.frozen.config.delivery_policy(links, &self.frozen.at);
+        policy.map_err(|error| {
+            Failure::of("settings", "the delivery policy can't be made", error).into()
+        })
+    }
+
+    /// Returns the links of the commit that the run began from.
+    ///
+    /// # Errors
+    /// The base can't be read.
+    pub(super) fn base_links(&mut self) -> Result<Links, Halt> {
+        let base = self.summary().started.base.clone();
+        let tree = self.files_of(&base)?;
+        let links = self.versioned()?.repo.read_links(&tree);
+        links.map(Links::of).map_err(git("reading the links of the base"))
+    }
+
     /// Returns what keeps the secrets among the product's variables out of texts.
     pub(super) fn secrets_of_product(&self) -> Redaction {
         redaction_of(&self.env, &self.frozen.config.env)
@@ -255,30 +278,18 @@ impl Run {
     /// Keeps the scenarios' directory and everything else that no agent may change as the judge tree has it now, before
     /// anything of the candidate's is run there.
     fn keep_exam(&mut self, tree: &Tree) -> Result<(), Halt> {
-        let policy = policy(self)?;
+        let (policy, owner) = (self.policy()?, self.walls.judge_user());
         let paths = tree.keys().filter(|path| policy.is_protected(path)).cloned();
-        let (whole, owner) = (self.exam_dir()?, self.walls.judge_user());
-        let dir = self.frozen.at.path(&self.frozen.config.scenarios.dir);
+        let (dir, outputs) = (self.frozen.exam_dir(), self.frozen.outputs());
+        let of_run = &self.versioned()?.paths;
+        let (judge, place) = (&of_run.judge, of_run.dir.join("exam"));
+        let whole = Closed::of(judge, judge, &dir)
+            .and_then(|closed| TreePath::parse(closed.path.as_encoded_bytes()).ok());
         // A directory outside of the tree is no part of it.
         let Ok(named) = TreePath::parse(dir) else { return Ok(()) };
-        let outputs = self.frozen.outputs();
-        let paths_of_run = &self.versioned()?.paths;
-        let (judge, place) = (&paths_of_run.judge, paths_of_run.dir.join("exam"));
         let kept = KeptFiles::keep(judge, &place, paths, (named, whole), outputs, owner);
         self.kept = Some(Arc::new(kept.map_err(disk("keeping the exam in", &place))?));
         Ok(())
-    }
-
-    /// Returns where in the repository the scenarios' directory is, or, where a link stands in its place, where that
-    /// leads; none where the judge tree has none.
-    pub(super) fn exam_dir(&mut self) -> Result<Option<TreePath>, Halt> {
-        let dir = self.frozen.at.path(&self.frozen.config.scenarios.dir);
-        let judge = &self.versioned()?.paths.judge;
-        let real =
-            judge.canonicalize().and_then(|judge| Ok((judge.join(dir).canonicalize()?, judge)));
-        Ok(real.ok().filter(|(dir, _)| dir.is_dir()).and_then(|(dir, judge)| {
-            TreePath::parse(dir.strip_prefix(judge).ok()?.as_os_str().as_bytes()).ok()
-        }))
     }
 
     /// Makes the product's directory in a tree: everything that a commit has of it may be kept from the tree.

@@ -616,15 +616,13 @@ fn freeze(
     let mut notices: Vec<String> = differences.read.into_iter().chain(differences.others).collect();
     let inputs = base.inputs(&config)?;
     let text = makefile::makefile_in(&inputs).unwrap_or_default();
-    let mut gates = config.gates.clone().unwrap_or_else(|| makefile::default_gates(&text));
+    let mut gates = makefile::gates_of(&config, &text);
     for gate in &mut gates {
         let found = definition_of(gate, &|path| base.text(path));
-        notices.extend(
-            found
-                .unknown
-                .filter(|_| !in_place)
-                .map(|unknown| unknown_definition(&gate.name, &unknown)),
-        );
+        let told = found.told(&gate.name).filter(|_| !in_place);
+        notices.extend(told.map(|told| {
+            format!("{told}, and an agent may change it unseen; name the files under its `definition` in dark-factory.yaml")
+        }));
         let new = found.globs.into_iter().filter(|glob| !gate.definition.contains(glob));
         gate.definition.extend(new.collect::<Vec<_>>());
     }
@@ -699,13 +697,6 @@ fn specs_are_there(frozen: &Frozen) -> Result<Option<String>, StartError> {
         true => Err(error),
         false => Ok(Some(error.to_string())),
     }
-}
-
-/// Says that nobody knows which files a gate reads its orders from.
-fn unknown_definition(gate: &str, unknown: &str) -> String {
-    format!(
-        "what the gate `{gate}` checks can't be known from `{unknown}`, and an agent may change it unseen; name the files under the gate's `definition` in dark-factory.yaml"
-    )
 }
 
 /// Returns what nobody can guess.

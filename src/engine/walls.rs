@@ -257,11 +257,7 @@ impl Run {
         let (seen, repository) = (self.judged_at()?, self.judge_repository()?);
         let handed: Vec<PathBuf> =
             python_start_of(env, &paths.dir).into_iter().chain([repository.objects]).collect();
-        let exam = self.exam_dir()?.map(|path| Closed {
-            lies: (&paths.judge).into(),
-            at: (&seen).into(),
-            path: path.as_path().into(),
-        });
+        let exam = Closed::of(&paths.judge, &seen, &self.frozen.exam_dir());
         let view = View::of(&Wanted {
             env,
             home: home.as_deref(),

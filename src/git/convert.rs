@@ -466,6 +466,18 @@ mod tests {
     use super::*;
     use crate::git::ObjectFormat;
 
+    /// Returns files that the tree does not have yet.
+    fn new_files<'a>(paths: &'a [TreePath], texts: &'a [impl AsRef<[u8]>]) -> Vec<ToStore<'a>> {
+        let each = paths.iter().zip(texts);
+        each.map(|(path, text)| ToStore {
+            path,
+            mode: Mode::File,
+            before: None,
+            bytes: text.as_ref(),
+        })
+        .collect()
+    }
+
     #[test]
     fn attributes_outweigh_settings_and_settings_decide_where_none_speaks() {
         let filters = vec![("up".to_owned(), "clean".to_owned(), "tr A-Z a-z".to_owned())];
@@ -530,11 +542,7 @@ mod tests {
             assert_eq!(had[1], b"LOUD\n");
             assert_eq!(had[2], b"\x00\xe5\x00\n");
             assert_eq!(had[3], b"as it is\r\n");
-            let to_store: Vec<_> = paths
-                .iter()
-                .zip(&had)
-                .map(|(path, bytes)| ToStore { path, mode: Mode::File, before: None, bytes })
-                .collect();
+            let to_store = new_files(&paths, &had);
             let mut expected: Vec<Result<Oid, String>> = oids.into_iter().map(Ok).collect();
             // What the filter makes it does not take back.
             expected[1] = Ok(fixture.repo.write_blobs(&["LOUD\n"]).unwrap().remove(0));
@@ -581,11 +589,7 @@ mod tests {
             with_attributes(&fixture, "*.txt text\n*.wide working-tree-encoding=UTF-16\n").unwrap();
         let paths = ["1.txt", "2.wide", "3.txt"].map(path);
         let bytes: [&[u8]; 3] = [b"a\r\n", b"no such encoding", b"b\r\n"];
-        let files: Vec<_> = paths
-            .iter()
-            .zip(bytes)
-            .map(|(path, bytes)| ToStore { path, mode: Mode::File, before: None, bytes })
-            .collect();
+        let files = new_files(&paths, &bytes);
         let stored = fixture.repo.store(Some(&conversions), &files).unwrap();
         assert!(stored[1].as_ref().unwrap_err().contains("2.wide"), "{stored:?}");
         for (at, text) in [(0, b"a\n"), (2, b"b\n")] {
@@ -604,11 +608,7 @@ mod tests {
         let conversions = with_attributes(&fixture, "*.up filter=up\n* text\n").unwrap();
         let paths = [".gitattributes", "a.up", "b.txt"].map(path);
         let bytes: [&[u8]; 3] = [b"* filter=up\n", b"x\r\n", b"y\r\n"];
-        let files: Vec<_> = paths
-            .iter()
-            .zip(bytes)
-            .map(|(path, bytes)| ToStore { path, mode: Mode::File, before: None, bytes })
-            .collect();
+        let files = new_files(&paths, &bytes);
         let stored = fixture.repo.store(Some(&conversions), &files).unwrap();
         assert!(!ran.exists());
         for (oid, text) in stored.iter().zip([&b"* filter=up\n"[..], b"x\r\n", b"y\n"]) {

@@ -55,26 +55,26 @@ pub struct Judging {
     repository: Option<(PathBuf, PathBuf)>,
     /// What fixtures share that are started for the present candidate: a home, a directory for temporary files and a
     /// repository, made when the first of them is. One that lives on keeps what it began with.
-    shared: Mutex<Furniture>,
+    shared: Mutex<Directories>,
     next: AtomicU64,
 }
 
 /// The directories that what is judged writes to beside its tree.
 #[derive(Debug)]
-struct Furniture {
+struct Directories {
     dir: PathBuf,
     /// Where its home and its directory for temporary files are, which it may share with another.
     homes: PathBuf,
 }
 
-impl Furniture {
+impl Directories {
     fn at(dir: PathBuf) -> Self {
         Self { homes: dir.clone(), dir }
     }
 }
 
 /// That of one evaluation; gone when dropped.
-struct Room(Furniture);
+struct Room(Directories);
 
 impl Judging {
     /// Begins judging in `view`, with what it needs for that in `dir`, which is of the factory alone and
@@ -118,7 +118,7 @@ impl Judging {
             user,
             loopback: OnceLock::new(),
             is_open,
-            shared: Mutex::new(Furniture::at(rooms.join("fixtures"))),
+            shared: Mutex::new(Directories::at(rooms.join("fixtures"))),
             dir: rooms,
             home: home.to_owned(),
             tmp: tmp.to_owned(),
@@ -163,10 +163,10 @@ impl Judging {
         let dir = self.dir.join(format!("fixtures-{candidate}"));
         if shared.dir != dir {
             *shared = match may_live_on {
-                true => Furniture { dir, homes: shared.homes.clone() },
+                true => Directories { dir, homes: shared.homes.clone() },
                 false => {
                     remove_tree(&shared.dir)?;
-                    Furniture::at(dir)
+                    Directories::at(dir)
                 }
             };
         }
@@ -238,7 +238,7 @@ impl Judging {
         let confined = dirs.iter().fold(confined, |confined, dir| confined.showing(dir, dir));
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         if !shared.dir.is_dir() {
-            self.furnish(&shared)?;
+            self.make_dirs(&shared)?;
         }
         let (confined, call) = self.within(&shared, confined, call);
         let confined = match starts {
@@ -268,12 +268,12 @@ impl Judging {
     fn room(&self) -> io::Result<Room> {
         self.bash.as_deref().map_or(Ok(()), close)?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let room = Room(Furniture::at(self.dir.join(number.to_string())));
-        self.furnish(&room.0)?;
+        let room = Room(Directories::at(self.dir.join(number.to_string())));
+        self.make_dirs(&room.0)?;
         Ok(room)
     }
 
-    fn furnish(&self, place: &Furniture) -> io::Result<()> {
+    fn make_dirs(&self, place: &Directories) -> io::Result<()> {
         let private = || {
             let mut builder = fs::DirBuilder::new();
             builder.mode(0o700);
@@ -302,7 +302,7 @@ impl Judging {
     }
 
     /// Returns how `call` sees `place` where its environment names a home and a directory for temporary files.
-    fn within(&self, place: &Furniture, confined: Confined, call: Call) -> (Confined, Call) {
+    fn within(&self, place: &Directories, confined: Confined, call: Call) -> (Confined, Call) {
         let (home, tmp) = (place.home(), place.tmp());
         if !self.shows_elsewhere() {
             let confined = confined.showing(&home, &home).showing(&tmp, &tmp);
@@ -356,7 +356,7 @@ fn close(program: &Path) -> io::Result<()> {
     }
 }
 
-impl Furniture {
+impl Directories {
     fn home(&self) -> PathBuf {
         self.homes.join("home")
     }

@@ -102,6 +102,14 @@ pub struct Definition {
     pub unknown: Option<String>,
 }
 
+impl Definition {
+    /// Says of the gate `name` that nobody knows what defines it; none where it is known.
+    pub fn told(&self, name: &str) -> Option<String> {
+        let unknown = self.unknown.as_deref()?;
+        Some(format!("what the gate `{name}` checks can't be known from `{unknown}`"))
+    }
+}
+
 /// Returns what defines a gate, beside what its settings say; `read` returns a file of the product as the run begins
 /// with it, none where there is none.
 pub fn definition_of(gate: &GateSettings, read: &dyn Fn(&str) -> Option<String>) -> Definition {

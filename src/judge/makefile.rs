@@ -43,6 +43,11 @@ pub fn targets(makefile: &str) -> BTreeSet<String> {
     found
 }
 
+/// Returns the gates of a product: those of its settings, else those of its Makefile, whose text is `makefile`.
+pub fn gates_of(config: &Config, makefile: &str) -> Vec<GateSettings> {
+    config.gates.clone().unwrap_or_else(|| default_gates(makefile))
+}
+
 /// Returns the gates of a product that declares none: `make lint`, `make typecheck` and `make test`,
 /// those whose target the Makefile has, in this order.
 pub fn default_gates(makefile: &str) -> Vec<GateSettings> {

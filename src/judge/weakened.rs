@@ -32,32 +32,32 @@ pub fn is_of_tests(path: &Path) -> bool {
 }
 
 /// One file of tests, as it was and as it is; none where it is not there.
-#[derive(Debug, Clone, Copy)]
-pub struct Changed<'a> {
+#[derive(Debug, Clone)]
+pub struct Changed {
     /// Its path.
-    pub path: &'a str,
+    pub path: String,
     /// Its text at the base.
-    pub before: Option<&'a str>,
+    pub before: Option<String>,
     /// Its text in the candidate.
-    pub after: Option<&'a str>,
+    pub after: Option<String>,
 }
 
 /// Returns the paths of files of tests that hold fewer tests than they did, or more that are skipped; empty where all
 /// changed files together hold no fewer, and skip no more: tests may be moved.
-pub fn weakened<'a>(files: &[Changed<'a>]) -> Vec<&'a str> {
-    let count = |regex: &Option<Regex>, text: Option<&str>| {
-        regex.as_ref().zip(text).map_or(0, |(regex, text)| regex.find_iter(text).count())
+pub fn weakened(files: &[Changed]) -> Vec<&str> {
+    let count = |regex: &Option<Regex>, text: &Option<String>| {
+        regex.as_ref().zip(text.as_deref()).map_or(0, |(regex, text)| regex.find_iter(text).count())
     };
     // A file that shows no test, as a helper, counts for one itself.
-    let tests = |text: Option<&str>| text.map_or(0, |_| count(&TEST, text).max(1));
+    let tests = |text: &Option<String>| text.as_ref().map_or(0, |_| count(&TEST, text).max(1));
     let counts: Vec<[usize; 4]> = files
         .iter()
         .map(|file| {
             [
-                tests(file.before),
-                tests(file.after),
-                count(&SKIP, file.before),
-                count(&SKIP, file.after),
+                tests(&file.before),
+                tests(&file.after),
+                count(&SKIP, &file.before),
+                count(&SKIP, &file.after),
             ]
         })
         .collect();
@@ -67,7 +67,7 @@ pub fn weakened<'a>(files: &[Changed<'a>]) -> Vec<&'a str> {
     each.filter(|(_, [before, after, skipped, skip])| {
         (fewer && after < before) || (more_skipped && skip > skipped)
     })
-    .map(|(file, _)| file.path)
+    .map(|(file, _)| file.path.as_str())
     .collect()
 }
 
@@ -95,10 +95,13 @@ mod tests {
     }
 
     fn check(files: &[(&str, Option<&str>, Option<&str>)], expected: &[&str]) {
-        let files: Vec<Changed<'_>> = files
-            .iter()
-            .map(|(path, before, after)| Changed { path, before: *before, after: *after })
-            .collect();
+        let own = |text: &Option<&str>| text.map(str::to_owned);
+        let of = |(path, before, after): &(&str, _, _)| Changed {
+            path: (*path).to_owned(),
+            before: own(before),
+            after: own(after),
+        };
+        let files: Vec<Changed> = files.iter().map(of).collect();
         assert_eq!(weakened(&files), expected, "{files:?}");
     }
 

@@ -12,7 +12,7 @@ use crate::config::{Access, AgentSettings, Config, has_src, python_path};
 use crate::convergence::{After, Crash, Fund, Patience, TurnAllowance, TurnClass, may_begin};
 use crate::delivery::{Links, Policy};
 use crate::engine::frozen::Frozen;
-use crate::engine::handlers::deliver::{base_links, policy, workspace_patch};
+use crate::engine::handlers::deliver::workspace_patch;
 use crate::engine::handlers::feedback::feedback_path;
 use crate::engine::keys::PLACEHOLDER;
 use crate::engine::outputs::place_in_workspace;
@@ -512,7 +512,7 @@ fn set_up_workspace(node: &Node, run: &mut Run) -> Result<(usize, usize, usize),
     let frozen = run.frozen.clone();
     let dir = frozen.scenarios_dir();
     let behind = match &dir {
-        Some(dir) => behind_links(&base_links(run)?, dir, &frozen),
+        Some(dir) => behind_links(&run.base_links()?, dir, &frozen),
         None => Vec::new(),
     };
     let is_exam = |path: &TreePath| {
@@ -584,7 +584,7 @@ fn render_prompt(run: &mut Run, turn: u32, paths: &TurnPaths) -> Result<String, 
         None => None,
     };
     let mut protected = frozen.config.protected_globs();
-    let led_to = policy(run)?.led_to();
+    let led_to = run.policy()?.led_to();
     protected.extend(led_to.iter().map(|path| frozen.at.seen(&path.to_string())));
     let write = frozen.config.write.clone();
     if write.iter().flatten().any(|glob| glob.starts_with("../")) {

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::convergence::TurnClass;
-use crate::delivery::{
-    Candidate, Delivery, Dropped, Found, Links, Policy, Refusal, Scan, What, decide,
-};
+use crate::delivery::{Candidate, Delivery, Dropped, Found, Policy, Refusal, Scan, What, decide};
 use crate::engine::handlers::agent::turn_paths;
 use crate::engine::keeping::{Kept, keep};
 use crate::engine::outputs::without_outputs;
@@ -60,7 +58,7 @@ fn deliver(node: &Node, run: &mut Run, turn: u32) -> Result<TurnDelivery, Halt> 
     let conversions = conversions(run)?;
     let conversions = conversions.as_ref();
     let (scan, candidate) = scan(run, &workspace, conversions)?;
-    let decided = decide(&policy(run)?, &scan, &candidate);
+    let decided = decide(&run.policy()?, &scan, &candidate);
     let contents = contents(&workspace, decided.changes())?;
     let contaminated = end_receipt(node, run, &contents)?;
     let kept = keep(run, &workspace, &scan.found, &decided, contaminated, conversions)?;
@@ -208,22 +206,6 @@ fn conversions(run: &mut Run) -> Result<Option<Conversions>, Halt> {
     let tip = run.summary().tip.clone();
     let files = run.files_of(&tip)?;
     run.versioned()?.repo.conversions(&files).map_err(git("reading the attributes"))
-}
-
-/// Returns what the agent may write, by the settings and the links of the base.
-pub(in crate::engine) fn policy(run: &mut Run) -> Result<Policy, Halt> {
-    let links = base_links(run)?;
-    let policy = run.frozen.config.delivery_policy(links, &run.frozen.at);
-    policy
-        .map_err(|error| Failure::of("settings", "the delivery policy can't be made", error).into())
-}
-
-/// Returns the links of the commit that the run began from.
-pub(super) fn base_links(run: &mut Run) -> Result<Links, Halt> {
-    let base = run.summary().started.base.clone();
-    let tree = run.files_of(&base)?;
-    let links = run.versioned()?.repo.read_links(&tree);
-    links.map(Links::of).map_err(git("reading the links of the base"))
 }
 
 /// Returns what the workspace holds beyond the branch's tip and the outputs of set-up commands that the factory
@@ -431,6 +413,6 @@ pub(super) fn workspace_patch(run: &mut Run) -> Result<Kept, Halt> {
     let Ok((scan, candidate)) = scan(run, &workspace, conversions) else {
         return Ok(Kept { patch: None, left_out: 0 });
     };
-    let decided = decide(&policy(run)?, &scan, &candidate);
+    let decided = decide(&run.policy()?, &scan, &candidate);
     keep(run, &workspace, &scan.found, &decided, true, conversions)
 }

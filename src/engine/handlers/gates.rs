@@ -112,50 +112,30 @@ fn flag_changed_definitions(node: &Node, run: &mut Run, frozen: &Frozen) -> Resu
         return Ok(());
     }
     let (base, candidate) = (run.files_of(&base)?, run.files_of(&candidate)?);
-    let definitions = frozen.gates.iter().flat_map(|gate| &gate.definition);
-    let globs: Vec<String> = definitions.map(|glob| frozen.at.glob(glob)).collect();
-    let globs: Vec<&str> = globs.iter().map(String::as_str).collect();
-    let differing = changed_definitions(&globs, &base, &candidate);
     let repo = &run.versioned()?.repo;
-    let text = |tree: &Tree, path: &TreePath| {
+    let read = |tree: &Tree, path: &TreePath| {
         let entry = tree.get(path).filter(|entry| entry.mode.is_file());
-        entry
-            .map(|entry| repo.read_blob(&entry.oid))
-            .transpose()
-            .map_err(git("reading what gates check"))
+        let bytes = entry.map(|entry| repo.read_blob(&entry.oid)).transpose();
+        bytes.map_err(git("reading what gates check"))
     };
     let mut changed = BTreeSet::new();
-    for path in differing {
-        let same = match (text(&base, &path)?, text(&candidate, &path)?) {
+    for path in changed_definitions(&frozen.gate_definitions(), &base, &candidate) {
+        let same = match (read(&base, &path)?, read(&candidate, &path)?) {
             (Some(before), Some(after)) => tells_the_same(&path.to_string(), &before, &after),
             _ => false,
         };
         changed.extend((!same).then(|| path.to_string()));
     }
     // What a gate runs defines it as well.
-    let of_tests =
-        base.keys().chain(candidate.keys()).filter(|path| base.get(*path) != candidate.get(*path));
-    let of_tests: BTreeSet<&TreePath> =
-        of_tests.filter(|path| is_of_tests(path.as_path())).collect();
     let mut tests = Vec::new();
-    for path in of_tests.into_iter().filter(|_| !frozen.gates.is_empty()) {
-        let read = |tree| {
-            Ok::<_, Halt>(
-                text(tree, path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
-            )
+    for path in changed_tests(&base, &candidate).filter(|_| !frozen.gates.is_empty()) {
+        let text = |bytes: Option<Vec<u8>>| {
+            bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         };
-        tests.push((path.to_string(), read(&base)?, read(&candidate)?));
+        let (before, after) = (text(read(&base, path)?), text(read(&candidate, path)?));
+        tests.push(Changed { path: path.to_string(), before, after });
     }
-    let tests: Vec<Changed<'_>> = tests
-        .iter()
-        .map(|(path, before, after)| Changed {
-            path,
-            before: before.as_deref(),
-            after: after.as_deref(),
-        })
-        .collect();
     changed.extend(weakened(&tests).into_iter().map(str::to_owned));
-    let changed: Vec<String> = changed.into_iter().collect();
     if changed.is_empty() {
         return Ok(());
     }
@@ -166,8 +146,16 @@ fn flag_changed_definitions(node: &Node, run: &mut Run, frozen: &Frozen) -> Resu
     run.recorder.record(Some(&node.id), event)
 }
 
+/// Returns the files of tests that differ between two trees, each once, sorted by tree.
+fn changed_tests<'t>(base: &'t Tree, candidate: &'t Tree) -> impl Iterator<Item = &'t TreePath> {
+    let new = candidate.keys().filter(|path| !base.contains_key(*path));
+    base.keys()
+        .chain(new)
+        .filter(|path| is_of_tests(path.as_path()) && base.get(*path) != candidate.get(*path))
+}
+
 /// Returns the paths that the globs name and that differ between two trees, sorted.
-fn changed_definitions(globs: &[&str], base: &Tree, candidate: &Tree) -> Vec<TreePath> {
+fn changed_definitions(globs: &[String], base: &Tree, candidate: &Tree) -> Vec<TreePath> {
     let mut set = globset::GlobSetBuilder::new();
     for glob in globs {
         // The settings were checked when they were read; a glob that is none names nothing.
@@ -206,7 +194,7 @@ mod tests {
         let candidate =
             tree(&[("Makefile", 'b'), ("lint/a.toml", 'a'), ("lint/c.toml", 'a'), ("x", 'b')]);
         assert_eq!(
-            changed_definitions(&["Makefile", "lint/*.toml"], &base, &candidate),
+            changed_definitions(&["Makefile", "lint/*.toml"].map(str::to_owned), &base, &candidate),
             ["Makefile", "lint/b.toml", "lint/c.toml"].map(|path| TreePath::parse(path).unwrap())
         );
     }

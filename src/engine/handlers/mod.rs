@@ -9,8 +9,6 @@ mod prepare;
 mod report;
 mod scenarios;
 
-pub(super) use deliver::policy;
-
 use super::{Handler, Run};
 
 /// Returns every handler.

@@ -12,9 +12,10 @@ use regex::Regex;
 
 use crate::config::PrepareSettings;
 use crate::engine::outputs::{
-    Home, Made, are_there, disk, first_to_place, held_in_judge, in_the_way, inputs, keep_outputs,
-    made, makes_tracked, place_outputs, read_held, remove_outputs, write_held,
+    Made, are_there, disk, first_to_place, held_in_judge, in_the_way, inputs, keep_outputs, made,
+    makes_tracked, place_outputs, read_held, remove_outputs, write_held,
 };
+use crate::engine::prepare_home::Home;
 use crate::engine::{Failure, Halt, Handler, Run};
 use crate::event::{Contact, Label, RunEvent, SetupNetwork};
 use crate::git::Tree;

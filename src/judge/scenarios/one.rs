@@ -140,17 +140,9 @@ impl Judge<'_> {
                     tell(stream, streams[stream as usize].push(bytes));
                 }
             };
-            let (finished, changed) = match self.put_back() {
-                Ok(_) => {
-                    let finished = self.run(&script, scenario, variables, &mut live);
-                    (finished, self.put_back().map(|changed| self.of_exam(changed)))
-                }
-                Err(error) => (never_began(&error), Ok(None)),
-            };
-            let (finished, changed) = match changed {
-                Ok(changed) => (finished, changed),
-                Err(error) => (never_began(&error), None),
-            };
+            let (finished, changed) = self
+                .with_exam_kept(&mut || self.run(&script, scenario, variables, &mut live))
+                .unwrap_or_else(|error| (never_began(&error), None));
             for stream in [Stream::Stdout, Stream::Stderr] {
                 tell(stream, streams[stream as usize].finish());
             }
@@ -181,7 +173,17 @@ impl Judge<'_> {
         self.work.place.kept.as_ref().map_or(Ok(Vec::new()), |kept| kept.put_back())
     }
 
-    /// Says that the exam was changed while it was sat, which nobody passes; none where it was not.
+    /// Runs an evaluation with everything in its place, and says whether the exam was changed meanwhile.
+    fn with_exam_kept(
+        &self,
+        run: &mut dyn FnMut() -> Finished,
+    ) -> io::Result<(Finished, Option<Unmet>)> {
+        self.put_back()?;
+        let finished = run();
+        Ok((finished, self.of_exam(self.put_back()?)))
+    }
+
+    /// Says that the exam was changed during the evaluation, which nobody passes; none where it was not.
     fn of_exam(&self, changed: Vec<TreePath>) -> Option<Unmet> {
         let kept = self.work.place.kept.as_ref()?;
         let path = changed.into_iter().find(|path| kept.is_whole(path))?;

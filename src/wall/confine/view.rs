@@ -100,6 +100,14 @@ pub struct Closed {
 }
 
 impl Closed {
+    /// Returns the directory `dir` of the tree that lies at `lies` and is seen at `at`, or where that leads if it is a
+    /// link; none where no directory is there, or one out of the tree.
+    pub fn of(lies: &Path, at: &Path, dir: &str) -> Option<Self> {
+        let real = fs::canonicalize(lies.join(dir)).ok().filter(|real| real.is_dir())?;
+        let path = real.strip_prefix(fs::canonicalize(lies).ok()?).ok()?.into();
+        Some(Self { lies: lies.into(), at: at.into(), path })
+    }
+
     /// Returns it and the directories above it within the tree, those first, each as where it lies, where it is seen and
     /// what for: one of them that could be renamed would take it away.
     pub(super) fn places(&self) -> Vec<(PathBuf, PathBuf, Use)> {
