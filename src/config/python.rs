@@ -130,10 +130,9 @@ pub fn python_start_of(env: &Variables, state: &Path) -> Option<PathBuf> {
 }
 
 /// Returns the names by which Python imports what `files` are, paths of a product: its packages and modules in the root
-/// and in `src`.
+/// and, where its packages are there, in `src`.
 pub fn python_names<'a>(files: impl IntoIterator<Item = &'a Path>) -> BTreeSet<String> {
     let name = |path: &Path| {
-        let path = path.strip_prefix("src").unwrap_or(path);
         let parts: Vec<&str> = path.iter().filter_map(OsStr::to_str).collect();
         match parts.as_slice() {
             [module] => module.strip_suffix(".py").map(str::to_owned),
@@ -141,7 +140,19 @@ pub fn python_names<'a>(files: impl IntoIterator<Item = &'a Path>) -> BTreeSet<S
             _ => None,
         }
     };
-    files.into_iter().filter_map(name).collect()
+    let (mut names, mut in_src, mut is_project) = (BTreeSet::new(), BTreeSet::new(), false);
+    for path in files {
+        is_project |= path.to_str().is_some_and(|path| PROJECT.contains(&path));
+        match path.strip_prefix("src") {
+            Ok(below) => in_src.extend(name(below)),
+            Err(_) => names.extend(name(path)),
+        }
+    }
+    let imported_by_src = |name: &String| name == "__init__" || STANDARD.contains(&name.as_str());
+    if is_project && !in_src.iter().any(imported_by_src) {
+        names.append(&mut in_src);
+    }
+    names
 }
 
 /// Returns those of the product that lies at `root`.
@@ -220,6 +231,7 @@ mod tests {
     #[test]
     fn names_are_those_of_packages_and_modules_at_the_top() {
         let files = [
+            "setup.cfg",
             "app.py",
             "words/__init__.py",
             "words/deep.py",
@@ -269,6 +281,10 @@ mod tests {
 
     /// Returns what Python says when it is started in the tree.
     fn python(dir: &Path, args: &[&str]) -> String {
+        python_with(dir, args, &[])
+    }
+
+    fn python_with(dir: &Path, args: &[&str], env: &[(&str, &String)]) -> String {
         use crate::process::{Call, Cancel, run};
         let (tree, state) = (dir.join("tree"), dir.join("state"));
         let own = BTreeSet::from(["test".to_owned(), "words".to_owned()]);
@@ -276,6 +292,7 @@ mod tests {
         let path = Environment::read().unwrap().get("PATH").unwrap().to_owned();
         let call = Call::new("python3", &tree).args(args);
         let call = call.envs([("PATH", path), ("PYTHONPATH", start.into_os_string())]);
+        let call = call.envs(env.iter().copied());
         let mut said = String::new();
         run(&call, &Cancel::never(), &mut |_, bytes| said += &String::from_utf8_lossy(bytes));
         said
@@ -305,10 +322,47 @@ mod tests {
         sub("words.py", "what = 'beside'\n").unwrap();
         assert_eq!(python(dir.path(), &["sub/script.py"]), "beside the script beside\n");
         fs::remove_file(dir.path().join("tree/sub/words.py")).unwrap();
+        // What is called as something of its own beside whoever is started is found there first, as ever.
+        let beside = dir.path().join("tree/sub");
+        for args in [["-m", "words"], ["-c", "import words"]] {
+            fs::write(beside.join("words.py"), "print('beside it')\n").unwrap();
+            let text = format!(
+                "import os, sys, subprocess; os.chdir('sub'); sys.exit(subprocess.call([sys.executable] + {args:?}))"
+            );
+            assert_eq!(python(dir.path(), &["-c", &text]), "beside it\n", "{args:?}");
+        }
+        fs::remove_file(beside.join("words.py")).unwrap();
+        // A runner of tests puts their directory first.
+        let runner = "import sys; sys.path.insert(0, 'sub'); import helper; print(helper.what)";
+        assert_eq!(python(dir.path(), &["-c", runner]), "beside the script\n");
+        // A package of no file is what the tree and what is installed have of it.
+        for (place, part) in [("tree", "ours"), ("site-packages", "theirs")] {
+            let package = dir.path().join(place).join("corp").join(part);
+            fs::create_dir_all(&package).unwrap();
+            fs::write(package.join("__init__.py"), "").unwrap();
+        }
+        let both = format!(
+            "import sys; sys.path.append({site:?}); import corp.ours, corp.theirs; print('both')"
+        );
+        assert_eq!(python(dir.path(), &["-c", &both]), "both\n");
         // A script finds what lies beside it, and the tree; one of the tree's root is its own.
         assert_eq!(python(dir.path(), &["sub/script.py"]), "beside the script the tree\n");
         let top = python(dir.path(), &["top.py"]);
         assert!(top.ends_with("tree/colorsys.py\n"), "{top}");
+    }
+
+    #[test]
+    fn a_tree_that_an_environment_names_itself_runs_nothing_first_either() {
+        let dir = tree();
+        let base = dir.path().join("user").display().to_string();
+        let ask = "import site; print(site.getusersitepackages())";
+        let user = |args: &[&str]| python_with(dir.path(), args, &[("PYTHONUSERBASE", &base)]);
+        let site = PathBuf::from(user(&["-c", ask]).trim());
+        fs::create_dir_all(&site).unwrap();
+        let tree = dir.path().join("tree").display().to_string();
+        fs::write(site.join("editable.pth"), format!("{tree}\n")).unwrap();
+        let found = format!("import sys, json; print({tree:?} in sys.path, json.loads('1'))");
+        assert_eq!(user(&["-c", &found]), "True 1\n");
     }
 
     #[test]

@@ -16,6 +16,10 @@ def start(roots, own):
     sys.path[:] = [path for path in sys.path if os.path.abspath(path) != here]
     this = sys.modules.pop("sitecustomize", None)
     site = sys.modules.get("site")
+    tree = tuple(root + os.sep for root in roots)
+    whole = list(sys.path)
+    # An environment's own files may have put the tree there already.
+    sys.path[:] = [path for path in whole if not (os.path.abspath(path) + os.sep).startswith(tree)]
     try:
         # The system's own and the user's are run as without this one.
         for name in ["sitecustomize", "usercustomize"]:
@@ -28,7 +32,7 @@ def start(roots, own):
         # The product has none.
         sys.modules.setdefault("sitecustomize", this)
         sys.modules.setdefault("usercustomize", None)
-        sys.path.extend(root for root in roots if root not in sys.path)
+        sys.path[:] = whole + [root for root in roots if root not in whole]
         by_path = [one for one in sys.meta_path if getattr(one, "__name__", "") == "PathFinder"]
         if by_path:
             place = sys.meta_path.index(by_path[0])
@@ -40,25 +44,33 @@ def finder(os, by_path, roots, own):
     is_script = getattr(sys, "argv", [""])[:1] not in [[""], ["-"], ["-c"], ["-m"]]
 
     def lies(path):
-        return os.path.abspath(path or os.getcwd())
+        try:
+            return os.path.abspath(path or os.getcwd())
+        except OSError:
+            return path
 
     def is_library(path):
         below = path == library or path.startswith(library + os.sep) or path.endswith(".zip")
         return below and not path.rstrip(os.sep).endswith("-packages")
+
+    # Where whatever is no script was started: python looks there first.
+    started = None if is_script else lies("")
 
     class Finder(object):
         @staticmethod
         def find_spec(name, path=None, target=None):
             if path is not None or (is_script and sys.path and lies(sys.path[0]) in roots):
                 return None
-            # Of what is no script the first is the directory that it was started in.
-            known = sys.path if is_script else sys.path[1:]
-            elsewhere = [path for path in known if lies(path) not in roots]
             if name in own:
-                library = [at for at, path in enumerate(elsewhere) if is_library(lies(path))]
-                first = library[0] if is_script and library else 0
-                elsewhere[first:first] = roots
-            return by_path.find_spec(name, elsewhere, target)
+                first = [at for at, path in enumerate(sys.path) if is_library(lies(path))]
+                at = first[0] if first else 0
+                places = sys.path[:at] + roots + sys.path[at:]
+            else:
+                aside = [started] + roots
+                places = [path for path in sys.path if path and lies(path) not in aside]
+            spec = by_path.find_spec(name, places, target)
+            # A package of no file is made of what every place has of it.
+            return None if spec is None or spec.loader is None else spec
 
     return Finder
 

@@ -48,7 +48,9 @@ fn keys(
             text.push_str(&format!("-> {output}\0"));
         }
         before = digest(&text);
-        lasts = lasts && !step.inputs.is_empty() && own == inputs(step, base) && is_kept(&before);
+        // Of a step without outputs there is nothing to keep.
+        let is_kept = step.outputs.is_empty() || is_kept(&before);
+        lasts = lasts && !step.inputs.is_empty() && own == inputs(step, base) && is_kept;
         if !lasts {
             before = digest(&format!("{text}{candidate}"));
         }

@@ -114,20 +114,25 @@ impl Definition {
 /// with it, none where there is none.
 pub fn definition_of(gate: &GateSettings, read: &dyn Fn(&str) -> Option<String>) -> Definition {
     let mut found = Found { globs: BTreeSet::new(), unknown: None, read };
-    let mut dir = String::new();
     let run = ["2>&1", "1>&2", ">&2", ">&1", "&>"]
         .iter()
         .fold(gate.run.clone(), |run, one| run.replace(one, " "));
+    // The directory, and those from before each parenthesis that is open.
+    let (mut dir, mut around) = (String::new(), Vec::new());
     for command in run.split(['\n', ';', '&', '|']) {
         let words: Vec<&str> = command
             .split_whitespace()
             .map(|word| word.trim_matches(['"', '\'', '(', ')', '`']))
             .collect();
-        if let ["cd", to, ..] = words.as_slice() {
-            dir = join(&dir, to);
-            continue;
+        around.extend(command.matches('(').map(|_| dir.clone()));
+        match words.iter().position(|word| !word.is_empty()).map(|first| &words[first..]) {
+            Some(["cd", to, ..]) => dir = join(&dir, to),
+            Some(words) => found.command(&dir, words),
+            None => {}
         }
-        found.command(&dir, &words);
+        for _ in command.matches(')') {
+            dir = around.pop().unwrap_or(dir);
+        }
     }
     let unknown = found.unknown.filter(|_| gate.definition.is_empty());
     Definition { globs: found.globs.into_iter().collect(), unknown }
@@ -171,23 +176,28 @@ impl Found<'_> {
             return self.command(dir, rest.map_or(&[][..], |rest| &args[rest..]));
         }
         if INTERPRETERS.contains(&name) {
-            return self.interpreter(dir, args);
+            return self.interpreter(dir, name.ends_with("sh"), args);
         }
         if known.is_none() && !PLAIN.contains(&name) && !program.contains('/') {
             self.unknown.get_or_insert_with(|| name.to_owned());
         }
     }
 
-    fn interpreter(&mut self, dir: &str, args: &[&str]) {
+    fn interpreter(&mut self, dir: &str, is_shell: bool, args: &[&str]) {
         match args {
             ["-m", module, rest @ ..] => {
                 let words: Vec<&str> =
                     std::iter::once(*module).chain(rest.iter().copied()).collect();
                 self.command(dir, &words);
             }
-            // A text that stands in the command, or a look at how something is written.
-            ["-c" | "-n" | "-l" | "--check", ..] => {}
-            [flag, rest @ ..] if flag.starts_with('-') => self.interpreter(dir, rest),
+            // A look at how something is written.
+            ["-n" | "-l" | "--check", ..] => {}
+            // A text that stands in the command: of a shell it is one itself.
+            [flag, rest @ ..] if flag.starts_with('-') && flag.ends_with('c') && is_shell => {
+                self.command(dir, rest);
+            }
+            ["-c", ..] => {}
+            [flag, rest @ ..] if flag.starts_with('-') => self.interpreter(dir, is_shell, rest),
             [file, ..] => self.file(dir, file),
             [] => {}
         }
@@ -394,6 +404,10 @@ mod tests {
         check("test -z \"$(git status --porcelain)\"", &[], &[], None);
         check("nox 2>&1 | tail -5 >&2", &[], &["noxfile.py"], None);
         check("python3 -m unittest", &[], &[], None);
+        check("bash -ec 'make test'", &[], &MAKE, None);
+        check("python3 -c 'make test'", &[], &[], None);
+        check("(cd sub && make)", &[], &["sub/GNUmakefile", "sub/makefile", "sub/Makefile"], None);
+        check("(cd sub; true) && make", &[], &MAKE, None);
         check("mystery --all", &[], &[], Some("mystery"));
         // What is checked is no check.
         let files = [
